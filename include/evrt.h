@@ -1,0 +1,129 @@
+/* evrt: events that must not be lost, handled by Lua scripts in worker processes.
+ *
+ * This is the whole C API: create a runtime from a configuration, start it on your uv loop, publish
+ * events, drain, destroy. The `evrt` command line is built on nothing else.
+ *
+ * Thread: every function is called on the thread that runs the loop given to evrt_start(), unless
+ * its comment says otherwise. Strings and slices passed in are copied before the call returns.
+ * Functions that can fail return 0 or a negative errno; where a person needs the reason it is in
+ * the last parameter, a `struct evrt_error *` (may be NULL).
+ *
+ *     struct evrt_error err;
+ *     struct evrt *rt;
+ *     if (evrt_create(&rt, "conf/evrt.yaml", NULL, &err) < 0) die(err.message);
+ *     if (evrt_start(rt, uv_default_loop(), &err) < 0) die(err.message);
+ *     evrt_publish(rt, &(struct evrt_event){ .type = EVRT_STR("user.registered"),
+ *                                            .data = EVRT_STR("{\"user_id\":1}") },
+ *                  on_durable, arg, &err);
+ *     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+ */
+#ifndef EVRT_H
+#define EVRT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define EVRT_MUST_CHECK __attribute__((warn_unused_result))
+#define EVRT_EXPORT __attribute__((visibility("default")))
+#else
+#define EVRT_MUST_CHECK
+#define EVRT_EXPORT
+#endif
+
+struct uv_loop_s;
+struct evrt;
+
+/* Bytes that someone else owns; not NUL-terminated. {NULL, 0} means absent. */
+struct evrt_slice {
+    const char *p;
+    size_t n;
+};
+
+#define EVRT_STR(literal) ((struct evrt_slice){(literal), sizeof(literal) - 1})
+
+/* Why something failed, for a person: one line, no trailing newline. `code` is the negative errno
+ * that the function returned. `file` and `line` are set ("" and 0 otherwise) when the reason is a
+ * place in a configuration or script file; `message` then does not repeat them. */
+struct evrt_error {
+    int code;
+    int line;
+    char file[256];
+    char message[768];
+};
+
+/* One CloudEvents 1.0 event. Absent attributes are {NULL, 0}.
+ * On publish: `type` is required; `id` defaults to a UUIDv7, `time` to now, `source` to the
+ * service's name; `seq` is ignored. `extensions` is the encoding described in runtime/core/event.h.
+ * `data` is passed on as the bytes given; with no datacontenttype it must be JSON. */
+struct evrt_event {
+    struct evrt_slice id;
+    struct evrt_slice type;
+    struct evrt_slice source;
+    struct evrt_slice time; /* RFC 3339 */
+    struct evrt_slice subject;
+    struct evrt_slice datacontenttype;
+    struct evrt_slice dataschema;
+    struct evrt_slice extensions;
+    struct evrt_slice data;
+    uint64_t seq;      /* dense number of the event in the journal, from 1 */
+    int64_t stored_ms; /* wall clock, milliseconds since the epoch, when it was journaled */
+    uint32_t flags;    /* EVRT_EVENT_* */
+    uint8_t hops;      /* how many publishes by handlers led to this one */
+};
+
+enum {
+    EVRT_EVENT_JSON = 1,        /* data was validated as one JSON document */
+    EVRT_EVENT_CJSON_EXACT = 2, /* ... and lua-cjson decodes it without loss */
+    EVRT_EVENT_BASE64 = 4,      /* data arrived as data_base64; it is stored decoded */
+    EVRT_EVENT_HAS_DATA = 8,    /* tells empty data from absent data */
+};
+
+/* What evrt_create() may be told besides the configuration file. Zero-initialise. */
+struct evrt_options {
+    const char *const *overrides; /* "key.sub=value", NULL-terminated; beat file and environment */
+    const char *worker_path;      /* program that runs workers; default: this executable */
+};
+
+/* Loads and checks the configuration at `config_path` (NULL: the defaults). Nothing is opened yet.
+ * On success the caller owns *out and ends it with evrt_destroy(). -EINVAL: bad configuration. */
+EVRT_EXPORT EVRT_MUST_CHECK int evrt_create(struct evrt **out, const char *config_path,
+                                            const struct evrt_options *options,
+                                            struct evrt_error *err);
+
+/* Opens and recovers the store, loads the handlers, starts workers and listeners on `loop`. Returns
+ * once recovery is done; workers become ready as the loop runs. -EINVAL: a bad script or value;
+ * -EBUSY: store locked or port taken; any other: see err. On error only evrt_destroy() may follow. */
+EVRT_EXPORT EVRT_MUST_CHECK int evrt_start(struct evrt *rt, struct uv_loop_s *loop,
+                                           struct evrt_error *err);
+
+/* Called on the loop thread when the event is durable (status 0, its seq and the slice `id`, valid
+ * during the call). A runtime that loses its store ends the process instead of calling. */
+typedef void (*evrt_publish_cb)(void *arg, int status, uint64_t seq, struct evrt_slice id);
+
+/* Publishes one event. 0: accepted, `cb` (may be NULL) will be called exactly once.
+ * -EINVAL: bad event, see err; -EMSGSIZE: over http.max_event_size; -ENOSPC: the store is full;
+ * -EAGAIN: too much is waiting for the disk, try later; -ESHUTDOWN: draining. Not called then. */
+EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish(struct evrt *rt, const struct evrt_event *event,
+                                             evrt_publish_cb cb, void *arg, struct evrt_error *err);
+
+/* Stops intake, lets deliveries in flight finish (up to workers.drain_timeout), commits, closes the
+ * store and every handle on the loop, then calls `cb`. Called again: stops waiting, still
+ * consistent. The runtime may be destroyed from `cb` or after it. */
+typedef void (*evrt_drain_cb)(void *arg);
+EVRT_EXPORT void evrt_drain(struct evrt *rt, evrt_drain_cb cb, void *arg);
+
+/* Frees the runtime. After a successful evrt_start() it must have drained. NULL is allowed. */
+EVRT_EXPORT void evrt_destroy(struct evrt *rt);
+
+/* "0.1.0"; static. Any thread. */
+EVRT_EXPORT const char *evrt_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,83 @@
+/* The configuration: one table of options (config/options.h) that the parser, the help, the reference
+ * file conf/evrt.yaml and the tests all read. Filled once, then read-only; any thread may read. */
+#ifndef EVRT_CONFIG_CONFIG_H
+#define EVRT_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+
+#include "core/buf.h"
+
+/* NULL-terminated; the strings and the array are the config's. */
+struct evrt_strings {
+    char **v;
+    size_t n;
+};
+
+/* One member per option, filled by the table. Durations are milliseconds, sizes bytes; paths are made
+ * absolute against the config file's folder. */
+struct evrt_config {
+    char *file; /* the file read, "" for none */
+    struct {
+        char *name, *version, *environment;
+    } service;
+    struct evrt_strings handlers; /* one folder, or globs */
+    struct {
+        uint64_t count; /* 0: auto, one per core */
+        uint64_t memory_limit;
+        int64_t stall_timeout, drain_timeout;
+        uint64_t concurrency;
+        bool allow_ffi;
+    } workers;
+    struct {
+        char *listen;
+        uint64_t max_event_size, max_batch, max_connections, max_connections_per_address;
+        uint64_t max_header_size; /* all header bytes of one request */
+        int64_t request_timeout;
+        char *token_file;
+    } http;
+    struct {
+        char *listen, *token_file;
+    } admin;
+    struct {
+        char *path, *durability; /* fsync | os | memory */
+        int64_t retention;
+        uint64_t max_size;
+    } store;
+    struct {
+        uint64_t max_hops;
+        int64_t orphan_ttl;
+        uint64_t window; /* deliveries of one handler in flight or out of order */
+        uint64_t
+            memory_limit; /* bytes of fresh events kept for handlers; beyond it they read the journal */
+    } bus;
+    struct {
+        char *level, *encoding;
+        bool caller, stacktrace;
+        struct evrt_strings outputs;
+        struct {
+            uint64_t first, then_every;
+        } sampling;
+    } logging;
+};
+
+/* Reads the file (NULL: defaults alone), then EVRT_SET_KEY__SUB from the environment, then overrides
+ * ("key.sub=value", NULL-terminated, may be NULL). -EINVAL with file:line, the key and the nearest valid
+ * one; -ENOENT and the like for a file that cannot be read. */
+EVRT_MUST_CHECK int evrt_config_load(struct evrt_config *c, const char *file,
+                                     const char *const *overrides, struct evrt_error *err);
+void evrt_config_finish(struct evrt_config *c);
+
+/* Where to find the configuration when none is named: conf/evrt.yaml, /etc/evrt/evrt.yaml; NULL: neither
+ * exists. Static strings. */
+const char *evrt_config_find(void);
+
+/* "host:port", "[v6]:port" or ":port". -EINVAL with the reason. Port 0 asks for any free port. */
+struct evrt_address {
+    char host[64];
+    uint16_t port;
+};
+EVRT_MUST_CHECK int evrt_address_parse(struct evrt_slice s, struct evrt_address *out,
+                                       struct evrt_error *err);
+bool evrt_address_is_loopback(const struct evrt_address *a);
+
+#endif

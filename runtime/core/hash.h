@@ -1,0 +1,13 @@
+/* xxh3: checksums of what is on disk, and hashing of keys. The only user of xxhash.h. Any thread. */
+#ifndef EVRT_CORE_HASH_H
+#define EVRT_CORE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+uint64_t evrt_hash64(const void *p, size_t n, uint64_t seed);
+/* The hash of the concatenation; equal to evrt_hash64 of the joined bytes. */
+uint64_t evrt_hash64_iov(const struct iovec *iov, size_t count, uint64_t seed);
+
+#endif

@@ -1,0 +1,129 @@
+/* See jsonout.h. */
+#include "core/jsonout.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/utf8.h"
+
+struct evrt_jsonout evrt_jsonout_start(struct evrt_buf *out) {
+    return (struct evrt_jsonout){.out = out};
+}
+
+static void before_value(struct evrt_jsonout *o) {
+    if (o->comma) evrt_buf_putc(o->out, ',');
+    o->comma = true;
+}
+
+static void open_level(struct evrt_jsonout *o, char open, char close) {
+    assert(o->depth < EVRT_JSONOUT_DEPTH);
+    before_value(o);
+    evrt_buf_putc(o->out, open);
+    o->closing[o->depth++] = close;
+    o->comma = false;
+}
+
+void evrt_jsonout_object(struct evrt_jsonout *o) {
+    open_level(o, '{', '}');
+}
+
+void evrt_jsonout_array(struct evrt_jsonout *o) {
+    open_level(o, '[', ']');
+}
+
+void evrt_jsonout_end(struct evrt_jsonout *o) {
+    assert(o->depth > 0);
+    evrt_buf_putc(o->out, o->closing[--o->depth]);
+    o->comma = true;
+}
+
+void evrt_jsonout_key(struct evrt_jsonout *o, const char *key) {
+    before_value(o);
+    evrt_json_quote(o->out, evrt_slice_of(key));
+    evrt_buf_putc(o->out, ':');
+    o->comma = false;
+}
+
+void evrt_jsonout_str(struct evrt_jsonout *o, struct evrt_slice s) {
+    before_value(o);
+    evrt_json_quote(o->out, s);
+}
+
+void evrt_jsonout_cstr(struct evrt_jsonout *o, const char *s) {
+    if (s == NULL)
+        evrt_jsonout_null(o);
+    else
+        evrt_jsonout_str(o, evrt_slice_of(s));
+}
+
+void evrt_jsonout_u64(struct evrt_jsonout *o, uint64_t v) {
+    before_value(o);
+    evrt_buf_put_u64(o->out, v);
+}
+
+void evrt_jsonout_i64(struct evrt_jsonout *o, int64_t v) {
+    before_value(o);
+    evrt_buf_put_i64(o->out, v);
+}
+
+void evrt_jsonout_double(struct evrt_jsonout *o, double v) {
+    if (!isfinite(v)) {
+        evrt_jsonout_null(o);
+        return;
+    }
+    before_value(o);
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", v);
+    if (strtod(text, NULL) != v) snprintf(text, sizeof text, "%.17g", v);
+    evrt_buf_puts(o->out, text);
+}
+
+void evrt_jsonout_bool(struct evrt_jsonout *o, bool v) {
+    evrt_jsonout_raw(o, evrt_slice_of(v ? "true" : "false"));
+}
+
+void evrt_jsonout_null(struct evrt_jsonout *o) {
+    evrt_jsonout_raw(o, EVRT_STR("null"));
+}
+
+void evrt_jsonout_raw(struct evrt_jsonout *o, struct evrt_slice json) {
+    before_value(o);
+    evrt_buf_put(o->out, json.p, json.n);
+}
+
+static void put_escape(struct evrt_buf *out, unsigned code) {
+    switch (code) {
+    case '"': evrt_buf_puts(out, "\\\""); return;
+    case '\\': evrt_buf_puts(out, "\\\\"); return;
+    case '\n': evrt_buf_puts(out, "\\n"); return;
+    case '\r': evrt_buf_puts(out, "\\r"); return;
+    case '\t': evrt_buf_puts(out, "\\t"); return;
+    default: evrt_buf_printf(out, "\\u%04x", code);
+    }
+}
+
+void evrt_json_quote(struct evrt_buf *out, struct evrt_slice s) {
+    size_t from = 0, at = 0;
+    evrt_buf_putc(out, '"');
+    while (at < s.n) {
+        unsigned char c = (unsigned char)s.p[at];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+            at++;
+            continue;
+        }
+        uint32_t code = c;
+        size_t n = c < 0x80 ? 1 : evrt_utf8_next(s.p + at, s.n - at, &code);
+        if (n > 1 && code != 0x2028 && code != 0x2029) {
+            at += n;
+            continue;
+        }
+        evrt_buf_put(out, s.p + from, at - from);
+        put_escape(out, n == 0 ? 0xfffd : code);
+        at += n == 0 ? 1 : n;
+        from = at;
+    }
+    evrt_buf_put(out, s.p + from, s.n - from);
+    evrt_buf_putc(out, '"');
+}

@@ -1,0 +1,99 @@
+/* What the journal's records say: one table of kinds, and the coding of each payload but the event's
+ * (core/event.h). Written by the host, read back by the state projection and by recovery.
+ * Any thread; decoded slices point into the payload. */
+#ifndef EVRT_CORE_RECORD_H
+#define EVRT_CORE_RECORD_H
+
+#include "core/buf.h"
+
+/* kind, number on disk (never reused), what it is. */
+#define EVRT_RECORD_KINDS(X)                                          \
+    X(EVENT, 1, "a published event")                                  \
+    X(SUBSCRIBE, 2, "a handler appeared, or its patterns changed")    \
+    X(FORGET, 3, "a removed handler was forgotten")                   \
+    X(SETTLE, 4, "deliveries of one handler ended; its cursor moved") \
+    X(GAP, 5, "records lost to damage and set aside by repair")       \
+    X(SEAL, 6, "end of a segment")                                    \
+    X(ORPHAN, 7, "a handler is no longer in the scripts")
+
+enum evrt_record_kind {
+#define X(name, number, help) EVRT_RECORD_##name = number,
+    EVRT_RECORD_KINDS(X)
+#undef X
+};
+
+/* "event", "settle"; "unknown" for a kind this version does not know. */
+const char *evrt_record_kind_name(unsigned kind);
+
+/* SUBSCRIBE: events from `from_seq` on that match `patterns` belong to the handler. A handler known
+ * already (same id) keeps its cursor; its earlier pending events stay subject to the earlier patterns
+ * and, at delivery, also to these. */
+struct evrt_record_subscribe {
+    uint32_t sub; /* number of the subscription, from 1, for ever */
+    struct evrt_slice name;
+    uint64_t from_seq;
+    int64_t at_ms;
+    struct evrt_slice patterns; /* joined by '\n' */
+};
+
+/* FORGET and ORPHAN. */
+struct evrt_record_sub {
+    uint32_t sub;
+    int64_t at_ms;
+};
+
+/* Dead, as journaled while there is no retry queue. */
+struct evrt_record_dead {
+    uint64_t seq;
+    uint32_t attempt;
+    int64_t at_ms;
+    struct evrt_slice
+        error_type; /* error | timeout | rejected | crashed | stalled | memory | cancelled */
+    struct evrt_slice message;
+    struct evrt_slice traceback;
+};
+
+/* SETTLE. Everything with seq < cursor has ended for the handler. `matched`, `done`, `discarded` and
+ * `dead_total` count deliveries since the subscription began, as of this record. `ranges` are the
+ * sequences that ended with this record, ascending: runs of (first, count) where sequences between the
+ * members of a run that did not match the handler may be included. */
+struct evrt_record_settle {
+    uint32_t sub;
+    uint64_t cursor;
+    uint64_t matched;
+    uint64_t done;
+    uint64_t dead_total;
+    uint64_t discarded;
+    struct evrt_slice ranges; /* iterate with evrt_ranges_next */
+    struct evrt_slice dead;   /* iterate with evrt_dead_next */
+};
+
+struct evrt_range {
+    uint64_t first, count;
+};
+
+/* GAP: what the damaged bytes held, as far as the neighbours tell. */
+struct evrt_record_gap {
+    uint64_t first_seq, events; /* sequences lost: [first_seq, first_seq + events) */
+    uint64_t first_group, groups;
+};
+
+void evrt_record_put_subscribe(struct evrt_buf *out, const struct evrt_record_subscribe *r);
+void evrt_record_put_sub(struct evrt_buf *out, const struct evrt_record_sub *r);
+void evrt_record_put_settle(struct evrt_buf *out, const struct evrt_record_settle *r);
+void evrt_record_put_gap(struct evrt_buf *out, const struct evrt_record_gap *r);
+
+/* -EBADMSG: malformed. */
+EVRT_MUST_CHECK int evrt_record_get_subscribe(struct evrt_slice s, struct evrt_record_subscribe *r);
+EVRT_MUST_CHECK int evrt_record_get_sub(struct evrt_slice s, struct evrt_record_sub *r);
+EVRT_MUST_CHECK int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r);
+EVRT_MUST_CHECK int evrt_record_get_gap(struct evrt_slice s, struct evrt_record_gap *r);
+
+/* Building and walking the lists inside a SETTLE. Ranges are delta-coded varints: *from starts at 0 on
+ * both sides. The walkers return 1, 0 at the end, -EBADMSG. */
+void evrt_ranges_put(struct evrt_buf *out, uint64_t *from, struct evrt_range r);
+int evrt_ranges_next(struct evrt_slice ranges, size_t *at, uint64_t *from, struct evrt_range *r);
+void evrt_dead_put(struct evrt_buf *out, const struct evrt_record_dead *d);
+int evrt_dead_next(struct evrt_slice dead, size_t *at, struct evrt_record_dead *d);
+
+#endif

@@ -1,0 +1,131 @@
+/* Frames: what host and worker say to each other over their socketpair. One table of types; one codec.
+ *
+ *     u32 length (of the whole frame), u8 type, u8 flags, u16 zero, payload
+ *
+ * Frames are batched: many are written at once, a reader takes all that have arrived. Neither side ever
+ * stops reading. A frame that does not decode is the end of the worker that sent it, never of the host.
+ * Any thread; an encoder or decoder is its owner's. Decoded slices point into the input. */
+#ifndef EVRT_FRAME_FRAME_H
+#define EVRT_FRAME_FRAME_H
+
+#include "core/buf.h"
+
+#define EVRT_FRAME_HEADER 8
+#define EVRT_FRAME_MAX (64u << 20) /* longest frame that is accepted */
+
+/* name, number, direction ('>' host to worker, '<' worker to host), what it says. */
+#define EVRT_FRAME_TYPES(X)                                                                   \
+    X(HELLO, 1, '>', "settings of this worker; its scripts are in the snapshot it inherited") \
+    X(DELIVER, 2, '>', "handle this event")                                                   \
+    X(PUBLISHED, 3, '>', "what became of a PUBLISH")                                          \
+    X(DRAIN, 4, '>', "finish what you have, then say DRAINED")                                \
+    X(READY, 32, '<', "scripts are loaded; here is what they declare (JSON)")                 \
+    X(REFUSED, 33, '<', "scripts do not load; here is why (errors with file and line)")       \
+    X(DONE, 34, '<', "these deliveries succeeded")                                            \
+    X(FAILED, 35, '<', "this delivery failed")                                                \
+    X(PUBLISH, 36, '<', "a script publishes an event")                                        \
+    X(LOG, 37, '<', "a script's log line")                                                    \
+    X(DRAINED, 38, '<', "nothing is left here")
+
+enum evrt_frame_type {
+#define X(name, number, direction, help) EVRT_FRAME_##name = number,
+    EVRT_FRAME_TYPES(X)
+#undef X
+};
+
+const char *evrt_frame_name(unsigned type);
+
+/* HELLO. */
+struct evrt_frame_hello {
+    uint32_t worker;       /* number of this worker, from 0 */
+    uint64_t generation;   /* of the scripts */
+    uint64_t concurrency;  /* deliveries that may be in progress at once in this worker */
+    uint64_t memory_limit; /* bytes of Lua memory */
+    uint64_t max_event_size;
+    uint32_t max_hops;
+    uint8_t allow_ffi;
+    uint8_t log_level;         /* lines below it need not be sent */
+    uint8_t check_only;        /* load, answer READY or REFUSED, exit */
+    struct evrt_slice service; /* default source of published events */
+    struct evrt_slice service_version, environment;
+};
+
+/* DELIVER: u32 handler, u32 attempt, u64 delivery, i64 timeout_ms, then the event's encoding. */
+struct evrt_frame_deliver {
+    uint32_t handler;  /* index in the READY list of this generation, from 0 */
+    uint32_t attempt;  /* 1 first */
+    uint64_t delivery; /* names it in DONE and FAILED; unique in this worker's life */
+    int64_t timeout_ms;
+    struct evrt_slice event; /* core/event.h */
+};
+#define EVRT_FRAME_DELIVER_FIXED 24
+
+/* DONE: u64 delivery, repeated to the end of the frame. */
+#define EVRT_FRAME_DONE_ITEM 8
+
+struct evrt_frame_failed {
+    uint64_t delivery;
+    struct evrt_slice error_type; /* error | timeout | rejected | memory */
+    struct evrt_slice message;    /* "script.lua:12: text" */
+    struct evrt_slice traceback;  /* the script's own frames, one a line */
+};
+
+struct evrt_frame_publish {
+    uint64_t token;          /* chosen by the worker, comes back in PUBLISHED */
+    uint64_t delivery;       /* the delivery it is made in */
+    uint8_t wait;            /* 1: answer when every matching handler's first attempt has settled */
+    int64_t timeout_ms;      /* of that wait */
+    struct evrt_slice event; /* encoded, hops set, seq 0 */
+};
+
+struct evrt_frame_published {
+    uint64_t token;
+    int32_t status; /* 0 or a negative errno */
+    uint64_t seq;
+    struct evrt_slice id;
+    struct evrt_slice message;  /* when status < 0 */
+    struct evrt_slice outcomes; /* with wait: JSON array [{"handler","outcome","error"?}] */
+};
+
+struct evrt_frame_log {
+    uint8_t level;            /* enum evrt_log_level */
+    uint64_t delivery;        /* 0: not in a delivery */
+    struct evrt_slice caller; /* script:line */
+    struct evrt_slice message;
+    struct evrt_slice fields; /* the inside of a JSON object, "" for none */
+};
+
+/* REFUSED and READY carry one text: READY the JSON below, REFUSED one "file:line: message" a line.
+ * READY: {"handlers":[{"name","file","line","events":[...],"timeout_ms","concurrency","ordered_by",
+ *        "start":"new"|"beginning","policies":[...names]}],"memory":bytes} */
+
+void evrt_frame_put_hello(struct evrt_buf *out, const struct evrt_frame_hello *f);
+void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_deliver *f);
+void evrt_frame_put_failed(struct evrt_buf *out, const struct evrt_frame_failed *f);
+void evrt_frame_put_publish(struct evrt_buf *out, const struct evrt_frame_publish *f);
+void evrt_frame_put_published(struct evrt_buf *out, const struct evrt_frame_published *f);
+void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
+void evrt_frame_put_text(struct evrt_buf *out, enum evrt_frame_type type, struct evrt_slice text);
+/* Adds one delivery to a DONE frame: opens it when *frame is SIZE_MAX (offset in out otherwise). Set
+ * *frame back to SIZE_MAX whenever anything else is put or out is handed over. */
+void evrt_frame_put_done(struct evrt_buf *out, size_t *frame, uint64_t delivery);
+
+struct evrt_frame {
+    unsigned type;
+    struct evrt_slice payload;
+};
+/* Takes the frame at the start of `in`: returns its whole length, 0 when more bytes are needed, -EBADMSG
+ * when it cannot be a frame (length out of bounds, unknown type, `direction` is not its). */
+EVRT_MUST_CHECK int64_t evrt_frame_take(struct evrt_slice in, char direction,
+                                        struct evrt_frame *out);
+
+/* 0 or -EBADMSG. */
+EVRT_MUST_CHECK int evrt_frame_get_hello(struct evrt_slice payload, struct evrt_frame_hello *f);
+EVRT_MUST_CHECK int evrt_frame_get_deliver(struct evrt_slice payload, struct evrt_frame_deliver *f);
+EVRT_MUST_CHECK int evrt_frame_get_failed(struct evrt_slice payload, struct evrt_frame_failed *f);
+EVRT_MUST_CHECK int evrt_frame_get_publish(struct evrt_slice payload, struct evrt_frame_publish *f);
+EVRT_MUST_CHECK int evrt_frame_get_published(struct evrt_slice payload,
+                                             struct evrt_frame_published *f);
+EVRT_MUST_CHECK int evrt_frame_get_log(struct evrt_slice payload, struct evrt_frame_log *f);
+
+#endif

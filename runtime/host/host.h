@@ -1,0 +1,94 @@
+/* The host: store, bus and workers as one running node. What HTTP, the C API and the commands build on.
+ * Owner: the composition root (runtime/evrt.c). Everything is on the loop thread. */
+#ifndef EVRT_HOST_HOST_H
+#define EVRT_HOST_HOST_H
+
+#include <stdbool.h>
+
+#include "core/buf.h"
+
+struct uv_loop_s;
+struct evrt_config;
+struct evrt_log;
+struct evrt_host;
+
+struct evrt_host_options {
+    const struct evrt_config *config; /* outlives the host */
+    struct evrt_log *log;             /* outlives the host */
+    const char *worker_path;          /* NULL: this executable */
+};
+
+/* Opens and recovers the store, loads the scripts, starts the workers. See evrt_start() for errors. */
+EVRT_MUST_CHECK int evrt_host_create(struct evrt_host **out,
+                                     const struct evrt_host_options *options,
+                                     struct uv_loop_s *loop, struct evrt_error *err);
+/* After evrt_host_drain's callback. */
+void evrt_host_destroy(struct evrt_host *h);
+/* Refuses new events, lets deliveries finish, commits, ends the workers, closes the store and the
+ * handles. Called again: does not wait for deliveries any longer. */
+void evrt_host_drain(struct evrt_host *h, void (*cb)(void *arg), void *arg);
+
+struct evrt_log *evrt_host_log(const struct evrt_host *h);
+const struct evrt_config *evrt_host_config(const struct evrt_host *h);
+struct uv_loop_s *evrt_host_loop(const struct evrt_host *h);
+
+/* ---- Publishing ---- */
+
+/* Called once, on the loop thread, when the event is durable. */
+typedef void (*evrt_host_publish_cb)(void *arg, uint64_t seq);
+/* Journals an event whose attributes are complete and checked (evrt_event_defaults, evrt_event_check).
+ * The event is copied. It is committed at the end of this loop turn's batch.
+ * 0, or -ENOSPC, -EAGAIN, -EMSGSIZE, -ESHUTDOWN with the reason; cb is not called then. */
+EVRT_MUST_CHECK int evrt_host_publish(struct evrt_host *h, const struct evrt_event *e,
+                                      evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
+/* Fills in id, time and source, then checks. The slices point into `scratch`. -EINVAL. */
+struct evrt_host_scratch {
+    char id[40], time[32];
+};
+EVRT_MUST_CHECK int evrt_host_complete(struct evrt_host *h, struct evrt_event *e,
+                                       struct evrt_host_scratch *scratch, struct evrt_error *err);
+/* "fsync", "os" or "memory"; static. */
+const char *evrt_host_durability(const struct evrt_host *h);
+
+/* Waits until the first attempt of every handler that event `seq` matched has settled, or for
+ * `timeout_ms`. cb is called once, with pending = how many had not settled and `outcomes`, a JSON array
+ * [{"handler":..,"outcome":"success|dead|pending","error":{"type","message"}?}], valid during the call.
+ * To be called from the publish callback of that event (or later: settled ones are looked up). */
+typedef void (*evrt_host_settled_cb)(void *arg, unsigned pending, struct evrt_slice outcomes);
+struct evrt_host_wait;
+struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq, int64_t timeout_ms,
+                                              evrt_host_settled_cb cb, void *arg);
+/* The caller went away: cb will not be called. */
+void evrt_host_wait_cancel(struct evrt_host_wait *w);
+
+/* ---- Looking ---- */
+
+/* Ready: recovered, every worker has loaded its scripts, intake is open. `why` says what is missing. */
+bool evrt_host_ready(const struct evrt_host *h, const char **why);
+
+/* The JSON of the admin API, appended to out. */
+void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out); /* GET /api/v1/stats */
+void evrt_host_handlers(struct evrt_host *h,
+                        struct evrt_buf *out); /* {"items":[...],"next":null} */
+/* Forgets a handler that is no longer in the scripts: what it had pending is discarded and counted.
+ * -ENOENT unknown, -EBUSY still in the scripts. */
+EVRT_MUST_CHECK int evrt_host_forget(struct evrt_host *h, struct evrt_slice name,
+                                     struct evrt_error *err);
+
+/* Reading events runs off the loop; cb is called once, on it. status 0 or a negative errno (-ENOENT: no
+ * such event, or retention dropped it), json valid during the call. */
+typedef void (*evrt_host_json_cb)(void *arg, int status, struct evrt_slice json);
+struct evrt_host_query {
+    struct evrt_slice type;   /* a pattern as in handlers; {NULL,0}: all */
+    struct evrt_slice source; /* equal; {NULL,0}: all */
+    int64_t from_ms, to_ms;   /* stored time, [from, to); 0: open */
+    uint64_t after;           /* seq greater than this */
+    uint32_t limit;           /* 1 to 1000 */
+};
+/* {"items":[EVENT...],"next":"SEQ"|null}; an EVENT is the CloudEvent as JSON plus seq and stored. */
+void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *q, evrt_host_json_cb cb,
+                      void *arg);
+/* One event with "handlers":[{"handler","outcome":"pending|running|done|dead|discarded","error"?}]. */
+void evrt_host_event(struct evrt_host *h, uint64_t seq, evrt_host_json_cb cb, void *arg);
+
+#endif

@@ -1,0 +1,27 @@
+/* HTTP: the ingest listener (POST /events) and the admin listener, both libmicrohttpd driven by the uv
+ * loop. Owner: the composition root (runtime/evrt.c). Everything is on the loop thread. */
+#ifndef EVRT_HTTP_HTTP_H
+#define EVRT_HTTP_HTTP_H
+
+#include "evrt.h"
+
+struct evrt_host;
+struct evrt_http;
+
+/* Listens on http.listen and admin.listen of the host's config. -EBUSY: a port is taken (err names it);
+ * -EINVAL: a bad address or token file; -EPERM: admin not on loopback and no token. */
+EVRT_MUST_CHECK int evrt_http_create(struct evrt_http **out, struct evrt_host *host,
+                                     struct evrt_error *err);
+/* Stops accepting on the ingest listener; requests in progress are answered; new ones on kept
+ * connections get 503. The admin listener goes on. */
+void evrt_http_quiesce(struct evrt_http *h);
+/* Answers what is suspended (503), closes every connection and handle, then calls cb, after which
+ * evrt_http_destroy may be called. */
+void evrt_http_stop(struct evrt_http *h, void (*cb)(void *arg), void *arg);
+void evrt_http_destroy(struct evrt_http *h);
+
+/* The port really bound (0 in the config asks for any). */
+uint16_t evrt_http_ingest_port(const struct evrt_http *h);
+uint16_t evrt_http_admin_port(const struct evrt_http *h);
+
+#endif

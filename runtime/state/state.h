@@ -1,0 +1,96 @@
+/* state.db: what the journal says about handlers, in tables (SQLite). A projection: applied after the
+ * commit, with the applied position in the same transaction; rebuilt from a snapshot and the journal
+ * when it is missing or damaged, with the same content.
+ *
+ *     owner thread ── evrt_state_apply(record) ──▶ queue ──▶ state thread: one transaction per flush
+ *                  ── evrt_state_run(job) ───────▶            jobs run after everything before them
+ *
+ * One thread (started by open) owns the only connection. Functions are the owner thread's unless said
+ * otherwise; callbacks named so run on the state thread. */
+#ifndef EVRT_STATE_STATE_H
+#define EVRT_STATE_STATE_H
+
+#include <stdbool.h>
+
+#include "core/record.h"
+
+struct evrt_state;
+
+struct evrt_state_options {
+    const char *path; /* the store's folder: state.db and snapshots/ are in it; NULL: in memory */
+    int64_t flush_ms; /* longest time an applied record waits for its transaction; 0: default */
+    uint32_t flush_records; /* ... or this many; 0: default */
+    /* State thread: state.db failed for good (disk full is retried, this is worse). */
+    void (*on_fatal)(void *arg, const struct evrt_error *err);
+    void *arg;
+};
+
+/* Opens or restores: a missing or damaged state.db is set aside (state.db.damaged-<ms>) and replaced by
+ * the newest good snapshot, or by an empty one. *applied_group: everything up to it is applied; the
+ * caller feeds the records of later groups, then calls evrt_state_flush. *restored: a short reason for
+ * the log when state.db was not used as it stood ("" otherwise). -EPROTONOSUPPORT: newer version. */
+EVRT_MUST_CHECK int evrt_state_open(struct evrt_state **out,
+                                    const struct evrt_state_options *options,
+                                    uint64_t *applied_group, char restored[160],
+                                    struct evrt_error *err);
+/* Applies what is queued, closes. */
+void evrt_state_close(struct evrt_state *s);
+
+/* Queues one committed record (EVENT records need not be given; kinds it does not know are ignored).
+ * The payload is copied. Groups come in order; a record of an applied group is ignored. */
+void evrt_state_apply(struct evrt_state *s, uint64_t group, uint32_t kind,
+                      struct evrt_slice payload);
+/* Tells that every record up to and including this group was given, so `applied` may move to it. */
+void evrt_state_advance(struct evrt_state *s, uint64_t group);
+/* Waits until all that was queued is committed. Not on a hot path: at start, at stop, in tests. */
+void evrt_state_flush(struct evrt_state *s);
+/* The group up to which state.db is committed. Any thread. */
+uint64_t evrt_state_applied(struct evrt_state *s);
+
+/* ---- Snapshots: what lets segments go ---- */
+
+/* Starts one (if none runs): a synced, checksummed copy under snapshots/; the two newest are kept. */
+void evrt_state_snapshot(struct evrt_state *s);
+/* The group covered by the newest two good snapshots' older one (0: none): segments that end at or
+ * below it may be dropped. Any thread. */
+uint64_t evrt_state_snapshotted(struct evrt_state *s);
+
+/* ---- Reading ---- */
+
+/* A job runs on the state thread after everything queued before it. It must end by waking its owner:
+ * nothing else tells that it ran. */
+struct evrt_state_view; /* valid during a job */
+typedef void (*evrt_state_job)(struct evrt_state_view *view, void *arg);
+void evrt_state_run(struct evrt_state *s, evrt_state_job job, void *arg);
+
+struct evrt_state_sub {
+    uint32_t sub;
+    const char *name;
+    uint64_t from_seq;   /* of its first SUBSCRIBE */
+    int64_t orphaned_ms; /* 0: in the scripts */
+    uint64_t cursor, matched, done, dead, discarded;
+    struct evrt_slice settled; /* ranges that ended above the cursor; evrt_ranges_next */
+};
+/* Every pattern epoch that can still matter (later than the cursor), oldest first. */
+struct evrt_state_epoch {
+    uint32_t sub;
+    uint64_t from_seq;
+    struct evrt_slice patterns; /* joined by '\n' */
+};
+/* Each calls fn for each row; rows are valid during the call. 0 or a negative errno. */
+EVRT_MUST_CHECK int evrt_state_each_sub(struct evrt_state_view *v,
+                                        void (*fn)(void *, const struct evrt_state_sub *),
+                                        void *arg);
+EVRT_MUST_CHECK int evrt_state_each_epoch(struct evrt_state_view *v,
+                                          void (*fn)(void *, const struct evrt_state_epoch *),
+                                          void *arg);
+/* Dead deliveries of one event, of all handlers. */
+EVRT_MUST_CHECK int
+evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
+                     void (*fn)(void *, uint32_t sub, const struct evrt_record_dead *), void *arg);
+
+/* The whole content as text, in a fixed order (applied position included): what "the same content"
+ * means in tests. */
+EVRT_MUST_CHECK int evrt_state_dump(struct evrt_state_view *v, struct evrt_buf *out);
+
+#endif

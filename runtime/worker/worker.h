@@ -1,0 +1,13 @@
+/* The worker process: one uv loop, one LuaJIT state, one socket to the host. Started by the host as
+ * `evrt worker` with the socket on fd 3 and the snapshot of scripts on fd 4; nothing else is inherited
+ * but 0, 1 and 2. It ends when the host does. */
+#ifndef EVRT_WORKER_WORKER_H
+#define EVRT_WORKER_WORKER_H
+
+#define EVRT_WORKER_SOCKET 3
+#define EVRT_WORKER_SNAPSHOT 4
+
+/* Runs until the host says DRAIN or goes away. Returns the process's exit code. */
+int evrt_worker_main(void);
+
+#endif
