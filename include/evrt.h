@@ -120,6 +120,28 @@ EVRT_EXPORT void evrt_drain(struct evrt *rt, evrt_drain_cb cb, void *arg);
 /* Frees the runtime. After a successful evrt_start() it must have drained. NULL is allowed. */
 EVRT_EXPORT void evrt_destroy(struct evrt *rt);
 
+/* Loads the scripts exactly as evrt_start() would, in a worker of its own, and ends it again; the store
+ * and the ports are not touched. Runs a loop of its own and blocks until decided. `each` is called for
+ * every error found. 0 and *handlers, or -EINVAL when there was one. Instead of evrt_start(). */
+EVRT_EXPORT EVRT_MUST_CHECK int evrt_check(struct evrt *rt,
+                                           void (*each)(void *arg, const struct evrt_error *err),
+                                           void *arg, unsigned *handlers);
+
+/* Whether events are taken in and every worker has loaded its scripts. *why (may be NULL) says what is
+ * missing: static text. */
+EVRT_EXPORT int evrt_ready(const struct evrt *rt, const char **why);
+
+/* Counts since the store was made, over all handlers; for tools that wait for work to end. */
+struct evrt_totals {
+    uint64_t events;                /* durable */
+    uint64_t matched;               /* (event, handler) pairs that had to be delivered */
+    uint64_t done, dead, discarded; /* how they ended */
+};
+EVRT_EXPORT void evrt_totals(const struct evrt *rt, struct evrt_totals *out);
+
+/* Opens log files anew, after they were rotated. */
+EVRT_EXPORT void evrt_reopen_logs(struct evrt *rt);
+
 /* "0.1.0"; static. Any thread. */
 EVRT_EXPORT const char *evrt_version(void);
 
