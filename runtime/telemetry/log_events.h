@@ -1,0 +1,119 @@
+/* The messages that the runtime logs: one table, read by the code that logs, by docs, help and tests.
+ *
+ *     evrt_log_event(log, EVENT_PUBLISHED, EVRT_F_STR("event_type", e->type),
+ *                    EVRT_F_STR("event_id", e->id), EVRT_F_U64("seq", seq));
+ *
+ * takes level and text from the table and the caller from where it stands; no fields are fine too. A
+ * line of a script (evrt.log, print) has the script's own message and goes through evrt_log_write(). */
+#ifndef EVRT_TELEMETRY_LOG_EVENTS_H
+#define EVRT_TELEMETRY_LOG_EVENTS_H
+
+#include "telemetry/log.h"
+
+/* id, level, text, the fields it has ('?': where there is one), what it means. */
+#define EVRT_LOG_MESSAGES(X)                                                                    \
+    /* An event's way, named as the dashboards know it. */                                      \
+    X(EVENT_PUBLISHED, INFO, "Event published", "event_type,event_id,source,seq",               \
+      "an event was accepted and is durable as configured")                                     \
+    X(EVENT_STORED, DEBUG, "Event stored successfully", "event_type,event_id,seq,duration",     \
+      "the journal's commit that holds the event is done")                                      \
+    X(EVENT_STORAGE_FAILED, ERROR, "Event storage failed", "event_type,event_id,error",         \
+      "an event was refused because it could not be stored; its publisher was told")            \
+    X(EVENT_HANDLED, INFO, "Event handled successfully",                                        \
+      "event_type,event_id,handler,duration,status,attempt,event_time,generation",              \
+      "a handler returned for this event and that is settled in the journal")                   \
+    X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                        \
+      "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,"        \
+      "generation,stacktrace?",                                                                 \
+      "a handler raised, was rejected, ran out of time or died with this event")                \
+    X(EVENT_DISCARDED, WARN, "Event discarded", "handler,count,reason",                         \
+      "events pending for a handler were given up: it was forgotten or no longer matches them") \
+    X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,handler,hops,error",    \
+      "handlers publish in a circle; bus.max_hops stopped it")                                  \
+    /* The node's life. */                                                                      \
+    X(STARTING, INFO, "evrt starting", "version,pid,service,environment,config?",               \
+      "a process begins; the store is not open yet")                                            \
+    X(STORE_OPENED, INFO, "Store opened", "path,durability,events,segments,duration",           \
+      "the journal and its projection are recovered and consistent")                            \
+    X(TORN_TAIL, WARN, "Torn tail cut", "segment,offset,bytes",                                 \
+      "the last group was not whole: an unacknowledged write that a crash interrupted")         \
+    X(STATE_RESTORED, WARN, "State restored", "from,applied,duration",                          \
+      "state.db was missing or damaged and was rebuilt from a snapshot and the journal")        \
+    X(STORE_FULL, ERROR, "Store is full", "path,error",                                         \
+      "no space for a new segment; publishing answers 503 until there is")                      \
+    X(STORE_SPACE, INFO, "Store has space again", "path", "publishing is accepted again")       \
+    X(STORE_FAILED, ERROR, "Store failed", "path,error",                                        \
+      "a write or fsync failed; nothing of that group is acknowledged and the process ends")    \
+    X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                        \
+      "retention or store.max_size removed the oldest events")                                  \
+    X(LISTENING, INFO, "Listening", "listener,address", "a port is open")                       \
+    X(READY, INFO, "evrt ready", "handlers,workers,duration",                                   \
+      "every worker has loaded its scripts; events are delivered")                              \
+    X(DRAINING, INFO, "Draining", "signal?,in_flight",                                          \
+      "intake is closed; deliveries in flight may finish until workers.drain_timeout")          \
+    X(DRAINED, INFO, "Drained", "duration,redeliver",                                           \
+      "everything is settled and closed; `redeliver` deliveries wait for the next start")       \
+    X(LOG_REOPENED, INFO, "Log files reopened", "", "SIGUSR1 came")                             \
+    X(LOG_REOPEN_FAILED, ERROR, "Log file not reopened", "path,error",                          \
+      "the file opened before stays in use")                                                    \
+    X(LOG_DROPPED, WARN, "Log lines dropped", "count,error?",                                   \
+      "lines came faster than the outputs take them, or an output failed")                      \
+    /* Workers and scripts. */                                                                  \
+    X(WORKER_STARTED, DEBUG, "Worker started", "worker,worker_pid,generation",                  \
+      "a process was started and loads the scripts")                                            \
+    X(WORKERS_READY, INFO, "Workers ready", "workers,generation,duration",                      \
+      "all workers of a generation have loaded the scripts")                                    \
+    X(WORKER_EXITED, DEBUG, "Worker exited", "worker,worker_pid,generation,status",             \
+      "a worker ended as it was told to")                                                       \
+    X(WORKER_DIED, ERROR, "Worker died", "worker,worker_pid,generation,reason,redelivered",     \
+      "a worker crashed, was killed or broke the protocol; its deliveries are made again")      \
+    X(WORKER_REPLACED, INFO, "Worker replaced", "worker,worker_pid,generation,duration",        \
+      "a new process took a dead worker's place")                                               \
+    X(SCRIPTS_REFUSED, ERROR, "Scripts refused", "file?,line?,error,generation",                \
+      "scripts do not load; what ran before goes on")                                           \
+    X(HANDLER_ADDED, INFO, "Handler added", "handler,events,start",                             \
+      "a subscription was made; it is durable from here")                                       \
+    X(HANDLER_REMOVED, WARN, "Handler removed", "handler,pending",                              \
+      "its script is gone; its events are kept until it returns or is forgotten")               \
+    X(HANDLER_FORGOTTEN, WARN, "Handler forgotten", "handler,discarded,reason",                 \
+      "a removed handler's events are given up: bus.orphan_ttl or an operator")                 \
+    X(SCRIPT_PRINT, INFO, "Script print", "text,handler?",                                      \
+      "a script called print, or wrote to its standard output or error")                        \
+    /* HTTP. */                                                                                 \
+    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error",                            \
+      "a request that could be an attack: bad token, smuggling shape, too many connections")
+
+enum evrt_log_message_id {
+#define X(id, level, text, fields, meaning) EVRT_MSG_##id,
+    EVRT_LOG_MESSAGES(X)
+#undef X
+        EVRT_MSG_COUNT
+};
+
+struct evrt_log_message {
+    const char *id; /* "EVENT_PUBLISHED" */
+    enum evrt_log_level level;
+    const char *text;
+    const char *fields; /* comma-separated; '?' after those that are not always there */
+    const char *meaning;
+};
+
+/* NULL when id is out of range. */
+const struct evrt_log_message *evrt_log_message(unsigned id);
+
+/* What evrt_log_event() expands to. `caller` as for evrt_log_write(). */
+void evrt_log_write_event(struct evrt_log *log, enum evrt_log_message_id id, const char *caller,
+                          const struct evrt_log_field *fields, size_t count);
+bool evrt_log_event_enabled(const struct evrt_log *log, enum evrt_log_message_id id);
+
+#define evrt_log_event(log, id, ...)                                                              \
+    do {                                                                                          \
+        if (evrt_log_event_enabled((log), EVRT_MSG_##id)) {                                       \
+            const struct evrt_log_field evrt_fields_[] = {__VA_ARGS__};                           \
+            evrt_log_write_event((log), EVRT_MSG_##id, EVRT_LOG_FILE ":" EVRT_LOG_LINE(__LINE__), \
+                                 evrt_fields_,                                                    \
+                                 sizeof evrt_fields_ / sizeof(struct evrt_log_field));            \
+        }                                                                                         \
+    } while (0)
+
+#endif
