@@ -99,6 +99,7 @@ int evrt_record_get_sub(struct evrt_slice s, struct evrt_record_sub *r) {
 void evrt_record_put_settle(struct evrt_buf *out, const struct evrt_record_settle *r) {
     put_u64(out, r->sub);
     put_u64(out, r->cursor);
+    put_u64(out, r->seen);
     put_u64(out, r->matched);
     put_u64(out, r->done);
     put_u64(out, r->dead_total);
@@ -111,6 +112,7 @@ int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r) {
     struct input in = {s, 0, 0};
     r->sub = get_u32(&in);
     r->cursor = get_u64(&in);
+    r->seen = get_u64(&in);
     r->matched = get_u64(&in);
     r->done = get_u64(&in);
     r->dead_total = get_u64(&in);

@@ -54,12 +54,14 @@ struct evrt_record_dead {
 };
 
 /* SETTLE. Everything with seq < cursor has ended for the handler. `matched`, `done`, `discarded` and
- * `dead_total` count deliveries since the subscription began, as of this record. `ranges` are the
+ * `dead_total` count deliveries since the subscription began, as of this record; `matched` counts the
+ * events below `seen`. `ranges` are the
  * sequences that ended with this record, ascending: runs of (first, count) where sequences between the
  * members of a run that did not match the handler may be included. */
 struct evrt_record_settle {
     uint32_t sub;
     uint64_t cursor;
+    uint64_t seen;
     uint64_t matched;
     uint64_t done;
     uint64_t dead_total;

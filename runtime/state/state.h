@@ -68,7 +68,7 @@ struct evrt_state_sub {
     const char *name;
     uint64_t from_seq;   /* of its first SUBSCRIBE */
     int64_t orphaned_ms; /* 0: in the scripts */
-    uint64_t cursor, matched, done, dead, discarded;
+    uint64_t cursor, seen, matched, done, dead, discarded;
     struct evrt_slice settled; /* ranges that ended above the cursor; evrt_ranges_next */
 };
 /* Every pattern epoch that can still matter (later than the cursor), oldest first. */
