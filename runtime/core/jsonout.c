@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/jsonplain.h"
 #include "core/utf8.h"
 
 struct evrt_jsonout evrt_jsonout_start(struct evrt_buf *out) {
@@ -108,14 +109,12 @@ void evrt_json_quote(struct evrt_buf *out, struct evrt_slice s) {
     size_t from = 0, at = 0;
     evrt_buf_putc(out, '"');
     while (at < s.n) {
+        at += evrt_json_plain(s.p + at, s.n - at);
+        if (at == s.n) break;
         unsigned char c = (unsigned char)s.p[at];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-            at++;
-            continue;
-        }
         uint32_t code = c;
         size_t n = c < 0x80 ? 1 : evrt_utf8_next(s.p + at, s.n - at, &code);
-        if (n > 1 && code != 0x2028 && code != 0x2029) {
+        if (n > 1 && code >= 0xa0 && code != 0x2028 && code != 0x2029) {
             at += n;
             continue;
         }

@@ -38,8 +38,9 @@ void evrt_jsonout_null(struct evrt_jsonout *o);
 /* Text that is JSON already. */
 void evrt_jsonout_raw(struct evrt_jsonout *o, struct evrt_slice json);
 
-/* Appends s with quotes. Whatever the bytes, the result is one valid JSON string on one line: control
- * characters and U+2028/9 are escaped, bytes that are not UTF-8 become U+FFFD. */
+/* Appends s with quotes. Whatever the bytes, the result is one valid JSON string on one line that does
+ * nothing to a terminal: control characters (C1 too) and U+2028/9 are escaped, bytes that are not UTF-8
+ * become U+FFFD. */
 void evrt_json_quote(struct evrt_buf *out, struct evrt_slice s);
 
 #endif
