@@ -1,0 +1,173 @@
+local ffi = require "ffi"
+local c = require "spec.support.c"
+local lib = c.load("core", { "core/record.h" })
+
+local EBADMSG = -74
+local MAX = 0xffffffffffffffffULL
+
+-- Fields of each payload, in order: name and a value at an edge of its type. Slices are strings.
+local PAYLOADS = {
+    subscribe = { { "sub", 4294967295 }, { "name", "SocialStatisticsHandler" }, { "from_seq", MAX },
+        { "at_ms", -1LL }, { "patterns", "a.*\nb.**" } },
+    sub = { { "sub", 1 }, { "at_ms", 1736245845123LL } },
+    settle = { { "sub", 7 }, { "cursor", MAX }, { "seen", MAX }, { "matched", 128ULL }, { "done", 127ULL },
+        { "dead_total", 0ULL }, { "discarded", 300ULL }, { "ranges", "\1\2" }, { "dead", "" } },
+    gap = { { "first_seq", 1ULL }, { "events", 0ULL }, { "first_group", MAX }, { "groups", 2ULL } },
+}
+
+local function put(name, fields)
+    local r = ffi.new("struct evrt_record_" .. name)
+    for _, f in ipairs(fields) do
+        r[f[1]] = type(f[2]) == "string" and c.slice(f[2]) or f[2]
+    end
+    local b = ffi.new "struct evrt_buf"
+    lib.evrt_buf_init(b)
+    lib["evrt_record_put_" .. name](b, r)
+    local s = c.string(b)
+    lib.evrt_buf_finish(b)
+    return s
+end
+
+local function get(name, bytes)
+    local r = ffi.new("struct evrt_record_" .. name)
+    local exact = c.exact(bytes)
+    return lib["evrt_record_get_" .. name](ffi.new("struct evrt_slice", exact, #bytes), r), r, exact
+end
+
+local function collect(build)
+    local b = ffi.new "struct evrt_buf"
+    lib.evrt_buf_init(b)
+    build(b)
+    local s = c.string(b)
+    lib.evrt_buf_finish(b)
+    return s
+end
+
+local function ranges(list)
+    return collect(function(b)
+        local from = ffi.new "uint64_t[1]"
+        for _, r in ipairs(list) do
+            lib.evrt_ranges_put(b, from, ffi.new("struct evrt_range", r[1], r[2]))
+        end
+    end)
+end
+
+local function walk_ranges(bytes)
+    local exact = c.exact(bytes)
+    local s = ffi.new("struct evrt_slice", exact, #bytes)
+    local at, from, r, seen = ffi.new "size_t[1]", ffi.new "uint64_t[1]", ffi.new "struct evrt_range", {}
+    while true do
+        local rc = lib.evrt_ranges_next(s, at, from, r)
+        if rc ~= 1 then return rc, seen end
+        seen[#seen + 1] = { r.first, r.count }
+    end
+end
+
+local DEAD = {
+    { seq = 9ULL, attempt = 1, at_ms = 1736245845123LL, error_type = "error", message = "a.lua:3: no",
+        traceback = "stack\n\tline" },
+    { seq = MAX, attempt = 4294967295, at_ms = -1LL, error_type = "crashed", message = "", traceback = "" },
+}
+
+local function dead(list)
+    return collect(function(b)
+        for _, d in ipairs(list) do
+            lib.evrt_dead_put(b, ffi.new("struct evrt_record_dead", { d.seq, d.attempt, d.at_ms,
+                c.slice(d.error_type), c.slice(d.message), c.slice(d.traceback) }))
+        end
+    end)
+end
+
+local function walk_dead(bytes)
+    local exact = c.exact(bytes)
+    local s = ffi.new("struct evrt_slice", exact, #bytes)
+    local at, d, seen = ffi.new "size_t[1]", ffi.new "struct evrt_record_dead", {}
+    while true do
+        local rc = lib.evrt_dead_next(s, at, d)
+        if rc ~= 1 then return rc, seen end
+        seen[#seen + 1] = { seq = d.seq, attempt = d.attempt, at_ms = d.at_ms,
+            error_type = c.string(d.error_type), message = c.string(d.message),
+            traceback = c.string(d.traceback) }
+    end
+end
+
+describe("core/record", function()
+    it("names every kind by its number", function()
+        local seen = {}
+        for n = 1, 7 do
+            local name = ffi.string(lib.evrt_record_kind_name(n))
+            assert.not_equal("unknown", name)
+            assert.is_nil(seen[name])
+            seen[name] = true
+        end
+        for _, n in ipairs { 0, 8, 4294967295 } do
+            assert.equal("unknown", ffi.string(lib.evrt_record_kind_name(n)))
+        end
+    end)
+
+    for name, fields in pairs(PAYLOADS) do
+        it(name .. ": reads back what was written", function()
+            local rc, r = get(name, put(name, fields))
+            assert.equal(0, rc)
+            for _, f in ipairs(fields) do
+                local value = type(f[2]) == "string" and c.string(r[f[1]]) or r[f[1]]
+                assert.equal(f[2], value, f[1])
+            end
+        end)
+
+        it(name .. ": is malformed when cut at any byte or longer", function()
+            local bytes = put(name, fields)
+            for n = 0, #bytes - 1 do
+                assert.equal(EBADMSG, (get(name, bytes:sub(1, n))))
+            end
+            assert.equal(EBADMSG, (get(name, bytes .. "\0")))
+        end)
+
+        it(name .. ": survives any byte being changed", function()
+            local bytes = put(name, fields)
+            for i = 1, #bytes do
+                for _, value in ipairs { 0, 1, 0x7f, 0x80, 0xff } do
+                    local rc = get(name, bytes:sub(1, i - 1) .. string.char(value) .. bytes:sub(i + 1))
+                    assert.is_true(rc == 0 or rc == EBADMSG)
+                end
+            end
+        end)
+    end
+
+    it("refuses integers that do not fit", function()
+        assert.equal(EBADMSG, (get("sub", "\255\255\255\255\255\255\255\255\255\2\0")))
+        assert.equal(EBADMSG, (get("sub", "\128\128\128\128\16\0"))) -- 2^32
+        assert.equal(0, (get("sub", "\255\255\255\255\15\0")))
+    end)
+
+    it("walks the ranges it was given", function()
+        local list = { { 1ULL, 1ULL }, { 2ULL, 5ULL }, { 100ULL, 1000000ULL }, { MAX - 10, 10ULL } }
+        local rc, seen = walk_ranges(ranges(list))
+        assert.equal(0, rc)
+        assert.same(list, seen)
+        assert.equal(0, (walk_ranges ""))
+    end)
+
+    it("refuses ranges that are empty, overflow or are cut", function()
+        assert.equal(EBADMSG, (walk_ranges(ranges { { 5, 0 } })))
+        assert.equal(EBADMSG, (walk_ranges(ranges { { MAX, 1ULL } })))
+        assert.equal(EBADMSG, (walk_ranges "\128"))
+        assert.equal(EBADMSG, (walk_ranges "\1"))
+    end)
+
+    it("walks the dead it was given", function()
+        local rc, seen = walk_dead(dead(DEAD))
+        assert.equal(0, rc)
+        assert.same(DEAD, seen)
+    end)
+
+    it("reports a list of the dead cut inside an entry", function()
+        local bytes, first = dead(DEAD), #dead { DEAD[1] }
+        for n = 0, #bytes - 1 do
+            local rc, seen = walk_dead(bytes:sub(1, n))
+            local boundary = n == 0 or n == first
+            assert.equal(boundary and 0 or EBADMSG, rc, "cut at " .. n)
+            assert.equal(n >= first and 1 or 0, #seen)
+        end
+    end)
+end)
