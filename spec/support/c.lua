@@ -23,6 +23,7 @@ typedef long off_t;
 typedef unsigned mode_t;
 typedef long time_t;
 struct iovec { void *iov_base; size_t iov_len; };
+void *malloc(size_t n);
 void free(void *p);
 ]]
 
@@ -173,9 +174,11 @@ function c.string(s)
     return ffi.string(s.p, s.n)
 end
 
---- A copy in memory of exactly that size, so that a sanitizer sees a read past its end. Keep the result.
+--- A copy of s from malloc, of exactly that size: a sanitizer sees a read past its end, as it would not
+--- in LuaJIT's own memory. Keep the result as long as it is used.
+---@return ffi.cdata* char pointer
 function c.exact(s)
-    local copy = ffi.new("char[?]", #s)
+    local copy = ffi.gc(ffi.cast("char *", ffi.C.malloc(#s)), ffi.C.free)
     ffi.copy(copy, s, #s)
     return copy
 end
