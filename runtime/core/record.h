@@ -22,7 +22,7 @@ enum evrt_record_kind {
 #undef X
 };
 
-/* "event", "settle"; "unknown" for a kind this version does not know. */
+/* "EVENT", "SETTLE"; "unknown" for a kind this version does not know. */
 const char *evrt_record_kind_name(unsigned kind);
 
 /* SUBSCRIBE: events from `from_seq` on that match `patterns` belong to the handler. A handler known
