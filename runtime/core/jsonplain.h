@@ -13,21 +13,21 @@ static inline bool evrt_json_plain_byte(char ch) {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* Whether all eight bytes of x are plain. Each term has a high bit set where its test holds; a borrow can
- * set one too many only beside a byte that is not plain anyway. */
-static inline bool evrt_json_plain8(uint64_t x) {
+/* The high bit of each byte of x that is not plain. Only the lowest bit set is sure: a borrow can set one
+ * too many, but only above a byte that is not plain. */
+static inline uint64_t evrt_json_special8(uint64_t x) {
     const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
     uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\', del = x ^ ones * 0x7f;
-    uint64_t bad = x | ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) |
-                   ((slash - ones) & ~slash) | ((del - ones) & ~del);
-    return (bad & high) == 0;
+    return (x | (x - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones)) & high;
 }
 
 /* Length of the plain prefix of p[0..n). */
 static inline size_t evrt_json_plain(const char *p, size_t n) {
     size_t at = 0;
-    while (n - at >= 8 && evrt_json_plain8(evrt_get_u64(p + at)))
-        at += 8;
+    for (; n - at >= 8; at += 8) {
+        uint64_t special = evrt_json_special8(evrt_get_u64(p + at));
+        if (special != 0) return at + ((size_t)__builtin_ctzll(special) >> 3);
+    }
     while (at < n && evrt_json_plain_byte(p[at]))
         at++;
     return at;

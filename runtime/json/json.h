@@ -1,11 +1,9 @@
-/* Strict JSON (RFC 8259): validation with positions, and the byte ranges of an object's members. The
- * only user of yajl. What yajl lets through is checked here: depth, duplicate keys, lone surrogates,
- * overlong UTF-8, numbers out of range of a double, bytes after the document, a byte-order mark.
- * Any thread; a scanner is one thread's. */
+/* Strict JSON (RFC 8259): validation with positions, and the byte ranges of an object's members.
+ * Refused besides what the grammar refuses: nesting beyond a depth, a name twice in one object, lone
+ * surrogates, bytes that are not UTF-8, numbers out of range of a double, a byte-order mark, bytes after
+ * the document. Any thread; one call's state is that call's. */
 #ifndef EVRT_JSON_JSON_H
 #define EVRT_JSON_JSON_H
-
-#include <stdbool.h>
 
 #include "core/buf.h"
 
@@ -25,15 +23,10 @@ enum evrt_json_type {
 /* What a valid document holds. */
 struct evrt_json_info {
     enum evrt_json_type type;
-    /* lua-cjson decodes it, and encodes the result again, to the same meaning: no empty array, no
-     * integer beyond 2^53, no number that 14 digits do not hold, no key that looks special. `decode`
-     * alone is weaker: its Lua tables are right even if encoding them again would not be. */
-    bool cjson_decode_exact;
-    bool cjson_round_trip;
 };
 
 /* Scans one document that fills `text`. -EINVAL: err->message ends with "at byte N (line L, column C)"
- * and says what was expected; -E2BIG: nested deeper than EVRT_JSON_DEPTH. */
+ * and says what was expected; -E2BIG: nested deeper than EVRT_JSON_DEPTH. `info` may be NULL. */
 EVRT_MUST_CHECK int evrt_json_check(struct evrt_slice text, struct evrt_json_info *info,
                                     struct evrt_error *err);
 
