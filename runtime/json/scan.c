@@ -201,7 +201,7 @@ static bool fail_duplicate(struct scan *s, const char *at) {
 
 static bool tell(struct scan *s, struct evrt_slice key, const char *from,
                  enum evrt_json_type type) {
-    struct evrt_json_member m = {key, {from, (size_t)(s->at - from)}, {type}};
+    struct evrt_json_member m = {key, {from, (size_t)(s->at - from)}, {.type = type}};
     s->code = s->fn(s->arg, &m, s->err);
     return s->code == 0;
 }
@@ -315,7 +315,7 @@ int evrt_json_members(struct evrt_slice text, evrt_json_member_cb fn, void *arg,
     bool ok = scan_document(&s, &type);
     evrt_json_keys_finish(&s.keys);
     evrt_buf_finish(&s.unescaped);
-    if (info != NULL) info->type = type;
+    if (info != NULL) *info = (struct evrt_json_info){.type = type};
     return ok ? 0 : s.code;
 }
 
