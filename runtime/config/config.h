@@ -32,7 +32,9 @@ struct evrt_config {
         char *listen;
         uint64_t max_event_size, max_batch, max_connections, max_connections_per_address;
         uint64_t max_header_size; /* all header bytes of one request */
-        int64_t request_timeout;
+        uint64_t max_body_size;   /* bytes of a batch as it comes in */
+        int64_t request_timeout; /* from the first byte to the last */
+        int64_t idle_timeout;    /* of a connection between requests */
         char *token_file;
     } http;
     struct {
@@ -67,13 +69,33 @@ EVRT_MUST_CHECK int evrt_config_load(struct evrt_config *c, const char *file,
                                      const char *const *overrides, struct evrt_error *err);
 void evrt_config_finish(struct evrt_config *c);
 
+typedef void (*evrt_config_error_cb)(void *arg, const struct evrt_error *err);
+
+/* The same with every source named, for tools and tests. Zero-initialise. */
+struct evrt_config_source {
+    const char *file;               /* NULL: none */
+    struct evrt_slice text;         /* when p is set: read this as the content of `file` */
+    const char *const *environment; /* "NAME=value"; NULL: none */
+    const char *const *overrides;   /* NULL: none */
+    bool trust_files;               /* do not look whether the files and folders named exist */
+    evrt_config_error_cb each;      /* told of every error; may be NULL. `err` gets the first */
+    void *arg;
+};
+EVRT_MUST_CHECK int evrt_config_load_from(struct evrt_config *c,
+                                          const struct evrt_config_source *source,
+                                          struct evrt_error *err);
+
+/* Appends the reference file: every key with its default and a comment. conf/evrt.yaml is this text. */
+void evrt_config_reference(struct evrt_buf *out);
+
 /* Where to find the configuration when none is named: conf/evrt.yaml, /etc/evrt/evrt.yaml; NULL: neither
  * exists. Static strings. */
 const char *evrt_config_find(void);
 
-/* "host:port", "[v6]:port" or ":port". -EINVAL with the reason. Port 0 asks for any free port. */
+/* "host:port", "[v6]:port" or ":port" (every IPv4 address). -EINVAL with the reason. Port 0 asks for any
+ * free port. */
 struct evrt_address {
-    char host[64];
+    char host[64]; /* always a literal IPv4 or IPv6 address, without brackets */
     uint16_t port;
 };
 EVRT_MUST_CHECK int evrt_address_parse(struct evrt_slice s, struct evrt_address *out,

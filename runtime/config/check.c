@@ -1,0 +1,76 @@
+/* What only the values together, or the files they name, can tell. See load.h. */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/load.h"
+
+static const struct evrt_place *place_of(const struct evrt_load *l, const char *key) {
+    return &l->from[evrt_option_find(evrt_slice_of(key)) - evrt_options];
+}
+
+/* The part of a glob before its first wildcard, up to the last slash; the whole when it has none. */
+static void fixed_part(const char *glob, char *out, size_t size) {
+    size_t wild = strcspn(glob, "*?[");
+    if (glob[wild] != '\0')
+        while (wild > 1 && glob[wild - 1] != '/')
+            wild--;
+    snprintf(out, size, "%.*s", (int)wild, glob);
+}
+
+static void check_handlers(struct evrt_load *l) {
+    char path[4096];
+    struct stat st;
+    for (size_t i = 0; i < l->c->handlers.n; i++) {
+        const char *entry = l->c->handlers.v[i];
+        bool glob = entry[strcspn(entry, "*?[")] != '\0';
+        fixed_part(entry, path, sizeof path);
+        int rc = stat(path, &st) < 0 ? errno : 0;
+        if (rc == 0 && glob && !S_ISDIR(st.st_mode)) rc = ENOTDIR;
+        if (rc == 0 && access(path, S_ISDIR(st.st_mode) ? R_OK | X_OK : R_OK) < 0) rc = errno;
+        if (rc != 0)
+            evrt_load_fail(l, place_of(l, "handlers"),
+                           "handlers: %s cannot be read: %s (relative paths are relative to the "
+                           "configuration file)",
+                           path, strerror(rc));
+    }
+}
+
+static void check_token_file(struct evrt_load *l, const char *key, const char *path) {
+    struct stat st;
+    if (path[0] == '\0') return;
+    int rc = stat(path, &st) < 0 || access(path, R_OK) < 0 ? errno : 0;
+    if (rc == 0 && S_ISDIR(st.st_mode)) rc = EISDIR;
+    if (rc == 0 && S_ISREG(st.st_mode) && st.st_size == 0) {
+        evrt_load_fail(l, place_of(l, key), "%s: %s is empty: put the token in it", key, path);
+        return;
+    }
+    if (rc != 0)
+        evrt_load_fail(l, place_of(l, key), "%s: %s cannot be read: %s", key, path, strerror(rc));
+}
+
+static void check_listeners(struct evrt_load *l) {
+    const struct evrt_config *c = l->c;
+    struct evrt_address http, admin;
+    if (evrt_address_parse(evrt_slice_of(c->http.listen), &http, NULL) < 0) return;
+    if (evrt_address_parse(evrt_slice_of(c->admin.listen), &admin, NULL) < 0) return;
+    if (http.port != 0 && http.port == admin.port && strcmp(http.host, admin.host) == 0)
+        evrt_load_fail(l, place_of(l, "admin.listen"),
+                       "admin.listen: %s is http.listen too; each needs a port of its own",
+                       c->admin.listen);
+    if (!evrt_address_is_loopback(&admin) && c->admin.token_file[0] == '\0')
+        evrt_load_fail(l, place_of(l, "admin.listen"),
+                       "admin.listen: %s can be reached from outside: set admin.token_file, or "
+                       "listen on 127.0.0.1",
+                       c->admin.listen);
+}
+
+void evrt_load_check(struct evrt_load *l, bool trust_files) {
+    check_listeners(l);
+    if (trust_files) return;
+    check_handlers(l);
+    check_token_file(l, "http.token_file", l->c->http.token_file);
+    check_token_file(l, "admin.token_file", l->c->admin.token_file);
+}

@@ -1,0 +1,213 @@
+/* See options.h. The key is spelled as the member it fills, so the two cannot drift apart. */
+#include "config/options.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "config/config.h"
+#include "core/distance.h"
+#include "core/units.h"
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define TIB (UINT64_C(1) << 40)
+#define SECOND UINT64_C(1000)
+#define DAY (86400 * SECOND)
+#define U32 UINT32_MAX
+
+/* key, type, default, min, max, choices, when (RELOAD or RESTART), help. */
+#define OPTIONS(X)                                                                               \
+    X(service.name, STRING, "my-app", 1, 256, NULL, RESTART,                                     \
+      "The application's name. Events that name no source get it as theirs.")                    \
+    X(service.version, STRING, "1.0.0", 0, 64, NULL, RESTART, "The application's version.")      \
+    X(service.environment, STRING, "production", 0, 64, NULL, RESTART,                           \
+      "Where it runs: production, staging, a developer's machine.")                              \
+    X(handlers, PATHS, "handlers/", 1, 256, NULL, RELOAD,                                        \
+      "A folder: its *.lua are handlers, names starting with _ and subfolders are modules for "  \
+      "require. Or a list of globs.")                                                            \
+    X(workers.count, NUMBER, "auto", 1, 256, "auto", RESTART,                                    \
+      "Worker processes that run handlers; auto is one per core.")                               \
+    X(workers.memory_limit, SIZE, "256MiB", 4 * MIB, 1 * TIB, NULL, RELOAD,                      \
+      "Lua memory of one worker. At the limit the delivery fails and the worker is replaced.")   \
+    X(workers.stall_timeout, DURATION, "30s", 50, DAY, NULL, RELOAD,                             \
+      "A worker that does not turn its loop for so long is killed and replaced.")                \
+    X(workers.drain_timeout, DURATION, "30s", 0, DAY, NULL, RELOAD,                              \
+      "How long deliveries in flight may take to finish on shutdown.")                           \
+    X(workers.concurrency, NUMBER, "256", 1, 65536, NULL, RELOAD,                                \
+      "Deliveries that one worker has in progress at once.")                                     \
+    X(workers.allow_ffi, BOOL, "false", 0, 0, NULL, RELOAD,                                      \
+      "Whether scripts may require LuaJIT's ffi.")                                               \
+    X(http.listen, ADDRESS, "127.0.0.1:8080", 0, 0, NULL, RESTART,                               \
+      "Where events come in: POST /events. Port 0 takes any free port.")                         \
+    X(http.max_event_size, SIZE, "1MiB", 1 * KIB, 16 * MIB, NULL, RELOAD,                        \
+      "Largest event that is accepted; larger ones are answered 413.")                           \
+    X(http.max_batch, NUMBER, "1000", 1, 100000, NULL, RELOAD,                                   \
+      "Most events in one batch request.")                                                       \
+    X(http.max_connections, NUMBER, "4096", 1, 1000000, NULL, RESTART,                           \
+      "Connections to the ingest listener at once.")                                             \
+    X(http.max_connections_per_address, NUMBER, "1024", 1, 1000000, NULL, RESTART,               \
+      "... of them from one address.")                                                           \
+    X(http.max_header_size, SIZE, "16KiB", 1 * KIB, 1 * MIB, NULL, RESTART,                      \
+      "All header bytes of one request.")                                                        \
+    X(http.request_timeout, DURATION, "30s", 100, DAY, NULL, RELOAD,                             \
+      "A request that takes longer to arrive is dropped, however steadily it trickles.")         \
+    X(http.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                          \
+      "File with the bearer token that publishers must show; empty: none is asked for.")         \
+    X(admin.listen, ADDRESS, "127.0.0.1:9090", 0, 0, NULL, RESTART,                              \
+      "Health and the JSON API. Not on loopback it needs a token.")                              \
+    X(admin.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                         \
+      "File with the bearer token of the admin listener; empty: none is asked for.")             \
+    X(store.path, PATH, "data/", 1, 4096, NULL, RESTART,                                         \
+      "Folder of the journal and state.db; made with mode 0700 when absent.")                    \
+    X(store.durability, CHOICE, "fsync", 0, 0, "fsync|os|memory", RESTART,                       \
+      "When an event counts as stored: fsync survives power loss, os a crash of evrt, memory "   \
+      "nothing.")                                                                                \
+    X(store.retention, DURATION, "30d", 0, 36500 * DAY, NULL, RELOAD,                            \
+      "Events older than this are dropped, a whole segment at a time, once nobody needs them.")  \
+    X(store.max_size, SIZE, "64GiB", 128 * MIB, 1024 * TIB, NULL, RELOAD,                        \
+      "Most bytes of journal on disk. Beats retention.")                                         \
+    X(bus.max_hops, NUMBER, "16", 1, 255, NULL, RELOAD,                                          \
+      "How many publishes by handlers may lead from one event to the next: stops loops.")        \
+    X(bus.orphan_ttl, DURATION, "7d", 0, 36500 * DAY, NULL, RELOAD,                              \
+      "A handler that left the scripts keeps its pending events for so long.")                   \
+    X(bus.window, NUMBER, "16384", 1, 1048576, NULL, RESTART,                                    \
+      "Deliveries of one handler in flight or ended out of order.")                              \
+    X(bus.memory_limit, SIZE, "32MiB", 1 * MIB, 1 * TIB, NULL, RESTART,                          \
+      "Fresh events kept in memory for handlers; one that is further behind reads the journal.") \
+    X(logging.level, CHOICE, "info", 0, 0, "debug|info|warn|error", RELOAD,                      \
+      "Lines below it are not written.")                                                         \
+    X(logging.encoding, CHOICE, "json", 0, 0, "json|console", RESTART,                           \
+      "One JSON object a line, or lines for people.")                                            \
+    X(logging.caller, BOOL, "true", 0, 0, NULL, RESTART,                                         \
+      "Whether a line says where in the source or script it comes from.")                        \
+    X(logging.stacktrace, BOOL, "false", 0, 0, NULL, RESTART,                                    \
+      "Whether an error's line holds the script's traceback.")                                   \
+    X(logging.outputs, PATHS, "[stdout]", 1, 16, "stdout|stderr", RESTART,                       \
+      "Where lines go: stdout, stderr or files (SIGUSR1 opens files anew).")                     \
+    X(logging.sampling.first, NUMBER, "100", 0, U32, NULL, RESTART,                              \
+      "Lines of one message written per second before sampling begins; 0: no sampling.")         \
+    X(logging.sampling.then_every, NUMBER, "100", 0, U32, NULL, RESTART,                         \
+      "... after which every n-th is written; 0: none.")
+
+#define RELOAD true
+#define RESTART false
+
+/* clang-format off */
+const struct evrt_option evrt_options[EVRT_OPTION_COUNT] = {
+#define X(key_, type_, def_, min_, max_, choices_, when_, help_)                  \
+    {.key = #key_, .def = def_, .choices = choices_, .help = help_, .min = min_,  \
+     .max = max_, .type = EVRT_OPTION_##type_, .reloadable = when_,               \
+     .offset = offsetof(struct evrt_config, key_)},
+    OPTIONS(X)
+#undef X
+};
+/* clang-format on */
+
+#define X(...) +1
+_Static_assert(OPTIONS(X) == EVRT_OPTION_COUNT, "EVRT_OPTION_COUNT counts the table");
+#undef X
+
+const struct evrt_option *evrt_option_find(struct evrt_slice key) {
+    for (size_t i = 0; i < EVRT_OPTION_COUNT; i++)
+        if (evrt_slice_eq(evrt_slice_of(evrt_options[i].key), key)) return &evrt_options[i];
+    return NULL;
+}
+
+bool evrt_option_is_section(struct evrt_slice key) {
+    if (key.n == 0) return true;
+    for (size_t i = 0; i < EVRT_OPTION_COUNT; i++) {
+        const char *full = evrt_options[i].key;
+        if (strlen(full) > key.n && full[key.n] == '.' && memcmp(full, key.p, key.n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct evrt_slice leaf(struct evrt_slice key) {
+    const char *dot = memrchr(key.p, '.', key.n);
+    return dot == NULL ? key : (struct evrt_slice){dot + 1, key.n - (size_t)(dot + 1 - key.p)};
+}
+
+/* A right name in the wrong section is nearer than its path tells. */
+static unsigned apart(struct evrt_slice key, struct evrt_slice candidate) {
+    unsigned whole = evrt_distance(key, candidate);
+    unsigned last = 2 + evrt_distance(leaf(key), leaf(candidate));
+    return whole < last ? whole : last;
+}
+
+char *evrt_option_nearest(struct evrt_slice key, char buf[EVRT_OPTION_KEY_MAX]) {
+    struct evrt_slice best = {"", 0};
+    unsigned best_apart = ~0u;
+    if (key.n == 0) key = EVRT_STR("?");
+    for (size_t i = 0; i < EVRT_OPTION_COUNT; i++) {
+        /* The key and each section it stands in. */
+        struct evrt_slice c = evrt_slice_of(evrt_options[i].key);
+        while (true) {
+            unsigned d = apart(key, c);
+            if (d < best_apart) best_apart = d, best = c;
+            const char *dot = memrchr(c.p, '.', c.n);
+            if (dot == NULL) break;
+            c.n = (size_t)(dot - c.p);
+        }
+    }
+    snprintf(buf, EVRT_OPTION_KEY_MAX, "%.*s", (int)best.n, best.p);
+    return buf;
+}
+
+static const char *const type_words[] = {
+#define X(name, words) [EVRT_OPTION_##name] = words,
+    EVRT_OPTION_TYPES(X)
+#undef X
+};
+
+static void put_number(struct evrt_buf *out, enum evrt_option_type type, uint64_t v) {
+    char text[EVRT_UNITS_SIZE];
+    if (type == EVRT_OPTION_SIZE)
+        evrt_buf_puts(out, evrt_size_format(v, text));
+    else if (type == EVRT_OPTION_DURATION)
+        evrt_buf_puts(out, v == 0 ? "0s" : evrt_duration_format((int64_t)v, text));
+    else
+        evrt_buf_put_u64(out, v);
+}
+
+static void put_choices(struct evrt_buf *out, const char *choices) {
+    for (const char *p = choices; *p != '\0'; p++)
+        if (*p == '|')
+            evrt_buf_puts(out, ", ");
+        else
+            evrt_buf_putc(out, *p);
+}
+
+void evrt_option_expects(const struct evrt_option *o, struct evrt_buf *out) {
+    switch (o->type) {
+    case EVRT_OPTION_NUMBER:
+    case EVRT_OPTION_SIZE:
+    case EVRT_OPTION_DURATION:
+        if (o->choices != NULL) evrt_buf_printf(out, "%s or ", o->choices);
+        evrt_buf_printf(out, "a %s from ", type_words[o->type]);
+        put_number(out, o->type, o->min);
+        evrt_buf_puts(out, " to ");
+        put_number(out, o->type, o->max);
+        break;
+    case EVRT_OPTION_CHOICE:
+        evrt_buf_puts(out, "one of ");
+        put_choices(out, o->choices);
+        break;
+    case EVRT_OPTION_ADDRESS:
+        evrt_buf_puts(out, "an address such as 127.0.0.1:8080, [::1]:8080 or :8080");
+        break;
+    case EVRT_OPTION_PATHS:
+        evrt_buf_puts(out, "a path or list of paths");
+        if (o->choices != NULL) {
+            evrt_buf_puts(out, ", or of ");
+            put_choices(out, o->choices);
+        }
+        break;
+    case EVRT_OPTION_STRING:
+    case EVRT_OPTION_PATH:
+        evrt_buf_printf(out, "a %s", type_words[o->type]);
+        if (o->min > 0) evrt_buf_puts(out, ", not empty");
+        break;
+    case EVRT_OPTION_BOOL: evrt_buf_puts(out, type_words[o->type]); break;
+    }
+}
