@@ -33,4 +33,18 @@ static inline size_t evrt_json_plain(const char *p, size_t n) {
     return at;
 }
 
+/* Whether all of p[0..n) is plain. Short strings, which most are, take one test: their bytes are gathered
+ * into one word, some twice. */
+static inline bool evrt_json_is_plain(const char *p, size_t n) {
+    if (n >= 8) {
+        for (size_t at = 0; at + 8 < n; at += 8)
+            if (evrt_json_special8(evrt_get_u64(p + at)) != 0) return false;
+        return evrt_json_special8(evrt_get_u64(p + n - 8)) == 0;
+    }
+    if (n >= 4)
+        return evrt_json_special8((uint64_t)evrt_get_u32(p) << 32 | evrt_get_u32(p + n - 4)) == 0;
+    return n == 0 || (evrt_json_plain_byte(p[0]) && evrt_json_plain_byte(p[n / 2]) &&
+                      evrt_json_plain_byte(p[n - 1]));
+}
+
 #endif

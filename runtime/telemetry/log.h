@@ -1,8 +1,11 @@
 /* Structured logging: one JSON object (or one console line) per call, written by a thread off the hot
  * path. Messages that the runtime itself logs are one table (telemetry/log_events.h).
  *
- * evrt_log() formats into a bounded ring on the calling thread (any thread) and never blocks: when the
- * ring is full the line is dropped and counted, and the count is logged when there is room again. */
+ * Any thread may log. The line is made on the calling thread and put into a bounded ring; that never
+ * blocks: when the ring is full the line is dropped and counted, and the count is logged when there is room
+ * again. A NULL log takes everything and writes nothing.
+ *
+ *     caller ──sample──▶ encode ──▶ ring ──▶ writer thread ──▶ outputs */
 #ifndef EVRT_TELEMETRY_LOG_H
 #define EVRT_TELEMETRY_LOG_H
 
@@ -16,7 +19,7 @@ enum evrt_log_level { EVRT_LOG_DEBUG, EVRT_LOG_INFO, EVRT_LOG_WARN, EVRT_LOG_ERR
 
 struct evrt_log_options {
     enum evrt_log_level level;
-    bool console;    /* console encoding instead of JSON; colours when the output is a terminal */
+    bool console;    /* console encoding instead of JSON; colours when all outputs are terminals */
     bool caller;     /* add "caller" */
     bool stacktrace; /* add a script's traceback where there is one */
     const char *const *outputs; /* "stdout", "stderr" or a file's path; NULL-terminated */
@@ -73,9 +76,11 @@ struct evrt_log_field {
 #define EVRT_F_JSON(k, slice) ((struct evrt_log_field){(k), EVRT_LF_JSON, {.s = (slice)}})
 #define EVRT_F_MEMBERS(slice) ((struct evrt_log_field){"", EVRT_LF_MEMBERS, {.s = (slice)}})
 
-/* Fields keep the order given; a key given twice is written once (the first). The fields level,
- * timestamp, caller and msg come first and are the logger's own: a caller's field of that name is
- * written with a trailing '_'. */
+/* Fields keep the order given; a key given twice is written once (the first), and one whose text is
+ * {NULL, 0} not at all. The fields level, timestamp, caller and msg come first and are the logger's own: a
+ * field of that name is written with a trailing '_'. "stacktrace" is written when the option says so.
+ * `caller` is "file:line", or NULL. One line comes out whatever the bytes; text that is not the JSON it is
+ * said to be becomes a string, and a value over 16 KiB is cut and says so. */
 void evrt_log_write(struct evrt_log *log, enum evrt_log_level level, const char *caller,
                     struct evrt_slice msg, const struct evrt_log_field *fields, size_t count);
 

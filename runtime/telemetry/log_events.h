@@ -53,7 +53,7 @@
       "intake is closed; deliveries in flight may finish until workers.drain_timeout")          \
     X(DRAINED, INFO, "Drained", "duration,redeliver",                                           \
       "everything is settled and closed; `redeliver` deliveries wait for the next start")       \
-    X(LOG_REOPENED, INFO, "Log files reopened", "", "SIGUSR1 came")                             \
+    X(LOG_REOPENED, INFO, "Log file reopened", "path", "SIGUSR1 came")                          \
     X(LOG_REOPEN_FAILED, ERROR, "Log file not reopened", "path,error",                          \
       "the file opened before stays in use")                                                    \
     X(LOG_DROPPED, WARN, "Log lines dropped", "count,error?",                                   \
@@ -101,14 +101,16 @@ struct evrt_log_message {
 /* NULL when id is out of range. */
 const struct evrt_log_message *evrt_log_message(unsigned id);
 
-/* What evrt_log_event() expands to. `caller` as for evrt_log_write(). */
+/* What evrt_log_event() expands to. Sampling is asked before the fields are gathered, as most lines of a
+ * busy node end there: admit counts the line and says whether it is wanted, then write_event writes it
+ * without asking again. `caller` as for evrt_log_write(). */
 void evrt_log_write_event(struct evrt_log *log, enum evrt_log_message_id id, const char *caller,
                           const struct evrt_log_field *fields, size_t count);
-bool evrt_log_event_enabled(const struct evrt_log *log, enum evrt_log_message_id id);
+bool evrt_log_event_admit(struct evrt_log *log, enum evrt_log_message_id id);
 
 #define evrt_log_event(log, id, ...)                                                              \
     do {                                                                                          \
-        if (evrt_log_event_enabled((log), EVRT_MSG_##id)) {                                       \
+        if (evrt_log_event_admit((log), EVRT_MSG_##id)) {                                         \
             const struct evrt_log_field evrt_fields_[] = {__VA_ARGS__};                           \
             evrt_log_write_event((log), EVRT_MSG_##id, EVRT_LOG_FILE ":" EVRT_LOG_LINE(__LINE__), \
                                  evrt_fields_,                                                    \

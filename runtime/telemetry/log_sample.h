@@ -1,0 +1,35 @@
+/* Sampling: per second and per message the first n lines pass, then every m-th. Any thread; no lock: a race
+ * at the turn of a second may let a line more or less through, which is not worth one. */
+#ifndef EVRT_TELEMETRY_LOG_SAMPLE_H
+#define EVRT_TELEMETRY_LOG_SAMPLE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "evrt.h"
+#include "telemetry/log_events.h"
+
+#define EVRT_LOG_SAMPLE_SETS 256
+#define EVRT_LOG_SAMPLE_WAYS 4
+
+struct evrt_log_sample_slot {
+    _Atomic uint64_t key; /* hash of level and message */
+    _Atomic uint32_t second;
+    _Atomic uint32_t count;
+};
+
+struct evrt_log_sampler {
+    uint32_t first, then; /* first 0: everything passes */
+    _Atomic uint64_t left_out;
+    struct evrt_log_sample_slot events[EVRT_MSG_COUNT]; /* the table's messages, by id */
+    struct evrt_log_sample_slot others[EVRT_LOG_SAMPLE_SETS][EVRT_LOG_SAMPLE_WAYS];
+};
+
+/* The memory is zeroed already. */
+void evrt_log_sampler_init(struct evrt_log_sampler *s, uint32_t first, uint32_t then);
+/* Whether this one is to be logged; counts it as left out otherwise. */
+bool evrt_log_sample_event(struct evrt_log_sampler *s, enum evrt_log_message_id id);
+bool evrt_log_sample_text(struct evrt_log_sampler *s, enum evrt_log_level level,
+                          struct evrt_slice msg);
+
+#endif
