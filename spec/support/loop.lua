@@ -1,0 +1,48 @@
+-- Waiting in specs: turns the luv loop until something holds, never longer than told. What is awaited is
+-- looked at again after every event of the loop, so no spec sleeps.
+local uv = require "luv"
+
+local loop = {}
+
+--- Slow builds (sanitizers) and busy machines get more time; a spec never waits for time itself.
+loop.patience = tonumber(os.getenv "EVRT_SPEC_PATIENCE" or "") or 20
+
+--- Turns the loop until `holds()` is true and returns what it returned; raises after `seconds`.
+---@generic T
+---@param what string|fun():string for the message
+---@param holds fun(): T
+---@param seconds? number
+---@return T
+function loop.await(what, holds, seconds)
+    local result = holds()
+    if result then return result end
+    local expired, ok = false, true
+    local timer = uv.new_timer()
+    timer:start(math.floor((seconds or loop.patience) * 1000), 0, function() expired = true end)
+    repeat
+        uv.run "once"
+        ok, result = pcall(holds)
+    until result or expired or not ok
+    timer:close()
+    loop.settle()
+    if not ok then error(result, 0) end
+    if result then return result end
+    error("timed out waiting for " .. (type(what) == "function" and what() or what), 2)
+end
+
+--- Lets handles that were closed finish closing.
+function loop.settle()
+    uv.run "nowait"
+end
+
+--- Lets the loop turn for a while: only to show that something does not happen.
+function loop.idle(seconds)
+    local over = false
+    local timer = uv.new_timer()
+    timer:start(math.floor(seconds * 1000), 0, function() over = true end)
+    repeat uv.run "once" until over
+    timer:close()
+    loop.settle()
+end
+
+return loop
