@@ -109,9 +109,7 @@ http:
         told("http:\n\tlisten: ':1'\n", "test.yaml:2: not YAML: a tab in the indentation; use spaces")
         assert.is_truthy(refused("http:\n  listen: 'a\n"):find("^test.yaml:%d: not YAML: .*quoted scalar"))
         assert.is_truthy(refused("service: {name: a\n"):find "^test.yaml:%d: not YAML: ")
-        told("service:
-  name: a: b
-",
+        told("service:\n  name: a: b\n",
             "test.yaml:2: not YAML: mapping values are not allowed in this context at column 10")
         assert.is_truthy(refused("service:\n  name: a\1b\n"):find "^test.yaml:2: not YAML: control characters")
         assert.is_truthy(refused(("["):rep(100000)):find "^test.yaml:1: ")
