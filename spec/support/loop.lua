@@ -16,7 +16,7 @@ loop.patience = tonumber(os.getenv "EVRT_SPEC_PATIENCE" or "") or 20
 function loop.await(what, holds, seconds)
     local result = holds()
     if result then return result end
-    local expired, ok = false, true
+    local expired, ok = false
     local timer = uv.new_timer()
     timer:start(math.floor((seconds or loop.patience) * 1000), 0, function() expired = true end)
     repeat

@@ -1,0 +1,104 @@
+#!/bin/sh
+# From a fresh clone on Debian 12 to a running evrt: installs what is needed to build, builds release and
+# runs examples/quickstart in the foreground. Safe to run again. See --help.
+set -eu
+cd "$(dirname "$0")/.."
+
+packages="build-essential cmake ninja-build pkg-config libluajit-5.1-dev libuv1-dev lua-cjson-dev
+    libmicrohttpd-dev libsqlite3-dev libyaml-dev libyajl-dev libxxhash-dev"
+run=yes
+port=8080
+admin=9090
+
+say() { echo "quickstart: $*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
+usage() {
+    cat <<'END'
+usage: sh examples/quickstart.sh [--no-run] [--port PORT]
+  --no-run      only install and build
+  --port PORT   take events on PORT and serve the admin API on PORT + 1 (default 8080 and 9090)
+END
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --no-run) run=no ;;
+    --port)
+        [ $# -ge 2 ] || die "--port needs a number"
+        shift
+        case $1 in *[!0-9]* | "") die "--port needs a number, not '$1'" ;; esac
+        port=$1
+        admin=$((port + 1))
+        ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 64
+        ;;
+    esac
+    shift
+done
+
+# Runs a command quietly; shows what it said only when it fails.
+quietly() {
+    mkdir -p build
+    "$@" >build/quickstart.log 2>&1 || {
+        cat build/quickstart.log >&2
+        die "failed: $*"
+    }
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "installing packages needs root or sudo; run as root: $*"
+    fi
+}
+
+install_missing() {
+    missing=
+    for package in $packages; do
+        case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
+        *" installed") ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    say "installing$missing"
+    quietly as_root apt-get update -q
+    # shellcheck disable=SC2086 # a list of words
+    quietly as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends $missing
+}
+
+if command -v dpkg-query >/dev/null; then
+    install_missing
+else
+    say "not a Debian system: assuming the equivalents of: $(echo "$packages" | tr -s " \n" " ")"
+fi
+
+say "building build/release/evrt"
+quietly cmake --preset release
+quietly cmake --build --preset release
+[ $run = yes ] || exit 0
+
+cat >&2 <<END
+
+When evrt is ready, post a webhook from another terminal and watch it being handled here:
+
+  curl -i http://127.0.0.1:$port/events -H 'ce-specversion: 1.0' -H 'ce-type: com.github.issues' -H 'ce-source: /evrt/quickstart' -H 'Content-Type: application/json' -d @examples/quickstart/issue.json
+
+Handlers are in examples/quickstart/handlers. Ctrl-C stops it; what it has acknowledged is kept.
+
+END
+exec build/release/evrt run examples/quickstart/evrt.yaml \
+    --set "http.listen=127.0.0.1:$port" --set "admin.listen=127.0.0.1:$admin"
