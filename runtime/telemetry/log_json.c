@@ -23,7 +23,7 @@ static bool take(struct evrt_log_json *r, char c) {
 /* Where to cut s to at most max bytes without splitting a character. */
 static size_t cut_at(struct evrt_slice s, size_t max) {
     size_t at = max;
-    while (at > max - 4 && ((unsigned char)s.p[at] & 0xc0) == 0x80)
+    while (at > 0 && max - at < 4 && ((unsigned char)s.p[at] & 0xc0) == 0x80)
         at--;
     return at;
 }

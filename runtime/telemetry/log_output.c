@@ -107,7 +107,8 @@ static ssize_t write_piece(struct evrt_log_output *o, const char *p, size_t n,
         int rc = wait_writable(o, wait, arg);
         if (rc < 0) return rc;
         ssize_t done = write(o->fd, p, piece(o, p, n));
-        if (done >= 0) return done;
+        if (done > 0) return done;
+        if (done == 0) return -EIO;
         if (errno != EINTR && errno != EAGAIN) return -errno;
     }
 }
@@ -118,10 +119,10 @@ uint64_t evrt_log_output_write(struct evrt_log_output *o, const char *p, size_t 
     ssize_t done = 0;
     /* What a failure left of a line is ended first, so that the next one stands alone. */
     if (inside) done = write_piece(o, "\n", 1, wait, arg);
+    if (done > 0) inside = false;
     while (done >= 0 && n > 0) {
-        inside = false;
         done = write_piece(o, p, n, wait, arg);
-        if (done <= 0) continue;
+        if (done < 0) break;
         p += done;
         n -= (size_t)done;
         inside = n > 0 && p[-1] != '\n';

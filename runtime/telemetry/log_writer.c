@@ -14,7 +14,7 @@
 #include "core/error.h"
 
 #define NAP_NS 5000000
-#define CLOSING_NS 2000000000
+#define CLOSING_NS 1000000000
 #define SAY_NS 1000000000
 
 void evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n) {

@@ -48,7 +48,7 @@ struct evrt_log_writer {
 /* The caller has filled in on_dropped, on_reopened, arg and zeroed the rest. */
 EVRT_MUST_CHECK int evrt_log_writer_start(struct evrt_log_writer *w, const char *const *outputs,
                                           size_t size, struct evrt_error *err);
-/* Writes what there is (two seconds at most for an output that does not take it) and ends the thread. */
+/* Writes what there is (a second at most for an output that does not take it) and ends the thread. */
 void evrt_log_writer_stop(struct evrt_log_writer *w);
 
 /* With the lock held: puts a line, or counts it as dropped. Releases the lock. */
