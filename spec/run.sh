@@ -1,0 +1,204 @@
+#!/bin/sh
+# Installs what tests need, builds, and runs every test. Progress goes to standard error; the last line of
+# standard output is "N passed, N failed". Safe to run again. See --help.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+packages="luajit lua-busted lua-luv lua-cjson lua-check clang-format shellcheck curl strace util-linux"
+only=
+fast=no
+passed=0
+failed=0
+logs=build/spec
+
+usage() {
+    cat <<'END'
+usage: sh spec/run.sh [--only PATTERN] [--fast]
+  --only PATTERN  only spec files whose path, and steps whose name, match the extended regular expression
+  --fast          lints, unit and integration specs only: no sanitizers, corpus or conformance
+  EVRT_SPEC_PATIENCE=SECONDS   how long a spec waits for something at most (20)
+END
+}
+
+say() { echo "spec: $*" >&2; }
+die() {
+    say "$*"
+    echo "$passed passed, $((failed + 1)) failed"
+    exit 1
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --only)
+        [ $# -ge 2 ] || die "--only needs a pattern"
+        only=$2
+        shift
+        ;;
+    --fast) fast=yes ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 64
+        ;;
+    esac
+    shift
+done
+
+# ---- Preparing ----
+
+# Runs a command quietly; shows what it said only when it fails.
+quietly() { # LOG COMMAND...
+    log=$logs/$1.log
+    shift
+    "$@" >"$log" 2>&1 || {
+        tail -n 60 "$log" >&2
+        die "failed (all of it in $log): $*"
+    }
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+install_missing() { # PACKAGE...
+    missing=
+    for package in "$@"; do
+        case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
+        *" installed") ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "needs root or sudo to install:$missing"
+    say "installing$missing"
+    quietly apt as_root apt-get update -q
+    # shellcheck disable=SC2086 # a list of words
+    quietly apt as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+}
+
+build() { # PRESET
+    say "building $1"
+    quietly "build-$1" cmake --preset "$1"
+    quietly "build-$1" cmake --build --preset "$1"
+}
+
+# ---- Running ----
+
+wanted() { # NAME
+    [ -z "$only" ] || printf '%s\n' "$1" | grep -qE -- "$only"
+}
+
+count() { # NAME PASSED FAILED LOG
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    if [ "$3" = 0 ]; then
+        say "$1: $2 passed"
+    else
+        say "$1: $2 passed, $3 FAILED"
+        cat "$4" >&2
+    fi
+}
+
+step() { # NAME COMMAND...
+    name=$1
+    shift
+    wanted "$name" || return 0
+    log=$logs/$(printf '%s' "$name" | tr -c 'a-zA-Z0-9' '-').log
+    if "$@" >"$log" 2>&1; then count "$name" 1 0 "$log"; else count "$name" 0 1 "$log"; fi
+}
+
+spec_files() { # FOLDER
+    [ -d "$1" ] || return 0
+    find "$1" -name '*_spec.lua' | sort | while read -r file; do
+        if wanted "$file"; then echo "$file"; fi
+    done
+}
+
+# Busted over the folder's specs; its own summary gives the numbers. A run that ends without one (a crash,
+# the time limit) is one failure more.
+specs() { # NAME BUILD FOLDER [BUSTED OPTION...]
+    name=$1 build=$2 files=$(spec_files "$3")
+    shift 3
+    [ -n "$files" ] || return 0
+    log=$logs/$(printf '%s' "$name" | tr -c 'a-zA-Z0-9' '-').log
+    # shellcheck disable=SC2086 # file names without spaces
+    EVRT_BUILD=$build timeout -k 10 1200 busted --lua=luajit -o plainTerminal "$@" $files >"$log" 2>&1
+    status=$?
+    summary=$(grep -E '^[0-9]+ success' "$log" | tail -n 1)
+    good=$(echo "$summary" | sed -E 's/^([0-9]+) success.*/\1/')
+    bad=$(echo "$summary" | sed -E 's/.* ([0-9]+) failures? \/ ([0-9]+) errors? \/ ([0-9]+) pending.*/\1 + \2 + \3/')
+    if [ -z "$summary" ]; then
+        good=0 bad=1
+        echo "no summary, exit code $status" >>"$log"
+    fi
+    count "$name" "$good" "$((bad))" "$log"
+}
+
+# GCC's sanitizer runtimes must come first in a process that is not built with them.
+sanitized_specs() { # NAME FOLDER
+    LD_PRELOAD="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)" \
+        ASAN_OPTIONS=detect_leaks=0 specs "$1" build/asan "$2"
+}
+
+lints() {
+    wanted lint || return 0
+    sh spec/lint/run.sh >"$logs/lint.out" 2>"$logs/lint.log"
+    count lint "$(grep -c '^ok' "$logs/lint.out")" "$(grep -c '^not ok' "$logs/lint.out")" "$logs/lint.log"
+}
+
+fuzz_corpus() {
+    for target in build/asan/fuzz/*; do
+        if [ ! -f "$target" ] || [ ! -x "$target" ]; then continue; fi
+        corpus=spec/fuzz/corpus/$(basename "$target")
+        step "fuzz corpus: $(basename "$target")" "$target" "$corpus"
+    done
+}
+
+# Clients and payloads that nobody here wrote. Needs node and npm.
+conformance() {
+    [ -f spec/conformance/package.json ] || return 0
+    wanted conformance || return 0
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        install_missing nodejs npm
+    fi
+    say "installing npm packages"
+    quietly npm npm --prefix spec/conformance ci --no-audit --no-fund --silent
+    log=$logs/conformance.log
+    EVRT_BUILD=$1 timeout -k 10 600 node --test --test-reporter=tap spec/conformance/*.js >"$log" 2>&1
+    good=$(sed -n 's/^# pass \([0-9]*\)$/\1/p' "$log" | tail -n 1)
+    bad=$(sed -n 's/^# fail \([0-9]*\)$/\1/p' "$log" | tail -n 1)
+    count conformance "${good:-0}" "${bad:-1}" "$log"
+}
+
+mkdir -p $logs
+if command -v dpkg-query >/dev/null; then
+    # shellcheck disable=SC2086 # a list of words
+    install_missing $packages
+fi
+say "building release"
+quietly build-release sh examples/quickstart.sh --no-run
+build dev
+lints
+specs "unit" build/dev spec/unit
+if [ $fast = no ]; then
+    build asan
+    sanitized_specs "unit, address sanitizer" spec/unit
+    fuzz_corpus
+fi
+if [ -x build/release/evrt ]; then
+    specs "integration" build/release spec/integration
+    if [ $fast = no ]; then
+        build tsan
+        EVRT_SPEC_PATIENCE=${EVRT_SPEC_PATIENCE:-60}
+        export EVRT_SPEC_PATIENCE
+        # Specs tagged #sanitizers in their names cover every subsystem once.
+        specs "integration, address sanitizer" build/asan spec/integration --tags=sanitizers
+        specs "integration, thread sanitizer" build/tsan spec/integration --tags=sanitizers
+        conformance build/release
+    fi
+fi
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
