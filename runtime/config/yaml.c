@@ -12,6 +12,8 @@
 
 #define SECTIONS_MAX 32 /* sections are known by the table, so more cannot be opened */
 
+#define DEPTH_MAX 16 /* of what is skipped because no option takes it */
+
 struct yaml {
     struct evrt_load *l;
     struct evrt_slice text;
@@ -118,6 +120,11 @@ static bool skip(struct yaml *y) {
         if (t == YAML_MAPPING_START_EVENT || t == YAML_SEQUENCE_START_EVENT) depth++;
         if (t == YAML_MAPPING_END_EVENT || t == YAML_SEQUENCE_END_EVENT) depth--;
         if (depth == 0) return true;
+        if (depth > DEPTH_MAX) {
+            struct evrt_place at = here(y);
+            evrt_load_fail(y->l, &at, "nested too deep");
+            y->over = true;
+        }
         if (!next(y)) return false;
     }
 }
