@@ -125,13 +125,12 @@ const struct evrt_route *evrt_bus_route(struct evrt_bus *b, struct evrt_slice ty
 }
 
 /* Sends one ready delivery; false when it has to wait. */
-static bool send(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
-                 struct evrt_slice event) {
+static bool try_send(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
+                     struct evrt_slice event) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
     uint32_t worker = b->o.ops->send(b->o.arg, s, position, d->attempt, event);
     if (worker == 0) return false;
-    d->n = (uint32_t)event.n;
-    evrt_sub_sent(s, position, worker, evrt_mono_ns());
+    evrt_sub_sent(s, position, worker, evrt_mono_ns(), event);
     return true;
 }
 
@@ -157,7 +156,7 @@ static void offer(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, struct e
         return;
     }
     uint64_t position = evrt_sub_push(s, seq);
-    if (!evrt_sub_has_ready(s) && evrt_sub_has_credit(s) && send(b, s, position, event)) return;
+    if (!evrt_sub_has_ready(s) && evrt_sub_has_credit(s) && try_send(b, s, position, event)) return;
     evrt_sub_make_ready(s, position, hold, event.p, (uint32_t)event.n, false);
 }
 
@@ -181,7 +180,7 @@ static void pump_sub(struct evrt_bus *b, struct evrt_sub *s) {
         uint64_t position = evrt_sub_take_ready(s);
         if (position == 0) return;
         struct evrt_delivery *d = evrt_sub_at(s, position);
-        if (send(b, s, position, (struct evrt_slice){d->event, d->n})) continue;
+        if (try_send(b, s, position, (struct evrt_slice){d->event, d->n})) continue;
         s->ready[--s->ready_head & s->mask] = position;
         return;
     }

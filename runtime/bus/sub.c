@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bus/pattern.h"
+#include "core/event.h"
 
 enum { RING_START = 64 };
 
@@ -28,10 +29,48 @@ static void let_go(struct evrt_delivery *d) {
     d->event = NULL;
 }
 
+/* ---- Labels ---- */
+
+static size_t label_size(const struct evrt_delivery_label *l) {
+    return (size_t)l->id_n + l->type_n + l->time_n;
+}
+
+static const char *label_text(const struct evrt_delivery_label *l) {
+    return label_size(l) <= sizeof l->text.here ? l->text.here : l->text.heap;
+}
+
+static void drop_label(struct evrt_delivery_label *l) {
+    if (label_size(l) > sizeof l->text.here) free(l->text.heap);
+    *l = (struct evrt_delivery_label){0};
+}
+
+static void set_label(struct evrt_delivery_label *l, const char *event) {
+    struct evrt_slice id = evrt_event_field(event, EVRT_FIELD_ID);
+    struct evrt_slice type = evrt_event_field(event, EVRT_FIELD_TYPE);
+    struct evrt_slice time = evrt_event_field(event, EVRT_FIELD_TIME);
+    l->id_n = (uint16_t)id.n;
+    l->type_n = (uint16_t)type.n;
+    l->time_n = (uint16_t)time.n;
+    char *to = l->text.here;
+    if (label_size(l) > sizeof l->text.here) to = l->text.heap = evrt_alloc(label_size(l));
+    memcpy(to, id.p, id.n);
+    memcpy(to + id.n, type.p, type.n);
+    memcpy(to + id.n + type.n, time.p, time.n);
+}
+
+struct evrt_delivery_names evrt_delivery_names(const struct evrt_delivery *d) {
+    const struct evrt_delivery_label *l = &d->label;
+    const char *p = label_text(l);
+    return (struct evrt_delivery_names){
+        {p, l->id_n}, {p + l->id_n, l->type_n}, {p + l->id_n + l->type_n, l->time_n}};
+}
+
 void evrt_sub_destroy(struct evrt_sub *s) {
     if (s == NULL) return;
-    for (uint64_t p = s->head; p < s->tail; p++)
+    for (uint64_t p = s->head; p < s->tail; p++) {
         let_go(evrt_sub_at(s, p));
+        drop_label(&evrt_sub_at(s, p)->label);
+    }
     for (size_t i = 0; i < s->epoch_count; i++)
         evrt_pattern_set_unref(s->epochs[i].patterns);
     evrt_buf_finish(&s->dead_list);
@@ -136,8 +175,11 @@ uint64_t evrt_sub_take_ready(struct evrt_sub *s) {
     return evrt_sub_has_ready(s) ? s->ready[s->ready_head++ & s->mask] : 0;
 }
 
-void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns) {
+void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns,
+                   struct evrt_slice event) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
+    if (label_size(&d->label) == 0) set_label(&d->label, event.p);
+    d->n = (uint32_t)event.n;
     let_go(d);
     d->state = EVRT_DELIVERY_FLIGHT;
     d->worker = worker;
@@ -229,8 +271,8 @@ static void put_ranges(struct evrt_sub *s, struct evrt_buf *out) {
 void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ranges,
                      struct evrt_record_settle *out) {
     put_ranges(s, ranges);
-    while (s->head < s->tail && evrt_sub_at(s, s->head)->state == EVRT_DELIVERY_DONE)
-        s->head++;
+    for (; s->head < s->tail && evrt_sub_at(s, s->head)->state == EVRT_DELIVERY_DONE; s->head++)
+        drop_label(&evrt_sub_at(s, s->head)->label);
     *out = (struct evrt_record_settle){
         .sub = s->id,
         .cursor = evrt_sub_cursor(s, next_seq),

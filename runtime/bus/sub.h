@@ -35,6 +35,16 @@ enum evrt_delivery_state {
     EVRT_DELIVERY_DONE,
 };
 
+/* What a log line says of a delivery in flight, whose bytes are gone: id, type and time of its event, end
+ * to end; in `heap` when they are long. */
+struct evrt_delivery_label {
+    uint16_t id_n, type_n, time_n;
+    union {
+        char here[90];
+        char *heap;
+    } text;
+};
+
 struct evrt_delivery {
     uint64_t seq;
     struct evrt_hold *hold; /* FRESH only */
@@ -44,7 +54,14 @@ struct evrt_delivery {
     int64_t sent_ns;        /* FLIGHT only: when it left, monotonic */
     uint8_t state;
     uint8_t attempt;
+    struct evrt_delivery_label label; /* since it was first sent, until it is settled */
 };
+
+struct evrt_delivery_names {
+    struct evrt_slice id, type, time;
+};
+/* Valid until the subscription's next settlement. */
+struct evrt_delivery_names evrt_delivery_names(const struct evrt_delivery *d);
 
 /* Patterns that held for events from `from_seq` on. */
 struct evrt_epoch {
@@ -91,9 +108,11 @@ struct evrt_sub {
     size_t ended_count, ended_cap;
     struct evrt_buf dead_list;       /* of the next settlement */
     bool dirty;                      /* stands in the bus's list of those to settle */
+    bool listed;                     /* scratch of a listing */
+    uint64_t from_seq;               /* where it began */
     uint64_t told_cursor, told_seen; /* as of its last settlement record */
     struct evrt_sub *next_dirty;
-    bool queued; /* stands in the bus's list of those with something to send */
+    void *host; /* what the host keeps with it (its reader of the journal) */
 };
 
 /* Creates a subscription that stands at `cursor`; it is behind when cursor < next_seq. */
@@ -136,7 +155,8 @@ static inline bool evrt_sub_has_credit(const struct evrt_sub *s) {
     return s->flight < s->limit && s->flight_bytes < s->limit_bytes;
 }
 /* FRESH to FLIGHT; lets go of the bytes. */
-void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns);
+void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns,
+                   struct evrt_slice event);
 
 /* Gives back the memory of fresh events and reads them from the journal instead. */
 void evrt_sub_fall_behind(struct evrt_sub *s, uint64_t next_seq);

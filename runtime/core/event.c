@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <strings.h>
 
 #include "core/bytes.h"
 #include "core/clock.h"
@@ -152,6 +153,18 @@ int evrt_event_check(const struct evrt_event *e, struct evrt_error *err) {
                               "2025-01-07T10:30:45.123Z",
                               bad);
     return 0;
+}
+
+bool evrt_event_json_type(struct evrt_slice type) {
+    size_t n = 0;
+    while (n < type.n && type.p[n] != ';')
+        n++;
+    while (n > 0 && (type.p[n - 1] == ' ' || type.p[n - 1] == '\t'))
+        n--;
+    if (n == 0) return type.n == 0;
+    return (n == 16 && strncasecmp(type.p, "application/json", 16) == 0) ||
+           (n == 9 && strncasecmp(type.p, "text/json", 9) == 0) ||
+           (n > 5 && strncasecmp(type.p + n - 5, "+json", 5) == 0);
 }
 
 void evrt_event_defaults(struct evrt_event *e, struct evrt_random *random, struct evrt_slice source,

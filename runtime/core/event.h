@@ -61,6 +61,10 @@ EVRT_MUST_CHECK int evrt_event_check(const struct evrt_event *e, struct evrt_err
 /* Type: segments of letters, digits, '_' and '-' between single dots. Offset of what is wrong, or n. */
 size_t evrt_type_check(struct evrt_slice type);
 
+/* Whether data of this datacontenttype is JSON: absent, application/json, text/json, anything+json; any
+ * case, with or without parameters. */
+bool evrt_event_json_type(struct evrt_slice datacontenttype);
+
 /* Fills in what may be absent: id (a UUIDv7 into `id`), time (now into `time`), source. */
 void evrt_event_defaults(struct evrt_event *e, struct evrt_random *random, struct evrt_slice source,
                          char id[EVRT_UUID_SIZE], char time[25]);

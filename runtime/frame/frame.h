@@ -10,6 +10,9 @@
 
 #include "core/buf.h"
 
+/* What a worker inherits besides 0, 1 and 2: its socket and the snapshot of its scripts. */
+enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4 };
+
 #define EVRT_FRAME_HEADER 8
 #define EVRT_FRAME_MAX (64u << 20) /* longest frame that is accepted */
 

@@ -47,13 +47,16 @@ struct evrt_host_scratch {
 };
 EVRT_MUST_CHECK int evrt_host_complete(struct evrt_host *h, struct evrt_event *e,
                                        struct evrt_host_scratch *scratch, struct evrt_error *err);
+/* Checks data that should be JSON (no datacontenttype, or a JSON one) and sets the event's flags. For
+ * events that come from elsewhere than HTTP, which checks for itself. -EINVAL with the position. */
+EVRT_MUST_CHECK int evrt_host_check_data(struct evrt_event *e, struct evrt_error *err);
 /* "fsync", "os" or "memory"; static. */
 const char *evrt_host_durability(const struct evrt_host *h);
 
 /* Waits until the first attempt of every handler that event `seq` matched has settled, or for
  * `timeout_ms`. cb is called once, with pending = how many had not settled and `outcomes`, a JSON array
  * [{"handler":..,"outcome":"success|dead|pending","error":{"type","message"}?}], valid during the call.
- * To be called from the publish callback of that event (or later: settled ones are looked up). */
+ * To be called from the publish callback of that event. */
 typedef void (*evrt_host_settled_cb)(void *arg, unsigned pending, struct evrt_slice outcomes);
 struct evrt_host_wait;
 struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq, int64_t timeout_ms,
@@ -65,6 +68,9 @@ void evrt_host_wait_cancel(struct evrt_host_wait *w);
 
 /* Ready: recovered, every worker has loaded its scripts, intake is open. `why` says what is missing. */
 bool evrt_host_ready(const struct evrt_host *h, const char **why);
+
+/* Counts over all handlers, since the store was made. */
+void evrt_host_totals(const struct evrt_host *h, struct evrt_totals *out);
 
 /* The JSON of the admin API, appended to out. */
 void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out); /* GET /api/v1/stats */

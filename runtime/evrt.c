@@ -1,0 +1,169 @@
+/* The composition root: config, log, host and listeners put together as the C API (include/evrt.h). Owner:
+ * the embedding program; everything on its loop's thread. */
+#include "evrt.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "core/clock.h"
+#include "core/error.h"
+#include "frame/frame.h"
+#include "host/host.h"
+#include "host/scripts.h"
+#include "http/http.h"
+#include "telemetry/log_events.h"
+
+struct evrt {
+    struct evrt_config config;
+    struct evrt_log *log;
+    struct evrt_host *host;
+    struct evrt_http *http;
+    char *worker_path;
+    bool draining;
+    evrt_drain_cb drain_cb;
+    void *drain_arg;
+};
+
+const char *evrt_version(void) {
+    return EVRT_VERSION;
+}
+
+static int create_log(struct evrt *rt, struct evrt_error *err) {
+    const struct evrt_config *c = &rt->config;
+    struct evrt_log_options options = {
+        .level = (enum evrt_log_level)evrt_log_level_parse(evrt_slice_of(c->logging.level)),
+        .console = strcmp(c->logging.encoding, "console") == 0,
+        .caller = c->logging.caller,
+        .stacktrace = c->logging.stacktrace,
+        .outputs = (const char *const *)c->logging.outputs.v,
+        .sample_first = (uint32_t)c->logging.sampling.first,
+        .sample_then = (uint32_t)c->logging.sampling.then_every,
+    };
+    return evrt_log_create(&rt->log, &options, err);
+}
+
+int evrt_create(struct evrt **out, const char *config_path, const struct evrt_options *options,
+                struct evrt_error *err) {
+    struct evrt *rt = evrt_zalloc(sizeof *rt);
+    int rc = evrt_config_load(&rt->config, config_path, options == NULL ? NULL : options->overrides,
+                              err);
+    if (rc < 0) {
+        free(rt);
+        return rc;
+    }
+    if (options != NULL && options->worker_path != NULL)
+        rt->worker_path = evrt_strdup(options->worker_path);
+    *out = rt;
+    return 0;
+}
+
+int evrt_start(struct evrt *rt, struct uv_loop_s *loop, struct evrt_error *err) {
+    int rc = create_log(rt, err);
+    if (rc < 0) return rc;
+    evrt_log_event(rt->log, STARTING, EVRT_F_CSTR("version", EVRT_VERSION),
+                   EVRT_F_I64("pid", getpid()), EVRT_F_CSTR("service", rt->config.service.name),
+                   EVRT_F_CSTR("environment", rt->config.service.environment),
+                   EVRT_F_CSTR("config", rt->config.file));
+    struct evrt_host_options options = {&rt->config, rt->log, rt->worker_path};
+    rc = evrt_host_create(&rt->host, &options, loop, err);
+    if (rc == 0) rc = evrt_http_create(&rt->http, rt->host, err);
+    if (rc < 0) evrt_host_destroy(rt->host);
+    if (rc < 0) rt->host = NULL;
+    return rc;
+}
+
+int evrt_check(struct evrt *rt, void (*each)(void *arg, const struct evrt_error *err), void *arg,
+               unsigned *handlers) {
+    struct evrt_scripts scripts;
+    struct evrt_error err;
+    int rc = evrt_scripts_read(&scripts, &rt->config, &err);
+    if (rc < 0) {
+        each(arg, &err);
+        return rc;
+    }
+    struct evrt_frame_hello hello = evrt_scripts_hello(&rt->config);
+    hello.check_only = 1;
+    rc = evrt_scripts_probe(&scripts, rt->worker_path == NULL ? "/proc/self/exe" : rt->worker_path,
+                            &hello, rt->config.workers.stall_timeout, each, arg, &err);
+    *handlers = (unsigned)scripts.count;
+    evrt_scripts_finish(&scripts);
+    return rc;
+}
+
+/* ---- Publishing ---- */
+
+struct publish {
+    evrt_publish_cb cb;
+    void *arg;
+    size_t n;
+    char id[];
+};
+
+static void on_durable(void *arg, uint64_t seq) {
+    struct publish *p = arg;
+    p->cb(p->arg, 0, seq, (struct evrt_slice){p->id, p->n});
+    free(p);
+}
+
+int evrt_publish(struct evrt *rt, const struct evrt_event *event, evrt_publish_cb cb, void *arg,
+                 struct evrt_error *err) {
+    struct evrt_event e = *event;
+    struct evrt_host_scratch scratch;
+    int rc = evrt_host_complete(rt->host, &e, &scratch, err);
+    if (rc == 0) rc = evrt_host_check_data(&e, err);
+    if (rc < 0) return rc;
+    if (cb == NULL) return evrt_host_publish(rt->host, &e, NULL, NULL, err);
+    struct publish *p = evrt_alloc(sizeof *p + e.id.n);
+    *p = (struct publish){cb, arg, e.id.n};
+    memcpy(p->id, e.id.p, e.id.n);
+    rc = evrt_host_publish(rt->host, &e, on_durable, p, err);
+    if (rc < 0) free(p);
+    return rc;
+}
+
+int evrt_ready(const struct evrt *rt, const char **why) {
+    return evrt_host_ready(rt->host, why);
+}
+
+void evrt_totals(const struct evrt *rt, struct evrt_totals *out) {
+    evrt_host_totals(rt->host, out);
+}
+
+void evrt_reopen_logs(struct evrt *rt) {
+    evrt_log_reopen(rt->log);
+}
+
+/* ---- The end: intake closes first, then deliveries, then the store, then the admin listener ---- */
+
+static void on_http_stopped(void *arg) {
+    struct evrt *rt = arg;
+    evrt_http_destroy(rt->http);
+    rt->http = NULL;
+    rt->drain_cb(rt->drain_arg);
+}
+
+static void on_host_drained(void *arg) {
+    struct evrt *rt = arg;
+    evrt_http_stop(rt->http, on_http_stopped, rt);
+}
+
+void evrt_drain(struct evrt *rt, evrt_drain_cb cb, void *arg) {
+    if (!rt->draining) {
+        rt->draining = true;
+        rt->drain_cb = cb;
+        rt->drain_arg = arg;
+        evrt_http_quiesce(rt->http);
+    }
+    evrt_host_drain(rt->host, on_host_drained, rt);
+}
+
+void evrt_destroy(struct evrt *rt) {
+    if (rt == NULL) return;
+    evrt_host_destroy(rt->host);
+    if (rt->log != NULL) evrt_log_destroy(rt->log);
+    evrt_config_finish(&rt->config);
+    free(rt->worker_path);
+    free(rt);
+}

@@ -1,0 +1,224 @@
+/* Reading the journal for subscriptions that are behind, or whose worker died, in libuv's thread pool:
+ * one job per subscription at a time, a bounded block of events each. A job touches nothing of the loop's
+ * but what it was given: a reader, an immutable set of patterns, numbers.
+ *
+ *     loop: wants_read ─▶ job: read, match, copy into a block ─▶ loop: into the window, ready to send
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "host/node.h"
+
+#include "bus/pattern.h"
+#include "core/error.h"
+#include "core/event.h"
+
+enum {
+    BLOCK_BYTES = 512 << 10, /* events copied by one job */
+    SCAN_EVENTS = 65536,     /* events looked at by one job */
+};
+
+/* Where one event of a block begins, and its size. */
+struct block_event {
+    size_t at;
+    uint32_t n;
+};
+
+struct read_job {
+    struct evrt_hold hold; /* the block; first, so that a hold is its job */
+    uv_work_t work;
+    struct evrt_host *host;
+    uint32_t sub;
+    struct evrt_journal_reader *reader;
+    struct evrt_epoch *epochs; /* copies, each with a reference */
+    size_t epoch_count;
+    struct evrt_bus_read want;
+    uint64_t *again; /* sequences to find, ascending */
+    size_t again_count;
+    uint64_t limit_seq; /* read below this: what the bus has seen committed */
+    uint64_t next;      /* everything below was looked at */
+    int rc;
+    struct evrt_error err;
+    struct evrt_buf bytes;
+    struct block_event *events;
+    size_t count, cap;
+};
+
+static void free_job(struct evrt_hold *hold) {
+    struct read_job *job = (struct read_job *)hold;
+    evrt_buf_finish(&job->bytes);
+    free(job->events);
+    free(job->again);
+    free(job);
+}
+
+/* ---- In the thread pool ---- */
+
+static bool matched(const struct read_job *job, uint64_t seq, struct evrt_slice type) {
+    for (size_t i = job->epoch_count; i-- > 0;)
+        if (job->epochs[i].from_seq <= seq)
+            return evrt_pattern_set_match(job->epochs[i].patterns, type);
+    return false;
+}
+
+static void keep(struct read_job *job, struct evrt_slice event) {
+    if (job->count == job->cap) {
+        job->cap = job->cap == 0 ? 64 : job->cap * 2;
+        job->events = evrt_realloc(job->events, job->cap * sizeof *job->events);
+    }
+    job->events[job->count++] = (struct block_event){job->bytes.n, (uint32_t)event.n};
+    evrt_buf_put(&job->bytes, event.p, event.n);
+}
+
+static bool wanted(struct read_job *job, size_t *at, struct evrt_slice event) {
+    uint64_t seq = evrt_event_seq(event.p);
+    if (!job->want.again) return matched(job, seq, evrt_event_field(event.p, EVRT_FIELD_TYPE));
+    while (*at < job->again_count && job->again[*at] < seq)
+        ++*at;
+    return *at < job->again_count && job->again[*at] == seq;
+}
+
+static bool block_full(const struct read_job *job, size_t looked_at) {
+    return job->count >= job->want.max_events || job->bytes.n >= BLOCK_BYTES ||
+           looked_at >= SCAN_EVENTS;
+}
+
+static void read_events(uv_work_t *work) {
+    struct read_job *job = work->data;
+    struct evrt_journal_record r;
+    size_t at = 0, looked_at = 0;
+    job->next = job->want.from_seq;
+    int rc = evrt_journal_seek_seq(job->reader, job->want.from_seq, &job->err);
+    while (rc == 0 && !block_full(job, looked_at) &&
+           (rc = evrt_journal_read(job->reader, &r, &job->err)) == 1) {
+        rc = 0;
+        if (r.kind != EVRT_RECORD_EVENT) continue;
+        uint64_t seq = evrt_event_seq(r.payload.p);
+        if (seq >= job->limit_seq) {
+            rc = -ENOENT;
+            break;
+        }
+        if (wanted(job, &at, r.payload)) keep(job, r.payload);
+        job->next = seq + 1;
+        looked_at++;
+        if (job->want.again && seq >= job->again[job->again_count - 1]) break;
+    }
+    /* The end of what is committed, whether by number (-ENOENT) or because nothing follows (0). */
+    if (rc == -ENOENT || (rc == 0 && !block_full(job, looked_at) && !job->want.again)) {
+        job->next = job->limit_seq;
+        rc = 0;
+    }
+    job->rc = rc < 0 ? rc : 0;
+}
+
+/* ---- On the loop ---- */
+
+static void finish_again(struct evrt_host *h, struct evrt_sub *s, struct read_job *job) {
+    for (size_t i = 0; i < job->count; i++)
+        evrt_bus_read_again(h->bus, s,
+                            (struct evrt_slice){job->bytes.p + job->events[i].at, job->events[i].n},
+                            &job->hold);
+    /* What was passed over is not in the journal any more. */
+    for (size_t i = 0; job->rc == 0 && i < job->again_count && job->again[i] < job->next; i++)
+        evrt_bus_lost_again(h->bus, s, job->again[i]);
+}
+
+static void finish_behind(struct evrt_host *h, struct evrt_sub *s, struct read_job *job) {
+    if (job->want.from_seq != s->scan) return; /* it fell further behind meanwhile */
+    for (size_t i = 0; i < job->count; i++)
+        if (!evrt_bus_read_event(
+                h->bus, s, (struct evrt_slice){job->bytes.p + job->events[i].at, job->events[i].n},
+                &job->hold))
+            return;
+    evrt_bus_read_to(h->bus, s, job->next);
+}
+
+static void on_read(uv_work_t *work, int status) {
+    struct read_job *job = work->data;
+    struct evrt_host *h = job->host;
+    struct evrt_sub *s = evrt_bus_by_id(h->bus, job->sub);
+    h->reads--;
+    for (size_t i = 0; i < job->epoch_count; i++)
+        evrt_pattern_set_unref(job->epochs[i].patterns);
+    free(job->epochs);
+    if (s != NULL) s->reading = false;
+    if (s == NULL || status < 0 || job->rc < 0) {
+        if (job->rc < 0) {
+            evrt_log(h->log, EVRT_LOG_ERROR, "Journal unreadable",
+                     EVRT_F_CSTR("handler", s == NULL ? "" : s->name),
+                     EVRT_F_CSTR("error", job->err.message));
+            /* Not read again until the next start: it would fail again, for ever. */
+            if (s != NULL) s->reading = true;
+        }
+    } else if (job->want.again) {
+        finish_again(h, s, job);
+    } else {
+        finish_behind(h, s, job);
+    }
+    if (s == NULL || !s->behind) {
+        evrt_journal_reader_close(job->reader);
+        if (s != NULL) s->host = NULL;
+    }
+    if (--job->hold.refs == 0) free_job(&job->hold);
+    host_progress(h);
+}
+
+static void list_again(const struct evrt_sub *s, struct read_job *job) {
+    job->again = evrt_alloc(s->again * sizeof *job->again);
+    for (uint64_t p = s->head; p < s->tail && job->again_count < s->again; p++)
+        if (evrt_sub_at(s, p)->state == EVRT_DELIVERY_AGAIN)
+            job->again[job->again_count++] = evrt_sub_at(s, p)->seq;
+}
+
+static void start_read(struct evrt_host *h, struct evrt_sub *s, const struct evrt_bus_read *want) {
+    struct evrt_journal_reader *reader = s->host;
+    if (reader == NULL && evrt_journal_reader_open(&reader, h->journal) < 0) return;
+    s->host = reader;
+    struct read_job *job = evrt_zalloc(sizeof *job);
+    job->hold = (struct evrt_hold){1, 0, free_job};
+    job->work.data = job;
+    job->host = h;
+    job->sub = s->id;
+    job->reader = reader;
+    job->want = *want;
+    job->limit_seq = evrt_bus_next_seq(h->bus);
+    job->epochs = evrt_alloc(s->epoch_count * sizeof *job->epochs);
+    for (job->epoch_count = 0; job->epoch_count < s->epoch_count; job->epoch_count++) {
+        job->epochs[job->epoch_count] = s->epochs[job->epoch_count];
+        evrt_pattern_set_ref(s->epochs[job->epoch_count].patterns);
+    }
+    if (want->again) list_again(s, job);
+    s->reading = true;
+    h->reads++;
+    int rc = uv_queue_work(h->loop, &job->work, read_events, on_read);
+    if (rc < 0) on_read(&job->work, rc);
+}
+
+void host_catch_up(struct evrt_host *h) {
+    struct evrt_bus_read want;
+    if (h->phase >= HOST_CLOSING) return;
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
+        struct evrt_sub *s = evrt_bus_get(h->bus, i);
+        if ((s->behind || s->again != 0) && evrt_bus_wants_read(h->bus, s, &want))
+            start_read(h, s, &want);
+    }
+}
+
+int host_group_of(struct evrt_host *h, uint64_t seq, uint64_t *group, struct evrt_error *err) {
+    struct evrt_journal_reader *reader;
+    struct evrt_journal_record r;
+    int rc = evrt_journal_reader_open(&reader, h->journal);
+    if (rc < 0) return evrt_error_set(err, rc, "cannot read the journal: %s", uv_strerror(rc));
+    rc = evrt_journal_seek_seq(reader, seq, err);
+    if (rc == 0) rc = evrt_journal_read(reader, &r, err);
+    evrt_journal_reader_close(reader);
+    if (rc == 1) {
+        *group = r.group;
+        return 0;
+    }
+    if (rc < 0 && rc != -ENOENT) return rc;
+    struct evrt_journal_stats stats;
+    evrt_journal_stats(h->journal, &stats);
+    *group = stats.last_group + 1;
+    return 0;
+}

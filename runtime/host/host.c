@@ -1,0 +1,256 @@
+/* The life of a host:
+ *
+ *     create ─▶ STARTING ──every worker ready──▶ SERVING ──drain──▶ DRAINING ──nothing in flight──▶
+ *               CLOSING ──workers gone, reads done, all committed──▶ store and handles closed: CLOSED
+ *
+ * host_progress() looks whether the next step is due; whoever ends something that a step waits for calls
+ * it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "host/node.h"
+
+#include "core/clock.h"
+#include "core/error.h"
+
+/* ---- Handles ---- */
+
+static void on_wake(uv_async_t *handle) {
+    struct evrt_host *h = handle->data;
+    if (h->journal == NULL) return;
+    host_commits(h);
+    host_progress(h);
+}
+
+static void on_turn(uv_prepare_t *handle) {
+    struct evrt_host *h = handle->data;
+    if (h->phase == HOST_CLOSED || h->journal == NULL) return;
+    host_turn(h);
+    host_progress(h);
+}
+
+static void on_tick(uv_timer_t *handle) {
+    host_keep(handle->data);
+}
+
+static int open_handles(struct evrt_host *h) {
+    uv_prepare_init(h->loop, &h->turn);
+    uv_timer_init(h->loop, &h->tick);
+    uv_timer_init(h->loop, &h->deadline);
+    int rc = uv_async_init(h->loop, &h->wake, on_wake);
+    h->turn.data = h->tick.data = h->deadline.data = h->wake.data = h;
+    h->handles += rc < 0 ? 3 : 4;
+    return rc;
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct evrt_host *h = handle->data;
+    h->handles--;
+    host_progress(h);
+}
+
+static void on_restart_closed(uv_handle_t *handle) {
+    struct host_worker *w = handle->data;
+    w->host->handles--;
+    host_progress(w->host);
+}
+
+static void close_handles(struct evrt_host *h) {
+    uv_handle_t *own[] = {(uv_handle_t *)&h->turn, (uv_handle_t *)&h->tick,
+                          (uv_handle_t *)&h->deadline, (uv_handle_t *)&h->wake};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (own[i]->type != UV_UNKNOWN_HANDLE) uv_close(own[i], on_handle_closed);
+    for (uint32_t i = 0; h->workers != NULL && i < h->worker_count; i++)
+        uv_close((uv_handle_t *)&h->workers[i].restart, on_restart_closed);
+}
+
+/* ---- The store's end ---- */
+
+static void close_store(struct evrt_host *h) {
+    for (size_t i = 0; h->bus != NULL && i < evrt_bus_count(h->bus); i++) {
+        struct evrt_sub *s = evrt_bus_get(h->bus, i);
+        if (s->host != NULL) evrt_journal_reader_close(s->host);
+        s->host = NULL;
+    }
+    evrt_bus_destroy(h->bus); /* lets go of batches, so before the journal */
+    h->bus = NULL;
+    if (h->state != NULL) evrt_state_close(h->state);
+    h->state = NULL;
+    if (h->journal != NULL) evrt_journal_close(h->journal);
+    h->journal = NULL;
+}
+
+/* ---- Steps ---- */
+
+static uint64_t in_flight(const struct evrt_host *h) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
+        count += evrt_bus_get(h->bus, i)->flight;
+    return count;
+}
+
+static void serve(struct evrt_host *h) {
+    h->phase = HOST_SERVING;
+    int64_t took = evrt_mono_ns() - h->created_ns;
+    evrt_log_event(h->log, WORKERS_READY, EVRT_F_U64("workers", h->worker_count),
+                   EVRT_F_U64("generation", h->generation), EVRT_F_DURATION("duration", took));
+    evrt_log_event(h->log, READY, EVRT_F_U64("handlers", h->scripts.count),
+                   EVRT_F_U64("workers", h->worker_count), EVRT_F_DURATION("duration", took));
+}
+
+static void begin_closing(struct evrt_host *h) {
+    h->phase = HOST_CLOSING;
+    uv_timer_stop(&h->deadline);
+    host_waits_finish(h);
+    h->redeliver = in_flight(h);
+    host_workers_stop(h);
+    /* The next start then has nothing to count. */
+    host_turn(h);
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
+        host_checkpoint(h, evrt_bus_get(h->bus, i));
+    evrt_journal_submit(h->journal, false);
+}
+
+static void finish_closing(struct evrt_host *h) {
+    h->phase = HOST_CLOSED;
+    close_store(h);
+    close_handles(h);
+    evrt_log_event(h->log, DRAINED, EVRT_F_DURATION("duration", evrt_mono_ns() - h->drain_ns),
+                   EVRT_F_U64("redeliver", h->redeliver));
+}
+
+void host_progress(struct evrt_host *h) {
+    switch (h->phase) {
+    case HOST_STARTING:
+        if (host_workers_ready(h) == h->worker_count) serve(h);
+        break;
+    case HOST_SERVING: break;
+    case HOST_DRAINING:
+        if (in_flight(h) == 0 && h->waiters.head == h->waiters.tail) begin_closing(h);
+        break;
+    case HOST_CLOSING:
+        if (host_workers_gone(h) && h->reads == 0 && h->appended == h->committed) finish_closing(h);
+        break;
+    case HOST_CLOSED:
+        if (h->handles == 0 && h->drain_cb != NULL) {
+            void (*cb)(void *arg) = h->drain_cb;
+            h->drain_cb = NULL;
+            cb(h->drain_arg);
+        }
+        break;
+    }
+}
+
+static void on_deadline(uv_timer_t *timer) {
+    begin_closing(timer->data);
+}
+
+void evrt_host_drain(struct evrt_host *h, void (*cb)(void *arg), void *arg) {
+    if (h->phase >= HOST_CLOSING) return;
+    if (h->phase == HOST_DRAINING) {
+        begin_closing(h);
+        return;
+    }
+    h->drain_cb = cb;
+    h->drain_arg = arg;
+    h->drain_ns = evrt_mono_ns();
+    evrt_log_event(h->log, DRAINING, EVRT_F_U64("in_flight", in_flight(h)));
+    h->phase = HOST_DRAINING;
+    uv_timer_start(&h->deadline, on_deadline, (uint64_t)h->config->workers.drain_timeout, 0);
+    /* Decided at the end of this turn, when what was published in it is submitted. */
+}
+
+/* ---- Create, destroy ---- */
+
+static int load_scripts(struct evrt_host *h, struct evrt_error *err) {
+    int rc = evrt_scripts_read(&h->scripts, h->config, err);
+    if (rc < 0) return rc;
+    struct evrt_frame_hello hello = evrt_scripts_hello(h->config);
+    hello.check_only = 1;
+    return evrt_scripts_probe(&h->scripts, h->worker_path, &hello, h->config->workers.stall_timeout,
+                              NULL, NULL, err);
+}
+
+int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *options,
+                     struct uv_loop_s *loop, struct evrt_error *err) {
+    struct evrt_host *h = evrt_zalloc(sizeof *h);
+    h->config = options->config;
+    h->log = options->log;
+    h->loop = loop;
+    h->worker_path = options->worker_path != NULL ? options->worker_path : "/proc/self/exe";
+    h->worker_count = (uint32_t)h->config->workers.count;
+    if (h->worker_count == 0) h->worker_count = uv_available_parallelism();
+    h->created_ns = evrt_mono_ns();
+    h->generation = 1;
+    h->scripts.snapshot = -1;
+    h->waits = host_waits_create();
+    evrt_random_init(&h->random);
+    int rc = load_scripts(h, err);
+    if (rc == 0 && (rc = open_handles(h)) < 0)
+        evrt_error_set(err, rc, "cannot use the loop: %s", uv_strerror(rc));
+    if (rc == 0) rc = host_open_store(h, err);
+    if (rc == 0) {
+        host_subscribe(h);
+        uv_prepare_start(&h->turn, on_turn);
+        uv_timer_start(&h->tick, on_tick, 1000, 1000);
+        rc = host_workers_start(h, err);
+    }
+    if (rc < 0) {
+        evrt_host_destroy(h);
+        return rc;
+    }
+    *out = h;
+    return 0;
+}
+
+/* After a failed create: what was opened is closed by turning the loop until it is. */
+static void abandon(struct evrt_host *h) {
+    h->phase = HOST_CLOSING;
+    for (uint32_t i = 0; h->workers != NULL && i < h->worker_count; i++)
+        if (h->workers[i].process_open) uv_process_kill(&h->workers[i].process, SIGKILL);
+    while (h->workers != NULL && !host_workers_gone(h))
+        uv_run(h->loop, UV_RUN_ONCE);
+    h->phase = HOST_CLOSED;
+    close_store(h);
+    close_handles(h);
+    while (h->handles != 0)
+        uv_run(h->loop, UV_RUN_ONCE);
+}
+
+void evrt_host_destroy(struct evrt_host *h) {
+    if (h == NULL) return;
+    if (h->phase != HOST_CLOSED) abandon(h);
+    evrt_scripts_finish(&h->scripts);
+    host_waits_destroy(h->waits);
+    evrt_buf_finish(&h->scratch);
+    evrt_buf_finish(&h->ranges);
+    free(h->waiters.ring);
+    free(h->workers);
+    free(h);
+}
+
+/* ---- Small things ---- */
+
+struct evrt_log *evrt_host_log(const struct evrt_host *h) {
+    return h->log;
+}
+
+const struct evrt_config *evrt_host_config(const struct evrt_host *h) {
+    return h->config;
+}
+
+struct uv_loop_s *evrt_host_loop(const struct evrt_host *h) {
+    return h->loop;
+}
+
+bool evrt_host_ready(const struct evrt_host *h, const char **why) {
+    const char *missing = h->phase == HOST_STARTING    ? "workers are loading scripts"
+                          : h->phase != HOST_SERVING   ? "shutting down"
+                          : host_workers_ready(h) == 0 ? "no worker is ready"
+                          : h->full                    ? "the store is full"
+                                                       : NULL;
+    if (why != NULL) *why = missing;
+    return missing == NULL;
+}

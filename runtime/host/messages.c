@@ -1,0 +1,260 @@
+/* What workers say: one table from frame type to function. Anything malformed, out of place or unknown
+ * ends that worker (the negative return), never the host. An answer for a delivery that this worker does
+ * not have is only counted: it was taken away from it (D8). */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "host/node.h"
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/event.h"
+
+static struct evrt_sub *sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position) {
+    *position = delivery & ((1ull << 40) - 1);
+    return evrt_bus_by_id(h->bus, (uint32_t)(delivery >> 40));
+}
+
+/* ---- DONE, FAILED ---- */
+
+static void settle_waits(struct evrt_host *h, const struct evrt_sub *s, uint64_t seq,
+                         const struct evrt_frame_failed *failed) {
+    static const struct evrt_slice none = {NULL, 0};
+    if (failed == NULL)
+        host_waits_settled(h, s, seq, EVRT_OUTCOME_DONE, none, none);
+    else
+        host_waits_settled(h, s, seq, EVRT_OUTCOME_DEAD, failed->error_type, failed->message);
+}
+
+static void log_handled(struct evrt_host *h, const struct evrt_sub *s,
+                        const struct evrt_delivery *d, int64_t now) {
+    struct evrt_delivery_names names = evrt_delivery_names(d);
+    evrt_log_event(h->log, EVENT_HANDLED, EVRT_F_STR("event_type", names.type),
+                   EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_DURATION("duration", now - d->sent_ns), EVRT_F_CSTR("status", "success"),
+                   EVRT_F_U64("attempt", d->attempt), EVRT_F_STR("event_time", names.time),
+                   EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", h->generation));
+}
+
+static int on_done(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_host *h = w->host;
+    if (payload.n % EVRT_FRAME_DONE_ITEM != 0) return -EBADMSG;
+    int64_t now = evrt_mono_ns();
+    for (size_t at = 0; at < payload.n; at += EVRT_FRAME_DONE_ITEM) {
+        uint64_t delivery, position;
+        memcpy(&delivery, payload.p + at, sizeof delivery);
+        struct evrt_sub *s = sub_of(h, delivery, &position);
+        struct evrt_delivery d;
+        if (s == NULL ||
+            evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DONE, &d) < 0) {
+            h->stale++;
+            continue;
+        }
+        w->outstanding--;
+        settle_waits(h, s, d.seq, NULL);
+        log_handled(h, s, &d, now);
+    }
+    return 0;
+}
+
+static int on_failed(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_host *h = w->host;
+    struct evrt_frame_failed f;
+    uint64_t position;
+    if (evrt_frame_get_failed(payload, &f) < 0) return -EBADMSG;
+    struct evrt_sub *s = sub_of(h, f.delivery, &position);
+    struct evrt_delivery d;
+    if (s == NULL || evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) {
+        h->stale++;
+        return 0;
+    }
+    w->outstanding--;
+    evrt_dead_put(&s->dead_list, &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(),
+                                                            f.error_type, f.message, f.traceback});
+    settle_waits(h, s, d.seq, &f);
+    struct evrt_delivery_names names = evrt_delivery_names(&d);
+    evrt_log_event(h->log, EVENT_HANDLE_FAILED, EVRT_F_STR("event_type", names.type),
+                   EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_DURATION("duration", evrt_mono_ns() - d.sent_ns),
+                   EVRT_F_CSTR("status", "error"), EVRT_F_U64("attempt", d.attempt),
+                   EVRT_F_STR("error", f.message), EVRT_F_STR("error_type", f.error_type),
+                   EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d.seq),
+                   EVRT_F_U64("generation", h->generation), EVRT_F_STR("stacktrace", f.traceback));
+    return 0;
+}
+
+/* ---- PUBLISH ---- */
+
+/* A script's publish on its way to the disk and back. The worker may be gone by then. */
+struct script_publish {
+    struct evrt_host *host;
+    uint32_t slot, instance;
+    uint64_t token, seq;
+    bool wait;
+    int64_t timeout_ms;
+    char id[]; /* of the event */
+};
+
+static void reply(struct evrt_host *h, uint32_t slot, uint32_t instance,
+                  const struct evrt_frame_published *f) {
+    struct host_worker *w = &h->workers[slot];
+    if (w->instance != instance || !w->channel_open || w->channel.ended) return;
+    evrt_frame_put_published(evrt_channel_out(&w->channel), f);
+}
+
+static void on_settled(void *arg, unsigned pending, struct evrt_slice outcomes) {
+    struct script_publish *p = arg;
+    (void)pending;
+    reply(p->host, p->slot, p->instance,
+          &(struct evrt_frame_published){
+              .token = p->token,
+              .seq = p->seq,
+              .id = evrt_slice_of(p->id),
+              .outcomes = outcomes,
+          });
+    free(p);
+}
+
+static void on_durable(void *arg, uint64_t seq) {
+    struct script_publish *p = arg;
+    p->seq = seq;
+    if (p->wait)
+        evrt_host_wait_settled(p->host, seq, p->timeout_ms, on_settled, p);
+    else
+        on_settled(p, 0, (struct evrt_slice){NULL, 0});
+}
+
+/* A handler that waits for itself would wait for ever. */
+static bool waits_for_itself(struct evrt_host *h, const struct evrt_frame_publish *f,
+                             const struct evrt_event *e) {
+    uint64_t position;
+    const struct evrt_sub *s = sub_of(h, f->delivery, &position);
+    const struct evrt_route *r = evrt_bus_route(h->bus, e->type);
+    for (size_t i = 0; f->wait && f->delivery != 0 && i < r->count; i++)
+        if (r->subs[i] == s) return true;
+    return false;
+}
+
+static int publish(struct host_worker *w, const struct evrt_frame_publish *f, struct evrt_event *e,
+                   struct evrt_error *err) {
+    struct evrt_host *h = w->host;
+    struct evrt_host_scratch scratch;
+    int rc = evrt_host_complete(h, e, &scratch, err);
+    if (rc == 0) rc = evrt_host_check_data(e, err);
+    if (rc < 0) return rc;
+    if (e->hops > h->config->bus.max_hops) {
+        evrt_error_set(err, -ELOOP,
+                       "hop limit: %u publishes by handlers led here, at most %llu (bus.max_hops)",
+                       e->hops, (unsigned long long)h->config->bus.max_hops);
+        evrt_log_event(h->log, EVENT_HOP_LIMIT, EVRT_F_STR("event_type", e->type),
+                       EVRT_F_U64("hops", e->hops), EVRT_F_CSTR("error", err->message));
+        return -ELOOP;
+    }
+    if (waits_for_itself(h, f, e))
+        return evrt_error_set(err, -EDEADLK,
+                              "wait = \"handled\": the handler itself matches this event and "
+                              "would wait for itself");
+    struct script_publish *p = evrt_alloc(sizeof *p + e->id.n + 1);
+    *p = (struct script_publish){h, w->slot, w->instance, f->token, 0, f->wait, f->timeout_ms};
+    memcpy(p->id, e->id.p, e->id.n);
+    p->id[e->id.n] = '\0';
+    rc = host_publish(h, e, on_durable, p, err);
+    if (rc < 0) free(p);
+    return rc;
+}
+
+static int on_publish(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_frame_publish f;
+    struct evrt_event e;
+    struct evrt_error err = {0};
+    if (evrt_frame_get_publish(payload, &f) < 0) return -EBADMSG;
+    if (evrt_event_decode(f.event.p, f.event.n, &e) < 0) return -EBADMSG;
+    int rc = publish(w, &f, &e, &err);
+    if (rc < 0)
+        reply(w->host, w->slot, w->instance,
+              &(struct evrt_frame_published){
+                  .token = f.token,
+                  .status = rc,
+                  .message = evrt_slice_of(err.message),
+              });
+    return 0;
+}
+
+/* ---- LOG ---- */
+
+static int on_log(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_host *h = w->host;
+    struct evrt_frame_log f;
+    if (evrt_frame_get_log(payload, &f) < 0 || f.level > EVRT_LOG_ERROR) return -EBADMSG;
+    if (!evrt_log_enabled(h->log, f.level)) return 0;
+    char caller[256];
+    snprintf(caller, sizeof caller, "%.*s", (int)f.caller.n, f.caller.p);
+    uint64_t position;
+    const struct evrt_sub *s = f.delivery == 0 ? NULL : sub_of(h, f.delivery, &position);
+    struct evrt_log_field fields[3];
+    size_t count = 0;
+    if (s != NULL) {
+        const struct evrt_delivery *d = evrt_sub_in_flight(s, position, w->instance);
+        fields[count++] = EVRT_F_CSTR("handler", s->name);
+        if (d != NULL) fields[count++] = EVRT_F_U64("seq", d->seq);
+    }
+    if (f.fields.n != 0) fields[count++] = EVRT_F_MEMBERS(f.fields);
+    evrt_log_write(h->log, f.level, caller, f.message, fields, count);
+    return 0;
+}
+
+/* ---- READY, REFUSED, DRAINED ---- */
+
+static int on_ready(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_host *h = w->host;
+    (void)payload; /* the probe loaded the same snapshot: it declares the same */
+    if (w->state != HOST_WORKER_LOADING) return -EPROTO;
+    w->state = HOST_WORKER_READY;
+    if (w->died_ns != 0)
+        evrt_log_event(h->log, WORKER_REPLACED, EVRT_F_U64("worker", w->slot),
+                       EVRT_F_I64("worker_pid", w->process.pid),
+                       EVRT_F_U64("generation", h->generation),
+                       EVRT_F_DURATION("duration", evrt_mono_ns() - w->died_ns));
+    host_progress(h);
+    return 0;
+}
+
+static void log_refusal(void *arg, const struct evrt_error *err) {
+    struct evrt_host *h = arg;
+    evrt_log_event(h->log, SCRIPTS_REFUSED, EVRT_F_CSTR("file", err->file),
+                   EVRT_F_I64("line", err->line), EVRT_F_CSTR("error", err->message),
+                   EVRT_F_U64("generation", h->generation));
+}
+
+static int on_refused(struct host_worker *w, struct evrt_slice payload) {
+    evrt_scripts_refused(payload, log_refusal, w->host, NULL);
+    snprintf(w->reason, sizeof w->reason, "refused the scripts");
+    return 0;
+}
+
+static int on_drained(struct host_worker *w, struct evrt_slice payload) {
+    (void)payload;
+    return w->state == HOST_WORKER_ENDING ? 0 : -EPROTO;
+}
+
+static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {
+    [EVRT_FRAME_READY] = on_ready,     [EVRT_FRAME_REFUSED] = on_refused,
+    [EVRT_FRAME_DONE] = on_done,       [EVRT_FRAME_FAILED] = on_failed,
+    [EVRT_FRAME_PUBLISH] = on_publish, [EVRT_FRAME_LOG] = on_log,
+    [EVRT_FRAME_DRAINED] = on_drained,
+};
+
+int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes) {
+    struct evrt_frame frame;
+    size_t at = 0;
+    for (;;) {
+        struct evrt_slice rest = {bytes.p + at, bytes.n - at};
+        int64_t n = evrt_frame_take(rest, '<', &frame);
+        if (n < 0) return n;
+        if (n == 0) return (int64_t)at;
+        at += (size_t)n;
+        int rc = says[frame.type](w, frame.payload);
+        if (rc < 0) return rc;
+    }
+}

@@ -1,0 +1,205 @@
+/* Inside of the host: what its files share. Nothing outside runtime/host includes this.
+ *
+ *     publish.c   an event into the journal, the caller told when it is durable
+ *     turn.c      the end of a loop turn: settle, submit, send; and what a commit sets off
+ *     subs.c      subscriptions against the scripts: added, changed, orphaned, forgotten
+ *     catchup.c   reading the journal for subscriptions that are behind
+ *     workers.c   worker processes: started, fed, replaced, ended
+ *     scripts.c   the folder of scripts, frozen; probe.c loads it once in a worker of its own
+ *     recover.c   opening: journal, state, counts
+ *     keeper.c    once a second: snapshots, retention, orphans
+ *     wait.c      publish(..., wait = handled)
+ *     query.c     reading events for people; report.c what the node says of itself
+ *
+ * One thread, the loop's, except where a function says otherwise. */
+#ifndef EVRT_HOST_NODE_H
+#define EVRT_HOST_NODE_H
+
+#include <uv.h>
+
+#include "bus/bus.h"
+#include "config/config.h"
+#include "core/random.h"
+#include "frame/frame.h"
+#include "host/host.h"
+#include "host/scripts.h"
+#include "journal/journal.h"
+#include "loop/channel.h"
+#include "state/state.h"
+#include "telemetry/log_events.h"
+
+struct evrt_jsonout;
+struct host_wait_table;
+
+/* Someone to be told once the `record`-th appended record is durable. */
+struct host_waiter {
+    uint64_t record;
+    uint64_t seq;
+    evrt_host_publish_cb cb;
+    void *arg;
+};
+
+/* A queue of waiters in order of record: a ring that grows. */
+struct host_waiters {
+    struct host_waiter *ring;
+    size_t mask;
+    uint64_t head, tail;
+};
+
+enum host_worker_state {
+    HOST_WORKER_NONE,
+    HOST_WORKER_LOADING,
+    HOST_WORKER_READY,
+    HOST_WORKER_ENDING
+};
+
+/* A slot for one worker process; the process in it changes. */
+struct host_worker {
+    struct evrt_host *host;
+    uint32_t slot;
+    uint32_t
+        instance; /* number of this process, from 1, never used again: what fences answers (D8) */
+    enum host_worker_state state;
+    uv_process_t process;
+    bool process_open, channel_open; /* handles that are not closed yet */
+    struct evrt_channel channel;
+    uv_timer_t restart;
+    uint32_t outstanding; /* deliveries it has */
+    int64_t started_ns, died_ns;
+    unsigned failures; /* quick deaths in a row: the restart backs off */
+    char reason[128];  /* why it is being ended, for the log */
+};
+
+enum host_phase { HOST_STARTING, HOST_SERVING, HOST_DRAINING, HOST_CLOSING, HOST_CLOSED };
+
+struct evrt_host {
+    const struct evrt_config *config;
+    struct evrt_log *log;
+    const char *worker_path;
+    uv_loop_t *loop;
+    enum host_phase phase;
+    int64_t created_ns;
+
+    struct evrt_journal *journal;
+    struct evrt_state *state;
+    struct evrt_bus *bus;
+    struct evrt_random random;
+
+    uv_async_t wake;     /* the writer and the state thread: something was committed */
+    uv_prepare_t turn;   /* before the loop waits */
+    uv_timer_t tick;     /* once a second */
+    uv_timer_t deadline; /* of draining */
+    unsigned handles;    /* handles of the host itself that are not closed yet */
+
+    uint64_t appended, committed; /* records, since start */
+    bool eager;                   /* someone waits for what was appended since the last submit */
+    struct host_waiters waiters;
+    struct evrt_sub *dirty; /* list: something ended since the last turn */
+    struct evrt_buf scratch, ranges;
+    bool full; /* intake is refused for want of space, and that was logged */
+
+    struct evrt_scripts scripts; /* the generation in service */
+    uint64_t generation;
+    uint32_t next_sub;
+
+    struct host_worker *workers;
+    uint32_t worker_count;
+    uint32_t next_instance;
+    uint64_t restarts;
+    uint64_t stale; /* answers refused (D8) */
+
+    unsigned reads; /* jobs in the thread pool */
+    struct host_wait_table *waits;
+    uint64_t snapshot_bytes; /* of the journal when the last snapshot was asked for */
+
+    void (*drain_cb)(void *arg);
+    void *drain_arg;
+    int64_t drain_ns;
+    uint64_t redeliver; /* deliveries that did not finish in time */
+};
+
+/* ---- publish.c ---- */
+
+/* evrt_host_publish for scripts too: they may publish while the host drains. */
+EVRT_MUST_CHECK int host_publish(struct evrt_host *h, const struct evrt_event *e,
+                                 evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
+/* Calls cb when everything appended so far is durable. */
+void host_barrier(struct evrt_host *h, evrt_host_publish_cb cb, void *arg);
+void host_waiters_push(struct host_waiters *w, struct host_waiter waiter);
+/* Tells those whose record is committed. */
+void host_waiters_run(struct evrt_host *h);
+/* Appends a record that is not an event; it always finds room. */
+void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_slice payload);
+
+/* ---- turn.c ---- */
+
+extern const struct evrt_bus_ops host_bus_ops;
+void host_turn(struct evrt_host *h);
+/* Takes what the journal committed. */
+void host_commits(struct evrt_host *h);
+/* Journals where a subscription stands, though nothing ended. */
+void host_checkpoint(struct evrt_host *h, struct evrt_sub *s);
+
+/* ---- subs.c ---- */
+
+/* Makes the subscriptions agree with the scripts; journals what changed. */
+void host_subscribe(struct evrt_host *h);
+void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason);
+
+/* ---- catchup.c ---- */
+
+void host_catch_up(struct evrt_host *h);
+/* The number of the group that holds `seq`, or the next one's when it is not written yet. */
+EVRT_MUST_CHECK int host_group_of(struct evrt_host *h, uint64_t seq, uint64_t *group,
+                                  struct evrt_error *err);
+
+/* ---- workers.c ---- */
+
+EVRT_MUST_CHECK int host_workers_start(struct evrt_host *h, struct evrt_error *err);
+uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
+                           unsigned attempt, struct evrt_slice event);
+void host_workers_flush(struct evrt_host *h);
+uint32_t host_workers_ready(const struct evrt_host *h);
+/* Ends them: politely when nothing is in flight, else by signal. */
+void host_workers_stop(struct evrt_host *h);
+/* Whether every process is gone and every handle closed. */
+bool host_workers_gone(const struct evrt_host *h);
+
+/* ---- messages.c: what workers say ---- */
+
+/* Frames that arrived; as evrt_channel_events.on_data. */
+int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes);
+
+/* ---- lifecycle (host.c) ---- */
+
+/* A worker became ready or left: may change the phase. */
+void host_progress(struct evrt_host *h);
+
+/* ---- recover.c ---- */
+
+EVRT_MUST_CHECK int host_open_store(struct evrt_host *h, struct evrt_error *err);
+
+/* ---- keeper.c ---- */
+
+void host_keep(struct evrt_host *h);
+
+/* ---- wait.c ---- */
+
+struct host_wait_table *host_waits_create(void);
+void host_waits_destroy(struct host_wait_table *t);
+/* The first attempt of (sub, seq) settled. `error_type` and `message` with dead ones. */
+void host_waits_settled(struct evrt_host *h, const struct evrt_sub *s, uint64_t seq,
+                        enum evrt_outcome outcome, struct evrt_slice error_type,
+                        struct evrt_slice message);
+/* The event was routed: waits for it learn for whom. */
+void host_waits_routed(struct evrt_host *h, uint64_t seq, struct evrt_slice type);
+/* Ends all, as at their timeouts. */
+void host_waits_finish(struct evrt_host *h);
+
+/* ---- report.c ---- */
+
+/* The CloudEvent plus seq and stored time; `open` leaves the object open for more members. */
+void host_event_json(struct evrt_jsonout *o, const struct evrt_event *e);
+void host_event_json_open(struct evrt_jsonout *o, const struct evrt_event *e);
+
+#endif

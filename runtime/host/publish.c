@@ -1,0 +1,120 @@
+/* Publishing: an event into the journal's open batch, and whoever waits for it told when that batch is
+ * durable. One counter of appended records serves both publishers and barriers: the journal commits
+ * records in the order in which they were appended. */
+#include "host/node.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/error.h"
+#include "core/event.h"
+#include "json/json.h"
+
+void host_waiters_push(struct host_waiters *w, struct host_waiter waiter) {
+    if (w->ring == NULL || w->tail - w->head > w->mask) {
+        size_t size = w->ring == NULL ? 256 : (w->mask + 1) * 2;
+        struct host_waiter *ring = evrt_alloc(size * sizeof *ring);
+        for (uint64_t i = w->head; i < w->tail; i++)
+            ring[i & (size - 1)] = w->ring[i & w->mask];
+        free(w->ring);
+        w->ring = ring;
+        w->mask = size - 1;
+    }
+    w->ring[w->tail++ & w->mask] = waiter;
+}
+
+void host_waiters_run(struct evrt_host *h) {
+    struct host_waiters *w = &h->waiters;
+    while (w->head < w->tail && w->ring[w->head & w->mask].record <= h->committed) {
+        struct host_waiter due = w->ring[w->head++ & w->mask]; /* a copy: cb may publish */
+        due.cb(due.arg, due.seq);
+    }
+}
+
+void host_barrier(struct evrt_host *h, evrt_host_publish_cb cb, void *arg) {
+    if (h->appended == h->committed) {
+        cb(arg, 0);
+        return;
+    }
+    h->eager = true;
+    host_waiters_push(&h->waiters, (struct host_waiter){h->appended, 0, cb, arg});
+}
+
+void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_slice payload) {
+    int rc = 0;
+    void *at = evrt_journal_append(h->journal, kind, payload.n, &rc);
+    assert(at != NULL); /* only events are refused; the rest draws on the reserve */
+    memcpy(at, payload.p, payload.n);
+    h->appended++;
+}
+
+static int refuse(struct evrt_host *h, int rc, const struct evrt_event *e, struct evrt_error *err) {
+    struct evrt_journal_stats stats;
+    switch (rc) {
+    case -ENOSPC:
+        evrt_journal_stats(h->journal, &stats);
+        evrt_error_set(err, rc, "the store has no space: %s", stats.space_reason);
+        if (!h->full) {
+            evrt_log_event(h->log, STORE_FULL, EVRT_F_CSTR("path", h->config->store.path),
+                           EVRT_F_CSTR("error", stats.space_reason));
+            h->full = true;
+        }
+        return rc;
+    case -EAGAIN: return evrt_error_set(err, rc, "too many events wait for the disk; try again");
+    case -EMSGSIZE:
+        return evrt_error_set(err, rc,
+                              "the event has %zu bytes, more than the journal can hold "
+                              "in one record",
+                              evrt_event_size(e));
+    default: return evrt_error_set(err, rc, "the journal refused the event: %s", uv_strerror(rc));
+    }
+}
+
+int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,
+                 void *arg, struct evrt_error *err) {
+    if (e->data.n > h->config->http.max_event_size)
+        return evrt_error_set(err, -EMSGSIZE,
+                              "data has %zu bytes, at most %llu (http.max_event_size)", e->data.n,
+                              (unsigned long long)h->config->http.max_event_size);
+    int rc = 0;
+    uint64_t seq = evrt_journal_next_seq(h->journal);
+    void *at = evrt_journal_append(h->journal, EVRT_RECORD_EVENT, evrt_event_size(e), &rc);
+    if (at == NULL) return refuse(h, rc, e, err);
+    evrt_event_encode(e, at);
+    h->appended++;
+    h->eager = true;
+    if (cb != NULL) host_waiters_push(&h->waiters, (struct host_waiter){h->appended, seq, cb, arg});
+    return 0;
+}
+
+int evrt_host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,
+                      void *arg, struct evrt_error *err) {
+    if (h->phase == HOST_STARTING)
+        return evrt_error_set(err, -EAGAIN, "starting: workers are loading scripts");
+    if (h->phase != HOST_SERVING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
+    return host_publish(h, e, cb, arg, err);
+}
+
+int evrt_host_complete(struct evrt_host *h, struct evrt_event *e, struct evrt_host_scratch *scratch,
+                       struct evrt_error *err) {
+    evrt_event_defaults(e, &h->random, evrt_slice_of(h->config->service.name), scratch->id,
+                        scratch->time);
+    return evrt_event_check(e, err);
+}
+
+int evrt_host_check_data(struct evrt_event *e, struct evrt_error *err) {
+    if (e->data.p == NULL && !(e->flags & EVRT_EVENT_HAS_DATA)) return 0;
+    e->flags |= EVRT_EVENT_HAS_DATA;
+    if (!evrt_event_json_type(e->datacontenttype)) return 0;
+    struct evrt_json_info info;
+    struct evrt_error why;
+    int rc = evrt_json_check(e->data, &info, &why);
+    if (rc < 0) return evrt_error_set(err, -EINVAL, "data: %s", why.message);
+    e->flags |= EVRT_EVENT_JSON | (info.cjson_decode_exact ? EVRT_EVENT_CJSON_EXACT : 0);
+    return 0;
+}
+
+const char *evrt_host_durability(const struct evrt_host *h) {
+    return h->config->store.durability;
+}

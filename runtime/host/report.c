@@ -1,0 +1,246 @@
+/* What the node says of itself, and an event as JSON: the admin API's documents. */
+#include <unistd.h>
+
+#include "host/node.h"
+
+#include "bus/pattern.h"
+#include "core/clock.h"
+#include "core/event.h"
+#include "core/jsonout.h"
+#include "core/utf8.h"
+
+static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_str(o, s);
+}
+
+static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_u64(o, v);
+}
+
+static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
+    char text[EVRT_RFC3339_SIZE];
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_cstr(o, evrt_rfc3339_format(ms, text));
+}
+
+/* ---- Events ---- */
+
+static void put_base64(struct evrt_jsonout *o, struct evrt_slice s) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct evrt_buf out;
+    evrt_buf_init(&out);
+    for (size_t i = 0; i < s.n; i += 3) {
+        const unsigned char *p = (const unsigned char *)s.p + i;
+        size_t left = s.n - i;
+        unsigned v = (unsigned)p[0] << 16 | (left > 1 ? p[1] << 8 : 0) | (left > 2 ? p[2] : 0);
+        evrt_buf_putc(&out, digits[v >> 18]);
+        evrt_buf_putc(&out, digits[v >> 12 & 63]);
+        evrt_buf_putc(&out, left > 1 ? digits[v >> 6 & 63] : '=');
+        evrt_buf_putc(&out, left > 2 ? digits[v & 63] : '=');
+    }
+    put_str(o, "data_base64", evrt_buf_slice(&out));
+    evrt_buf_finish(&out);
+}
+
+/* Data as it came: JSON as JSON, text as a string, anything else in base64. */
+static void put_data(struct evrt_jsonout *o, const struct evrt_event *e) {
+    if (!(e->flags & EVRT_EVENT_HAS_DATA)) return;
+    bool base64 =
+        (e->flags & EVRT_EVENT_BASE64) || evrt_utf8_check(e->data.p, e->data.n) != e->data.n;
+    if (e->flags & EVRT_EVENT_JSON) {
+        evrt_jsonout_key(o, "data");
+        evrt_jsonout_raw(o, e->data);
+    } else if (base64) {
+        put_base64(o, e->data);
+    } else {
+        put_str(o, "data", e->data);
+    }
+}
+
+static void put_extensions(struct evrt_jsonout *o, struct evrt_slice extensions) {
+    struct evrt_extension x;
+    for (size_t at = 0; evrt_extensions_next(extensions, &at, &x);) {
+        char name[EVRT_EXTENSION_NAME_MAX + 1];
+        memcpy(name, x.name.p, x.name.n);
+        name[x.name.n] = '\0';
+        evrt_jsonout_key(o, name);
+        if (x.kind == 's')
+            evrt_jsonout_str(o, x.value);
+        else
+            evrt_jsonout_raw(o, x.value);
+    }
+}
+
+/* The members, without the braces around them. */
+static void put_event(struct evrt_jsonout *o, const struct evrt_event *e) {
+    put_u64(o, "seq", e->seq);
+    put_time(o, "stored", e->stored_ms);
+    put_str(o, "specversion", EVRT_STR("1.0"));
+    put_str(o, "id", e->id);
+    put_str(o, "type", e->type);
+    put_str(o, "source", e->source);
+    if (e->time.n != 0) put_str(o, "time", e->time);
+    if (e->subject.n != 0) put_str(o, "subject", e->subject);
+    if (e->datacontenttype.n != 0) put_str(o, "datacontenttype", e->datacontenttype);
+    if (e->dataschema.n != 0) put_str(o, "dataschema", e->dataschema);
+    put_extensions(o, e->extensions);
+    put_data(o, e);
+}
+
+void host_event_json(struct evrt_jsonout *o, const struct evrt_event *e) {
+    evrt_jsonout_object(o);
+    put_event(o, e);
+    evrt_jsonout_end(o);
+}
+
+void host_event_json_open(struct evrt_jsonout *o, const struct evrt_event *e) {
+    evrt_jsonout_object(o);
+    put_event(o, e);
+}
+
+/* ---- Handlers ---- */
+
+static void put_patterns(struct evrt_jsonout *o, struct evrt_slice joined) {
+    evrt_jsonout_key(o, "events");
+    evrt_jsonout_array(o);
+    for (size_t at = 0; at < joined.n;) {
+        const char *end = memchr(joined.p + at, '\n', joined.n - at);
+        size_t n = end == NULL ? joined.n - at : (size_t)(end - (joined.p + at));
+        evrt_jsonout_str(o, (struct evrt_slice){joined.p + at, n});
+        at += n + 1;
+    }
+    evrt_jsonout_end(o);
+}
+
+static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struct evrt_sub *s) {
+    uint64_t next = evrt_bus_next_seq(h->bus), cursor = evrt_sub_cursor(s, next);
+    evrt_jsonout_object(o);
+    put_str(o, "name", evrt_slice_of(s->name));
+    put_str(o, "state", evrt_slice_of(s->active ? "active" : "orphaned"));
+    if (s->epoch_count != 0)
+        put_patterns(o, evrt_pattern_set_text(s->epochs[s->epoch_count - 1].patterns));
+    if (s->active) {
+        const struct evrt_handler *handler = &h->scripts.handlers[s->handler];
+        put_str(o, "file", evrt_slice_of(handler->file));
+        put_u64(o, "line", (uint64_t)handler->line);
+        put_u64(o, "generation", h->generation);
+        put_u64(o, "concurrency", s->limit);
+    } else {
+        put_time(o, "orphaned", s->orphaned_ms);
+    }
+    put_u64(o, "cursor", cursor);
+    put_u64(o, "lag", next - cursor);
+    put_u64(o, "pending", evrt_sub_pending(s));
+    put_u64(o, "running", s->flight);
+    put_u64(o, "done", s->done);
+    put_u64(o, "dead", s->dead);
+    put_u64(o, "discarded", s->discarded);
+    evrt_jsonout_key(o, "behind");
+    evrt_jsonout_bool(o, s->behind);
+    evrt_jsonout_end(o);
+}
+
+void evrt_host_handlers(struct evrt_host *h, struct evrt_buf *out) {
+    struct evrt_jsonout o = evrt_jsonout_start(out);
+    evrt_jsonout_object(&o);
+    evrt_jsonout_key(&o, "items");
+    evrt_jsonout_array(&o);
+    for (size_t i = 0; h->phase != HOST_CLOSED && i < evrt_bus_count(h->bus); i++)
+        put_handler(h, &o, evrt_bus_get(h->bus, i));
+    evrt_jsonout_end(&o);
+    evrt_jsonout_key(&o, "next");
+    evrt_jsonout_null(&o);
+    evrt_jsonout_end(&o);
+}
+
+/* ---- Stats ---- */
+
+void evrt_host_totals(const struct evrt_host *h, struct evrt_totals *out) {
+    *out = (struct evrt_totals){.events = evrt_bus_next_seq(h->bus) - 1};
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
+        const struct evrt_sub *s = evrt_bus_get(h->bus, i);
+        out->matched += s->matched;
+        out->done += s->done;
+        out->dead += s->dead;
+        out->discarded += s->discarded;
+    }
+}
+
+static void put_store(struct evrt_host *h, struct evrt_jsonout *o) {
+    struct evrt_journal_stats s;
+    evrt_journal_stats(h->journal, &s);
+    evrt_jsonout_key(o, "store");
+    evrt_jsonout_object(o);
+    put_str(o, "path", evrt_slice_of(h->config->store.path));
+    put_str(o, "durability", evrt_slice_of(evrt_host_durability(h)));
+    put_u64(o, "first_seq", s.first_seq);
+    put_u64(o, "next_seq", s.next_seq);
+    put_u64(o, "segments", s.segments);
+    put_u64(o, "bytes", s.bytes);
+    put_u64(o, "commits", s.commits);
+    put_u64(o, "committed_records", s.committed_records);
+    put_u64(o, "committed_bytes", s.committed_bytes);
+    evrt_jsonout_key(o, "commit_seconds");
+    evrt_jsonout_double(o, (double)s.fsync_ns / 1e9);
+    put_u64(o, "backlog_bytes", s.backlog_bytes);
+    put_u64(o, "state_applied_group", evrt_state_applied(h->state));
+    put_u64(o, "last_group", s.last_group);
+    put_u64(o, "snapshotted_group", evrt_state_snapshotted(h->state));
+    evrt_jsonout_key(o, "full");
+    evrt_jsonout_bool(o, s.space != 0);
+    evrt_jsonout_end(o);
+}
+
+static void put_workers(struct evrt_host *h, struct evrt_jsonout *o) {
+    static const char *const states[] = {"restarting", "loading", "ready", "ending"};
+    evrt_jsonout_key(o, "workers");
+    evrt_jsonout_array(o);
+    for (uint32_t i = 0; i < h->worker_count; i++) {
+        const struct host_worker *w = &h->workers[i];
+        evrt_jsonout_object(o);
+        put_u64(o, "worker", i);
+        put_str(o, "state", evrt_slice_of(states[w->state]));
+        if (w->process_open) put_u64(o, "pid", (uint64_t)w->process.pid);
+        put_u64(o, "running", w->outstanding);
+        evrt_jsonout_end(o);
+    }
+    evrt_jsonout_end(o);
+}
+
+void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
+    if (h->phase == HOST_CLOSED) {
+        evrt_buf_puts(out, "{}"); /* the admin listener outlives the store for a moment */
+        return;
+    }
+    struct evrt_totals t;
+    uint64_t flight = 0, dropped, sampled;
+    evrt_host_totals(h, &t);
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
+        flight += evrt_bus_get(h->bus, i)->flight;
+    struct evrt_jsonout o = evrt_jsonout_start(out);
+    evrt_jsonout_object(&o);
+    put_str(&o, "service", evrt_slice_of(h->config->service.name));
+    put_str(&o, "version", evrt_slice_of(EVRT_VERSION));
+    put_u64(&o, "pid", (uint64_t)getpid());
+    put_u64(&o, "generation", h->generation);
+    evrt_jsonout_key(&o, "uptime_seconds");
+    evrt_jsonout_double(&o, (double)(evrt_mono_ns() - h->created_ns) / 1e9);
+    put_u64(&o, "events", t.events);
+    put_u64(&o, "matched", t.matched);
+    put_u64(&o, "pending", t.matched - t.done - t.dead - t.discarded);
+    put_u64(&o, "running", flight);
+    put_u64(&o, "done", t.done);
+    put_u64(&o, "dead", t.dead);
+    put_u64(&o, "discarded", t.discarded);
+    put_u64(&o, "stale_answers", h->stale);
+    put_u64(&o, "worker_restarts", h->restarts);
+    put_u64(&o, "fresh_bytes", evrt_bus_held_bytes(h->bus));
+    evrt_log_counts(h->log, &dropped, &sampled);
+    put_u64(&o, "log_lines_dropped", dropped);
+    put_u64(&o, "log_lines_sampled_out", sampled);
+    put_store(h, &o);
+    put_workers(h, &o);
+    evrt_jsonout_end(&o);
+}

@@ -1,0 +1,54 @@
+/* The scripts of a generation: every file frozen into one sealed memfd, and what they declare. Owner:
+ * the host; one thread. */
+#ifndef EVRT_HOST_SCRIPTS_H
+#define EVRT_HOST_SCRIPTS_H
+
+#include <stdbool.h>
+
+#include "core/buf.h"
+
+struct evrt_config;
+struct evrt_frame_hello;
+
+/* A handler as its script declares it. */
+struct evrt_handler {
+    char *name, *file;
+    int line;
+    char *patterns; /* joined by '\n' */
+    int64_t timeout_ms;
+    uint32_t concurrency; /* 0: the configured default */
+    bool from_beginning;
+};
+
+struct evrt_scripts {
+    int snapshot; /* memfd; -1: none */
+    size_t files;
+    uint64_t hash;                 /* of all the bytes */
+    struct evrt_handler *handlers; /* in the order in which deliveries name them */
+    size_t count;
+};
+
+/* Reads the folder (its *.lua in order of name; names that start with '_' and subfolders are modules for
+ * require) or the globs of config->handlers. -EINVAL, -ENOENT and the like with the file. */
+EVRT_MUST_CHECK int evrt_scripts_read(struct evrt_scripts *s, const struct evrt_config *config,
+                                      struct evrt_error *err);
+void evrt_scripts_finish(struct evrt_scripts *s);
+
+/* The settings a worker starts with; its number, generation and check_only are the caller's to set. */
+struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *config);
+
+/* Loads them in a worker process of its own and fills `handlers`. Blocks until it has answered, at most
+ * `timeout_ms`. `each` (may be NULL) is told every error; err has the first. -EINVAL: a script is bad. */
+EVRT_MUST_CHECK int evrt_scripts_probe(struct evrt_scripts *s, const char *worker_path,
+                                       const struct evrt_frame_hello *hello, int64_t timeout_ms,
+                                       void (*each)(void *arg, const struct evrt_error *err),
+                                       void *arg, struct evrt_error *err);
+
+/* The two texts a worker answers with. */
+EVRT_MUST_CHECK int evrt_scripts_declared(struct evrt_scripts *s, struct evrt_slice json,
+                                          struct evrt_error *err);
+void evrt_scripts_refused(struct evrt_slice text,
+                          void (*each)(void *arg, const struct evrt_error *err), void *arg,
+                          struct evrt_error *first);
+
+#endif

@@ -1,0 +1,114 @@
+/* Subscriptions against the scripts. A subscription is known by its handler's name and is made of journal
+ * records (SUBSCRIBE, ORPHAN, FORGET), so it outlives both the process and the script. */
+#include "host/node.h"
+
+#include <errno.h>
+
+#include "bus/pattern.h"
+#include "core/clock.h"
+#include "core/error.h"
+
+enum { CREDIT_BYTES = 8 << 20 }; /* of one handler's deliveries at workers */
+
+static void journal_subscribe(struct evrt_host *h, uint32_t id, struct evrt_slice name,
+                              uint64_t from_seq, struct evrt_slice patterns) {
+    struct evrt_record_subscribe r = {id, name, from_seq, evrt_wall_ms(), patterns};
+    evrt_buf_clear(&h->scratch);
+    evrt_record_put_subscribe(&h->scratch, &r);
+    host_append(h, EVRT_RECORD_SUBSCRIBE, evrt_buf_slice(&h->scratch));
+}
+
+static void journal_sub(struct evrt_host *h, enum evrt_record_kind kind, uint32_t id,
+                        int64_t at_ms) {
+    struct evrt_record_sub r = {id, at_ms};
+    evrt_buf_clear(&h->scratch);
+    evrt_record_put_sub(&h->scratch, &r);
+    host_append(h, kind, evrt_buf_slice(&h->scratch));
+}
+
+/* New patterns hold from the next event on. */
+static void change_patterns(struct evrt_host *h, struct evrt_sub *s, struct evrt_slice patterns) {
+    uint64_t from = evrt_journal_next_seq(h->journal);
+    journal_subscribe(h, s->id, evrt_slice_of(s->name), from, patterns);
+    evrt_sub_add_epoch(s, from, evrt_pattern_set_create(patterns));
+}
+
+static struct evrt_sub *add(struct evrt_host *h, const struct evrt_handler *handler) {
+    struct evrt_journal_stats stats;
+    evrt_journal_stats(h->journal, &stats);
+    uint64_t next = evrt_journal_next_seq(h->journal);
+    uint64_t from = handler->from_beginning ? stats.first_seq : next;
+    struct evrt_slice patterns = evrt_slice_of(handler->patterns);
+    struct evrt_slice name = evrt_slice_of(handler->name);
+    uint32_t id = h->next_sub++;
+    journal_subscribe(h, id, name, from, patterns);
+    struct evrt_sub *s = evrt_bus_add(h->bus, id, name, from);
+    evrt_sub_add_epoch(s, from, evrt_pattern_set_create(patterns));
+    s->from_seq = from;
+    s->counting = from == next;
+    s->seen = s->told_seen = from;
+    evrt_log_event(h->log, HANDLER_ADDED, EVRT_F_STR("handler", name),
+                   EVRT_F_STR("events", patterns),
+                   EVRT_F_CSTR("start", handler->from_beginning ? "beginning" : "new"));
+    return s;
+}
+
+static void adopt(struct evrt_host *h, uint32_t index) {
+    const struct evrt_handler *handler = &h->scripts.handlers[index];
+    struct evrt_slice patterns = evrt_slice_of(handler->patterns);
+    struct evrt_sub *s = evrt_bus_find(h->bus, evrt_slice_of(handler->name));
+    if (s == NULL) {
+        s = add(h, handler);
+    } else {
+        const struct evrt_epoch *now = &s->epochs[s->epoch_count - 1];
+        if (!evrt_slice_eq(evrt_pattern_set_text(now->patterns), patterns))
+            change_patterns(h, s, patterns);
+    }
+    uint32_t limit = handler->concurrency;
+    if (limit == 0) limit = (uint32_t)h->config->workers.concurrency * h->worker_count;
+    s->handler = index;
+    s->active = true;
+    s->orphaned_ms = 0;
+    s->timeout_ms = handler->timeout_ms;
+    s->limit = limit;
+    s->limit_bytes = CREDIT_BYTES;
+}
+
+static void orphan(struct evrt_host *h, struct evrt_sub *s) {
+    s->orphaned_ms = evrt_wall_ms();
+    change_patterns(h, s, EVRT_STR(""));
+    journal_sub(h, EVRT_RECORD_ORPHAN, s->id, s->orphaned_ms);
+    evrt_log_event(h->log, HANDLER_REMOVED, EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_U64("pending", evrt_sub_pending(s)));
+}
+
+void host_subscribe(struct evrt_host *h) {
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
+        evrt_bus_get(h->bus, i)->active = false;
+    for (uint32_t i = 0; i < h->scripts.count; i++)
+        adopt(h, i);
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
+        struct evrt_sub *s = evrt_bus_get(h->bus, i);
+        if (!s->active && s->orphaned_ms == 0) orphan(h, s);
+    }
+    evrt_bus_rerouted(h->bus);
+}
+
+void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason) {
+    journal_sub(h, EVRT_RECORD_FORGET, s->id, evrt_wall_ms());
+    evrt_log_event(h->log, HANDLER_FORGOTTEN, EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_U64("discarded", evrt_sub_pending(s)), EVRT_F_CSTR("reason", reason));
+    evrt_bus_remove(h->bus, s);
+}
+
+int evrt_host_forget(struct evrt_host *h, struct evrt_slice name, struct evrt_error *err) {
+    struct evrt_sub *s = evrt_bus_find(h->bus, name);
+    if (s == NULL)
+        return evrt_error_set(err, -ENOENT, "no handler named \"%.*s\"", (int)name.n, name.p);
+    if (s->active)
+        return evrt_error_set(err, -EBUSY,
+                              "handler \"%s\" is in the scripts; remove it there first", s->name);
+    /* Its file is gone, so nothing of it is in flight, reading or dirty. */
+    host_forget(h, s, "operator");
+    return 0;
+}

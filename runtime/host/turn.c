@@ -1,0 +1,123 @@
+/* A turn of the loop ends here, before it waits again:
+ *
+ *     what ended ─▶ one SETTLE record per subscription ─▶ journal ─▶ writer thread
+ *     what has credit ─▶ frames ─▶ one write per worker
+ *
+ * and here begins what a commit sets off: publishers are told, events go to the bus, other records to
+ * state.db. */
+#include <stdlib.h>
+
+#include "host/node.h"
+
+#include "core/event.h"
+
+/* ---- Settling ---- */
+
+static void mark_dirty(void *arg, struct evrt_sub *s) {
+    struct evrt_host *h = arg;
+    s->next_dirty = h->dirty;
+    h->dirty = s;
+}
+
+static uint32_t send_delivery(void *arg, const struct evrt_sub *s, uint64_t position,
+                              unsigned attempt, struct evrt_slice event) {
+    return host_workers_send(arg, s, position, attempt, event);
+}
+
+const struct evrt_bus_ops host_bus_ops = {send_delivery, mark_dirty};
+
+static void settle(struct evrt_host *h, struct evrt_sub *s) {
+    struct evrt_record_settle record;
+    evrt_buf_clear(&h->ranges);
+    evrt_buf_clear(&h->scratch);
+    evrt_sub_settle(s, evrt_bus_next_seq(h->bus), &h->ranges, &record);
+    evrt_record_put_settle(&h->scratch, &record);
+    host_append(h, EVRT_RECORD_SETTLE, evrt_buf_slice(&h->scratch));
+    evrt_sub_settled(s);
+    s->told_cursor = record.cursor;
+    s->told_seen = record.seen;
+}
+
+void host_checkpoint(struct evrt_host *h, struct evrt_sub *s) {
+    uint64_t next = evrt_bus_next_seq(h->bus);
+    if (s->dirty) return;
+    if (evrt_sub_cursor(s, next) == s->told_cursor &&
+        (s->counting ? next : s->seen) == s->told_seen)
+        return;
+    settle(h, s);
+    evrt_sub_drop_epochs(s, s->told_cursor);
+}
+
+void host_turn(struct evrt_host *h) {
+    evrt_bus_pump(h->bus);
+    while (h->dirty != NULL) {
+        struct evrt_sub *s = h->dirty;
+        h->dirty = s->next_dirty;
+        s->dirty = false;
+        settle(h, s);
+    }
+    evrt_journal_submit(h->journal, !h->eager);
+    h->eager = false;
+    host_catch_up(h);
+    host_workers_flush(h);
+}
+
+/* ---- Commits ---- */
+
+/* A committed batch that deliveries still point into. */
+struct batch_hold {
+    struct evrt_hold hold;
+    struct evrt_host *host;
+    struct evrt_batch *batch;
+};
+
+static void release_batch(struct evrt_hold *hold) {
+    struct batch_hold *b = (struct batch_hold *)hold;
+    evrt_bus_held(b->host->bus, -(int64_t)hold->bytes);
+    evrt_batch_unref(b->batch);
+    free(b);
+}
+
+static void commit_event(struct evrt_host *h, struct evrt_slice event, struct evrt_hold *hold) {
+    struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
+    uint64_t seq = evrt_event_seq(event.p);
+    evrt_log_event(h->log, EVENT_PUBLISHED, EVRT_F_STR("event_type", type),
+                   EVRT_F_STR("event_id", evrt_event_field(event.p, EVRT_FIELD_ID)),
+                   EVRT_F_STR("source", evrt_event_field(event.p, EVRT_FIELD_SOURCE)),
+                   EVRT_F_U64("seq", seq));
+    host_waits_routed(h, seq, type);
+    evrt_bus_commit(h->bus, seq, event, hold);
+}
+
+static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
+    struct batch_hold *b = evrt_alloc(sizeof *b);
+    *b = (struct batch_hold){{1, evrt_batch_bytes(batch), release_batch}, h, batch};
+    evrt_bus_held(h->bus, (int64_t)b->hold.bytes);
+    struct evrt_batch_record r;
+    for (size_t at = 0; evrt_batch_next(batch, &at, &r);) {
+        struct evrt_slice payload = {r.payload, r.n};
+        h->committed++;
+        host_waiters_run(h);
+        if (r.kind == EVRT_RECORD_EVENT)
+            commit_event(h, payload, &b->hold);
+        else
+            evrt_state_apply(h->state, evrt_batch_group(batch), r.kind, payload);
+    }
+    if (--b->hold.refs == 0) release_batch(&b->hold);
+}
+
+void host_commits(struct evrt_host *h) {
+    uint64_t group = 0;
+    for (struct evrt_batch *b; (b = evrt_journal_take(h->journal)) != NULL;) {
+        group = evrt_batch_group(b);
+        commit_batch(h, b);
+    }
+    /* A group is committed as one, so all of its batches have been taken. */
+    if (group != 0) evrt_state_advance(h->state, group);
+    struct evrt_journal_stats stats;
+    if (!h->full) return;
+    evrt_journal_stats(h->journal, &stats);
+    if (stats.space != 0) return;
+    h->full = false;
+    evrt_log_event(h->log, STORE_SPACE, EVRT_F_CSTR("path", h->config->store.path));
+}

@@ -1,0 +1,188 @@
+/* Waiting until the first attempt of every handler of an event has settled. A wait is found by its event's
+ * sequence; while nobody waits, a settlement costs one comparison. */
+#include <stdlib.h>
+#include <uv.h>
+
+#include "host/node.h"
+
+#include "core/jsonout.h"
+
+struct outcome {
+    uint32_t sub;
+    char *handler;
+    int outcome; /* enum evrt_outcome, or -1 while pending */
+    char *error_type, *message;
+};
+
+struct evrt_host_wait {
+    struct evrt_host *host;
+    struct evrt_host_wait *next, *prev; /* all waits; few, or nobody would wait */
+    uint64_t seq;
+    bool routed; /* the handlers are known */
+    struct outcome *outcomes;
+    size_t count, pending;
+    uv_timer_t timer;
+    evrt_host_settled_cb cb; /* NULL: cancelled or told */
+    void *arg;
+};
+
+struct host_wait_table {
+    struct evrt_map by_seq; /* 8 bytes of seq -> first wait of a chain */
+    size_t count;
+};
+
+struct host_wait_table *host_waits_create(void) {
+    struct host_wait_table *t = evrt_zalloc(sizeof *t);
+    evrt_map_init(&t->by_seq);
+    return t;
+}
+
+void host_waits_destroy(struct host_wait_table *t) {
+    if (t == NULL) return;
+    evrt_map_finish(&t->by_seq);
+    free(t);
+}
+
+static struct evrt_slice key_of(const uint64_t *seq) {
+    return (struct evrt_slice){(const char *)seq, sizeof *seq};
+}
+
+static void on_timer_closed(uv_handle_t *handle) {
+    struct evrt_host_wait *w = handle->data;
+    struct evrt_host *h = w->host;
+    for (size_t i = 0; i < w->count; i++) {
+        free(w->outcomes[i].handler);
+        free(w->outcomes[i].error_type);
+        free(w->outcomes[i].message);
+    }
+    free(w->outcomes);
+    free(w);
+    h->handles--;
+    host_progress(h);
+}
+
+static void unlink_wait(struct evrt_host_wait *w) {
+    struct host_wait_table *t = w->host->waits;
+    if (w->prev != NULL)
+        w->prev->next = w->next;
+    else if (w->next != NULL)
+        evrt_map_set(&t->by_seq, key_of(&w->seq), w->next);
+    else
+        evrt_map_remove(&t->by_seq, key_of(&w->seq));
+    if (w->next != NULL) w->next->prev = w->prev;
+    t->count--;
+    uv_close((uv_handle_t *)&w->timer, on_timer_closed);
+}
+
+static void put_outcome(struct evrt_jsonout *o, const struct outcome *x) {
+    static const char *const names[] = {"success", "dead", "discarded"};
+    evrt_jsonout_object(o);
+    evrt_jsonout_key(o, "handler");
+    evrt_jsonout_cstr(o, x->handler);
+    evrt_jsonout_key(o, "outcome");
+    evrt_jsonout_cstr(o, x->outcome < 0 ? "pending" : names[x->outcome]);
+    if (x->message != NULL) {
+        evrt_jsonout_key(o, "error");
+        evrt_jsonout_object(o);
+        evrt_jsonout_key(o, "type");
+        evrt_jsonout_cstr(o, x->error_type);
+        evrt_jsonout_key(o, "message");
+        evrt_jsonout_cstr(o, x->message);
+        evrt_jsonout_end(o);
+    }
+    evrt_jsonout_end(o);
+}
+
+static void tell(struct evrt_host_wait *w) {
+    struct evrt_buf json;
+    evrt_buf_init(&json);
+    struct evrt_jsonout o = evrt_jsonout_start(&json);
+    evrt_jsonout_array(&o);
+    for (size_t i = 0; i < w->count; i++)
+        put_outcome(&o, &w->outcomes[i]);
+    evrt_jsonout_end(&o);
+    evrt_host_settled_cb cb = w->cb;
+    w->cb = NULL;
+    unlink_wait(w);
+    cb(w->arg, (unsigned)w->pending, evrt_buf_slice(&json));
+    evrt_buf_finish(&json);
+}
+
+static void on_timeout(uv_timer_t *timer) {
+    tell(timer->data);
+}
+
+static void on_decided(uv_timer_t *timer) {
+    tell(timer->data);
+}
+
+/* Told from the loop, never from inside the call that asked or settled. */
+static void decide(struct evrt_host_wait *w) {
+    if (w->routed && w->pending == 0) uv_timer_start(&w->timer, on_decided, 0, 0);
+}
+
+static void list_handlers(struct evrt_host_wait *w, const struct evrt_route *r) {
+    w->outcomes = evrt_zalloc((r->count + 1) * sizeof *w->outcomes);
+    for (size_t i = 0; i < r->count; i++)
+        w->outcomes[i] =
+            (struct outcome){r->subs[i]->id, evrt_strdup(r->subs[i]->name), -1, NULL, NULL};
+    w->count = w->pending = r->count;
+    w->routed = true;
+}
+
+struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq, int64_t timeout_ms,
+                                              evrt_host_settled_cb cb, void *arg) {
+    struct evrt_host_wait *w = evrt_zalloc(sizeof *w);
+    w->host = h;
+    w->seq = seq;
+    w->cb = cb;
+    w->arg = arg;
+    uv_timer_init(h->loop, &w->timer);
+    w->timer.data = w;
+    h->handles++;
+    w->next = evrt_map_set(&h->waits->by_seq, key_of(&w->seq), w);
+    if (w->next != NULL) w->next->prev = w;
+    h->waits->count++;
+    uv_timer_start(&w->timer, on_timeout, (uint64_t)timeout_ms, 0);
+    return w;
+}
+
+void evrt_host_wait_cancel(struct evrt_host_wait *w) {
+    if (w->cb == NULL) return;
+    w->cb = NULL;
+    unlink_wait(w);
+}
+
+void host_waits_routed(struct evrt_host *h, uint64_t seq, struct evrt_slice type) {
+    if (h->waits->count == 0) return;
+    struct evrt_host_wait *w = evrt_map_get(&h->waits->by_seq, key_of(&seq));
+    for (; w != NULL; w = w->next) {
+        list_handlers(w, evrt_bus_route(h->bus, type));
+        decide(w);
+    }
+}
+
+void host_waits_settled(struct evrt_host *h, const struct evrt_sub *s, uint64_t seq,
+                        enum evrt_outcome outcome, struct evrt_slice error_type,
+                        struct evrt_slice message) {
+    if (h->waits->count == 0) return;
+    struct evrt_host_wait *w = evrt_map_get(&h->waits->by_seq, key_of(&seq));
+    for (; w != NULL; w = w->next)
+        for (size_t i = 0; i < w->count; i++) {
+            struct outcome *x = &w->outcomes[i];
+            if (x->sub != s->id || x->outcome >= 0) continue;
+            x->outcome = (int)outcome;
+            if (outcome == EVRT_OUTCOME_DEAD) {
+                x->error_type = evrt_strndup(error_type.p, error_type.n);
+                x->message = evrt_strndup(message.p, message.n);
+            }
+            w->pending--;
+            decide(w);
+        }
+}
+
+void host_waits_finish(struct evrt_host *h) {
+    struct evrt_host_wait *w;
+    for (size_t at = 0; (w = evrt_map_next(&h->waits->by_seq, &at, NULL)) != NULL; at = 0)
+        tell(w);
+}

@@ -1,0 +1,265 @@
+/* Worker processes: one slot each, started on the snapshot of the generation, fed by least outstanding,
+ * replaced when they die. A process is known by its instance number, which is never used again, so that
+ * an answer of a dead one cannot be taken for its successor's (D8).
+ *
+ *     NONE ──spawn──▶ LOADING ──READY──▶ READY ──stop──▶ ENDING ──exit──▶ NONE
+ *       ▲                │ death           │ death                        │
+ *       └── restart timer (backs off) ◀────┴──────── deliveries again ◀───┘
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/node.h"
+
+#include "core/clock.h"
+#include "core/error.h"
+
+enum {
+    BACKLOG_MAX = 4 << 20, /* bytes a worker has not taken; then it gets nothing more */
+    QUICK_DEATH_MS = 1000, /* a worker that lives longer was fine */
+    BACKOFF_MS = 50,       /* after the second quick death, doubling */
+    BACKOFF_MAX_MS = 10000,
+    LOAD_GRACE_MS = 1000, /* a process start on a busy machine, beside workers.stall_timeout */
+};
+
+static void restart_later(struct host_worker *w);
+
+/* ---- Ends of a process ---- */
+
+static void maybe_restart(struct host_worker *w) {
+    if (w->process_open || w->channel_open) return;
+    w->state = HOST_WORKER_NONE;
+    if (w->host->phase < HOST_CLOSING)
+        restart_later(w);
+    else
+        host_progress(w->host);
+}
+
+static void on_channel_closed(void *arg) {
+    struct host_worker *w = arg;
+    w->channel_open = false;
+    maybe_restart(w);
+}
+
+static void close_channel(struct host_worker *w) {
+    if (w->channel_open && !uv_is_closing((uv_handle_t *)&w->channel.poll))
+        evrt_channel_close(&w->channel, on_channel_closed);
+}
+
+static void on_process_closed(uv_handle_t *handle) {
+    struct host_worker *w = handle->data;
+    w->process_open = false;
+    maybe_restart(w);
+}
+
+static void describe_exit(struct host_worker *w, int64_t status, int signal) {
+    if (w->reason[0] != '\0') return;
+    if (signal != 0)
+        snprintf(w->reason, sizeof w->reason, "killed by signal %d (%s)", signal,
+                 strsignal(signal));
+    else
+        snprintf(w->reason, sizeof w->reason, "exited with code %lld", (long long)status);
+}
+
+/* Only now that the process is reaped are its deliveries made again: until then it might still act. */
+static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
+    struct host_worker *w = process->data;
+    struct evrt_host *h = w->host;
+    bool expected = w->state == HOST_WORKER_ENDING && w->reason[0] == '\0';
+    uint64_t again = evrt_bus_worker_gone(h->bus, w->instance);
+    describe_exit(w, status, signal);
+    w->died_ns = evrt_mono_ns();
+    bool quick = w->died_ns - w->started_ns < (int64_t)QUICK_DEATH_MS * 1000000;
+    w->failures = quick ? w->failures + 1 : 0;
+    if (expected)
+        evrt_log_event(h->log, WORKER_EXITED, EVRT_F_U64("worker", w->slot),
+                       EVRT_F_I64("worker_pid", process->pid),
+                       EVRT_F_U64("generation", h->generation), EVRT_F_CSTR("status", w->reason));
+    else
+        evrt_log_event(h->log, WORKER_DIED, EVRT_F_U64("worker", w->slot),
+                       EVRT_F_I64("worker_pid", process->pid),
+                       EVRT_F_U64("generation", h->generation), EVRT_F_CSTR("reason", w->reason),
+                       EVRT_F_U64("redelivered", again));
+    w->state = HOST_WORKER_ENDING;
+    w->outstanding = 0;
+    close_channel(w);
+    uv_close((uv_handle_t *)process, on_process_closed);
+}
+
+/* The other side hung up, or said what cannot be understood. */
+static void on_channel_end(void *arg, int status) {
+    struct host_worker *w = arg;
+    if (status < 0 && w->reason[0] == '\0')
+        snprintf(w->reason, sizeof w->reason, "broke the protocol (%s)", uv_strerror(status));
+    if (w->process_open && !uv_is_closing((uv_handle_t *)&w->process))
+        uv_process_kill(&w->process, SIGKILL);
+    w->state = HOST_WORKER_ENDING;
+    close_channel(w);
+}
+
+static int64_t on_data(void *arg, struct evrt_slice bytes) {
+    return host_worker_says(arg, bytes);
+}
+
+static const struct evrt_channel_events channel_events = {on_data, on_channel_end};
+
+/* ---- Starts ---- */
+
+static int spawn(struct host_worker *w, int fd, int snapshot) {
+    char *args[] = {"evrt", "worker", NULL};
+    uv_stdio_container_t stdio[] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = 1},
+        {.flags = UV_INHERIT_FD, .data.fd = 2},
+        {.flags = UV_INHERIT_FD, .data.fd = fd},
+        {.flags = UV_INHERIT_FD, .data.fd = snapshot},
+    };
+    uv_process_options_t options = {
+        .exit_cb = on_process_exit,
+        .file = w->host->worker_path,
+        .args = args,
+        .stdio = stdio,
+        .stdio_count = 5,
+    };
+    w->process.data = w;
+    w->process_open = true;
+    int rc = uv_spawn(w->host->loop, &w->process, &options);
+    if (rc < 0) uv_close((uv_handle_t *)&w->process, on_process_closed);
+    return rc;
+}
+
+static int start(struct host_worker *w) {
+    struct evrt_host *h = w->host;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) return -errno;
+    w->instance = ++h->next_instance;
+    w->started_ns = evrt_mono_ns();
+    w->reason[0] = '\0';
+    w->outstanding = 0;
+    int rc = spawn(w, pair[1], h->scripts.snapshot);
+    close(pair[1]);
+    if (rc < 0) {
+        close(pair[0]);
+        return rc;
+    }
+    w->state = HOST_WORKER_LOADING;
+    rc = evrt_channel_init(&w->channel, h->loop, pair[0], &channel_events, w);
+    if (rc < 0) {
+        uv_process_kill(&w->process, SIGKILL);
+        return rc;
+    }
+    w->channel_open = true;
+    struct evrt_frame_hello hello = evrt_scripts_hello(h->config);
+    hello.worker = w->slot;
+    hello.generation = h->generation;
+    evrt_frame_put_hello(evrt_channel_out(&w->channel), &hello);
+    evrt_log_event(h->log, WORKER_STARTED, EVRT_F_U64("worker", w->slot),
+                   EVRT_F_I64("worker_pid", w->process.pid),
+                   EVRT_F_U64("generation", h->generation));
+    return 0;
+}
+
+static void on_restart(uv_timer_t *timer) {
+    struct host_worker *w = timer->data;
+    if (w->host->phase >= HOST_CLOSING) return;
+    w->host->restarts++;
+    int rc = start(w);
+    if (rc == 0) return;
+    evrt_log(w->host->log, EVRT_LOG_ERROR, "Worker not started", EVRT_F_U64("worker", w->slot),
+             EVRT_F_CSTR("error", uv_strerror(rc)));
+    w->failures++;
+    restart_later(w);
+}
+
+static void restart_later(struct host_worker *w) {
+    int64_t wait = 0;
+    if (w->failures > 1) wait = (int64_t)BACKOFF_MS << (w->failures < 10 ? w->failures - 2 : 8);
+    if (wait > BACKOFF_MAX_MS) wait = BACKOFF_MAX_MS;
+    uv_timer_start(&w->restart, on_restart, (uint64_t)wait, 0);
+}
+
+int host_workers_start(struct evrt_host *h, struct evrt_error *err) {
+    h->workers = evrt_zalloc(h->worker_count * sizeof *h->workers);
+    for (uint32_t i = 0; i < h->worker_count; i++) {
+        struct host_worker *w = &h->workers[i];
+        w->host = h;
+        w->slot = i;
+        uv_timer_init(h->loop, &w->restart);
+        w->restart.data = w;
+        h->handles++;
+    }
+    for (uint32_t i = 0; i < h->worker_count; i++) {
+        int rc = start(&h->workers[i]);
+        if (rc < 0)
+            return evrt_error_set(err, rc, "cannot start a worker (%s): %s", h->worker_path,
+                                  uv_strerror(rc));
+    }
+    return 0;
+}
+
+/* ---- Work ---- */
+
+static struct host_worker *least_busy(struct evrt_host *h) {
+    struct host_worker *best = NULL;
+    for (uint32_t i = 0; i < h->worker_count; i++) {
+        struct host_worker *w = &h->workers[i];
+        if (w->state != HOST_WORKER_READY || evrt_channel_backlog(&w->channel) > BACKLOG_MAX)
+            continue;
+        if (best == NULL || w->outstanding < best->outstanding) best = w;
+    }
+    return best;
+}
+
+uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
+                           unsigned attempt, struct evrt_slice event) {
+    struct host_worker *w = least_busy(h);
+    if (w == NULL || h->phase != HOST_SERVING) return 0;
+    struct evrt_frame_deliver f = {
+        .handler = s->handler,
+        .attempt = attempt,
+        .delivery = (uint64_t)s->id << 40 | position,
+        .timeout_ms = s->timeout_ms,
+        .event = event,
+    };
+    evrt_frame_put_deliver(evrt_channel_out(&w->channel), &f);
+    w->outstanding++;
+    return w->instance;
+}
+
+void host_workers_flush(struct evrt_host *h) {
+    for (uint32_t i = 0; i < h->worker_count; i++)
+        if (h->workers[i].channel_open && evrt_channel_backlog(&h->workers[i].channel) != 0)
+            evrt_channel_flush(&h->workers[i].channel);
+}
+
+uint32_t host_workers_ready(const struct evrt_host *h) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < h->worker_count; i++)
+        count += h->workers[i].state == HOST_WORKER_READY;
+    return count;
+}
+
+void host_workers_stop(struct evrt_host *h) {
+    for (uint32_t i = 0; i < h->worker_count; i++) {
+        struct host_worker *w = &h->workers[i];
+        uv_timer_stop(&w->restart);
+        if (!w->process_open) continue;
+        bool polite = w->state == HOST_WORKER_READY && w->outstanding == 0;
+        w->state = HOST_WORKER_ENDING;
+        if (polite)
+            evrt_frame_put_text(evrt_channel_out(&w->channel), EVRT_FRAME_DRAIN, EVRT_STR(""));
+        else if (!uv_is_closing((uv_handle_t *)&w->process))
+            uv_process_kill(&w->process, SIGKILL);
+    }
+    host_workers_flush(h);
+}
+
+bool host_workers_gone(const struct evrt_host *h) {
+    for (uint32_t i = 0; i < h->worker_count; i++)
+        if (h->workers[i].process_open || h->workers[i].channel_open) return false;
+    return true;
+}
