@@ -20,6 +20,10 @@ struct evrt_state_options {
     const char *path; /* the store's folder: state.db and snapshots/ are in it; NULL: in memory */
     int64_t flush_ms; /* longest time an applied record waits for its transaction; 0: default */
     uint32_t flush_records; /* ... or this many; 0: default */
+    /* One more than the journal's newest group; 0: not known. A state.db or snapshot of this group or a
+     * later one tells of events that the journal lost (durability os), or of another journal: it is not
+     * used. */
+    uint64_t next_group;
     /* State thread: state.db failed for good (disk full is retried, this is worse). */
     void (*on_fatal)(void *arg, const struct evrt_error *err);
     void *arg;
@@ -33,16 +37,21 @@ EVRT_MUST_CHECK int evrt_state_open(struct evrt_state **out,
                                     const struct evrt_state_options *options,
                                     uint64_t *applied_group, char restored[160],
                                     struct evrt_error *err);
-/* Applies what is queued, closes. */
+/* Applies the complete groups, closes. Jobs still queued are run. What could not be written for lack of
+ * space is in the journal. NULL is allowed. */
 void evrt_state_close(struct evrt_state *s);
 
 /* Queues one committed record (EVENT records need not be given; kinds it does not know are ignored).
- * The payload is copied. Groups come in order; a record of an applied group is ignored. */
+ * The payload is copied. Groups come in order; a record of an applied group is ignored. Waits when
+ * 16 MiB are queued, which only a feed at start can reach: the thread empties the queue whether or not
+ * there is space to commit. */
 void evrt_state_apply(struct evrt_state *s, uint64_t group, uint32_t kind,
                       struct evrt_slice payload);
 /* Tells that every record up to and including this group was given, so `applied` may move to it. */
 void evrt_state_advance(struct evrt_state *s, uint64_t group);
-/* Waits until all that was queued is committed. Not on a hot path: at start, at stop, in tests. */
+/* Waits until all that was queued is committed; the newest group given counts as complete. Returns
+ * earlier when it cannot be (no space, failed): evrt_state_applied tells. Not on a hot path: at start,
+ * at stop, in tests. */
 void evrt_state_flush(struct evrt_state *s);
 /* The group up to which state.db is committed. Any thread. */
 uint64_t evrt_state_applied(struct evrt_state *s);
@@ -51,6 +60,8 @@ uint64_t evrt_state_applied(struct evrt_state *s);
 
 /* Starts one (if none runs): a synced, checksummed copy under snapshots/; the two newest are kept. */
 void evrt_state_snapshot(struct evrt_state *s);
+/* The same, and waits for its end. 0, or a negative errno and why there is none. May block long. */
+EVRT_MUST_CHECK int evrt_state_snapshot_now(struct evrt_state *s, struct evrt_error *err);
 /* The group covered by the newest two good snapshots' older one (0: none): segments that end at or
  * below it may be dropped. Any thread. */
 uint64_t evrt_state_snapshotted(struct evrt_state *s);
@@ -84,13 +95,35 @@ EVRT_MUST_CHECK int evrt_state_each_sub(struct evrt_state_view *v,
 EVRT_MUST_CHECK int evrt_state_each_epoch(struct evrt_state_view *v,
                                           void (*fn)(void *, const struct evrt_state_epoch *),
                                           void *arg);
-/* Dead deliveries of one event, of all handlers. */
+/* Dead deliveries of one event, of all handlers. fn may have seen some rows before an error. */
 EVRT_MUST_CHECK int
 evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
                      void (*fn)(void *, uint32_t sub, const struct evrt_record_dead *), void *arg);
 
 /* The whole content as text, in a fixed order (applied position included): what "the same content"
- * means in tests. */
+ * means in tests. Commits first. */
 EVRT_MUST_CHECK int evrt_state_dump(struct evrt_state_view *v, struct evrt_buf *out);
+/* {"applied":..,"subs":[..],"epochs":[..],"dead":[..]} with the dead deliveries of event `seq`. */
+EVRT_MUST_CHECK int evrt_state_report(struct evrt_state_view *v, uint64_t seq,
+                                      struct evrt_buf *out);
+
+/* For owners that may block (start, stop, offline commands, tests): runs the job and waits for it. */
+void evrt_state_query(struct evrt_state *s, evrt_state_job job, void *arg);
+EVRT_MUST_CHECK int evrt_state_dump_now(struct evrt_state *s, struct evrt_buf *out);
+EVRT_MUST_CHECK int evrt_state_report_now(struct evrt_state *s, uint64_t seq, struct evrt_buf *out);
+
+/* ---- Figures ---- */
+
+struct evrt_state_stats {
+    uint64_t applied, snapshotted;
+    uint64_t records, commits; /* since open */
+    uint64_t queued_bytes;
+    uint64_t cpu_ns;                       /* of the state thread */
+    uint64_t snapshots, snapshot_failures; /* since open */
+    int error; /* 0; -ENOSPC, -EBUSY: commits wait, tried every second; others: failed for good */
+    char reason[256]; /* of `error`, or else of the last snapshot failure */
+};
+/* Any thread. */
+void evrt_state_stats(struct evrt_state *s, struct evrt_state_stats *out);
 
 #endif

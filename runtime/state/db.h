@@ -1,0 +1,80 @@
+/* One SQLite connection to a file with our tables: opening it, proving that it is whole and ours, and
+ * running prepared statements. What the rows mean is in tables.c.
+ * create/destroy; one thread at a time (the state thread, and before it starts the opening thread).
+ *
+ * Errors are told apart by code:
+ *   -EBADMSG          damaged, or not ours: to be replaced        -ENOSPC  no space, to be tried again
+ *   -EPROTONOSUPPORT  ours, but newer: hands off                  -EBUSY   another program holds it
+ *   others            the place is at fault (rights, memory, I/O): a person must look */
+#ifndef EVRT_STATE_DB_H
+#define EVRT_STATE_DB_H
+
+#include "evrt.h"
+
+/* Of the tables; written into meta. Columns of meta never change, so that any version can read it. */
+#define EVRT_DB_FORMAT 1
+
+/* What every database holds: name, and the columns, which are compared with what the file says. */
+#define EVRT_DB_TABLES(X)                                                                       \
+    X(meta, "(id INTEGER PRIMARY KEY, format INTEGER NOT NULL, applied INTEGER NOT NULL,"       \
+            " digest INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT")                           \
+    X(subs, "(sub INTEGER PRIMARY KEY, name TEXT NOT NULL, from_seq INTEGER NOT NULL,"          \
+            " orphaned_ms INTEGER NOT NULL, cursor INTEGER NOT NULL, matched INTEGER NOT NULL," \
+            " done INTEGER NOT NULL, dead INTEGER NOT NULL, discarded INTEGER NOT NULL,"        \
+            " settled BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                             \
+    X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"       \
+              " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                            \
+    X(dead, "(seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"            \
+            " at_ms INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"         \
+            " traceback TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (seq, sub)) STRICT")
+
+#define EVRT_DB_STATEMENTS(X)                                                 \
+    X(BEGIN, "BEGIN IMMEDIATE")                                               \
+    X(COMMIT, "COMMIT")                                                       \
+    X(ROLLBACK, "ROLLBACK")                                                   \
+    X(GET_META, "SELECT format, applied, digest, sum FROM meta WHERE id = 1") \
+    X(PUT_META, "REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")                   \
+    X(ALL_SUBS, "SELECT * FROM subs ORDER BY sub")                            \
+    X(ALL_EPOCHS, "SELECT * FROM epochs ORDER BY sub, from_seq")              \
+    X(ALL_DEAD, "SELECT * FROM dead ORDER BY seq, sub")                       \
+    X(CHECK_DEAD, "SELECT * FROM dead")                                       \
+    X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")               \
+    X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")  \
+    X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                       \
+    X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")          \
+    X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                           \
+    X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                      \
+    X(FORGET_DEAD, "DELETE FROM dead WHERE sub = ?")
+
+enum evrt_db_statement {
+#define X(name, sql) EVRT_DB_##name,
+    EVRT_DB_STATEMENTS(X)
+#undef X
+        EVRT_DB_STATEMENT_COUNT,
+};
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+struct evrt_db {
+    struct sqlite3 *h;
+    char *file; /* NULL: in memory */
+    struct sqlite3_stmt *statements[EVRT_DB_STATEMENT_COUNT];
+};
+
+/* Opens the file, which must exist unless `create`; NULL is a fresh one in memory. */
+EVRT_MUST_CHECK int evrt_db_open(struct evrt_db **out, const char *file, int create,
+                                 struct evrt_error *err);
+/* Commits nothing; a transaction under way is rolled back. NULL is allowed. */
+void evrt_db_close(struct evrt_db *db);
+
+/* Runs a statement whose parameters are bound and that gives no rows. 0 or an SQLite code. */
+EVRT_MUST_CHECK int evrt_db_run(struct evrt_db *db, enum evrt_db_statement which);
+/* Writes the meta row: the group up to which everything is in, and the digest of the other tables. */
+EVRT_MUST_CHECK int evrt_db_put_meta(struct evrt_db *db, uint64_t applied, uint64_t digest);
+/* What meta's sum must be. */
+uint64_t evrt_db_meta_sum(uint64_t format, uint64_t applied, uint64_t digest);
+/* Turns an SQLite code into an error as listed above; `doing`: "reading subs". */
+int evrt_db_error(struct evrt_db *db, int code, const char *doing, struct evrt_error *err);
+
+#endif

@@ -1,0 +1,369 @@
+/* See tables.h. Sums, and what each of them finds:
+ *
+ *     subs.sum     a sub's row and all its epochs      a flipped bit in either
+ *     meta.digest  all subs' sums, xored               a row that is missing, doubled or from another time
+ *     meta.sum     meta's own row
+ *     dead.sum     a dead delivery's row               checked at load as far as time allows, and at read
+ */
+#include "state/tables.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/jsonout.h"
+
+/* Dead letters may be many; the start does not wait longer than this for their check. */
+#define DEAD_CHECK_NS (1000 * INT64_C(1000000))
+
+/* ---- Binding and columns ---- */
+
+static void put_u64(struct evrt_buf *out, uint64_t v) {
+    evrt_buf_put(out, &v, sizeof v);
+}
+
+static void put_slice(struct evrt_buf *out, struct evrt_slice s) {
+    put_u64(out, s.n);
+    evrt_buf_put(out, s.p, s.n);
+}
+
+/* Parameters in order; the first code that is not SQLITE_OK sticks. Slices must live until the run. */
+struct binder {
+    sqlite3_stmt *to;
+    int at, code;
+};
+
+static void bind_u64(struct binder *b, uint64_t v) {
+    if (b->code == SQLITE_OK) b->code = sqlite3_bind_int64(b->to, ++b->at, (int64_t)v);
+}
+
+static void bind_text(struct binder *b, struct evrt_slice s) {
+    if (b->code == SQLITE_OK)
+        b->code =
+            sqlite3_bind_text64(b->to, ++b->at, s.n ? s.p : "", s.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+static void bind_blob(struct binder *b, struct evrt_slice s) {
+    if (b->code == SQLITE_OK)
+        b->code = sqlite3_bind_blob64(b->to, ++b->at, s.n ? s.p : "", s.n, SQLITE_STATIC);
+}
+
+static int run_bound(struct evrt_db *db, const struct binder *b, enum evrt_db_statement which) {
+    return b->code == SQLITE_OK ? evrt_db_run(db, which) : b->code;
+}
+
+static uint64_t column_u64(sqlite3_stmt *row, int at) {
+    return (uint64_t)sqlite3_column_int64(row, at);
+}
+
+static struct evrt_slice column_slice(sqlite3_stmt *row, int at) {
+    const char *p = sqlite3_column_blob(row, at);
+    return (struct evrt_slice){p, (size_t)sqlite3_column_bytes(row, at)};
+}
+
+/* ---- Sums ---- */
+
+static uint64_t sub_sum(const struct evrt_model_sub *s, struct evrt_buf *scratch) {
+    const struct evrt_state_sub *r = &s->row;
+    const uint64_t numbers[] = {r->sub,    r->from_seq,  (uint64_t)r->orphaned_ms,
+                                r->cursor, r->matched,   r->done,
+                                r->dead,   r->discarded, s->epoch_count};
+    evrt_buf_clear(scratch);
+    evrt_buf_put(scratch, numbers, sizeof numbers);
+    put_slice(scratch, evrt_slice_of(r->name));
+    for (size_t i = 0; i < s->epoch_count; i++) {
+        put_u64(scratch, s->epochs[i].from_seq);
+        put_slice(scratch, s->epochs[i].patterns);
+    }
+    evrt_rangeset_put(&s->ended, scratch);
+    return evrt_hash64(scratch->p, scratch->n, 1);
+}
+
+static uint64_t dead_sum(uint32_t sub, const struct evrt_record_dead *d, struct evrt_buf *scratch) {
+    evrt_buf_clear(scratch);
+    put_u64(scratch, sub);
+    evrt_dead_put(scratch, d);
+    return evrt_hash64(scratch->p, scratch->n, 2);
+}
+
+static uint64_t digest(const struct evrt_model *m) {
+    uint64_t all = 0;
+    for (size_t i = 0; i < m->count; i++)
+        all ^= m->subs[i]->sum;
+    return all;
+}
+
+/* ---- Loading ---- */
+
+static int damaged(struct evrt_db *db, const char *what, struct evrt_error *err) {
+    return evrt_error_set(err, -EBADMSG, "%s is damaged: %s", db->file ? db->file : "state", what);
+}
+
+/* What each row of a statement is given to; a negative errno ends the walk. */
+typedef int (*row_fn)(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err);
+
+static int each_row(struct evrt_db *db, enum evrt_db_statement which, row_fn fn, void *arg,
+                    struct evrt_error *err) {
+    sqlite3_stmt *rows = db->statements[which];
+    int rc = 0, code = SQLITE_DONE;
+    while (rc == 0 && (code = sqlite3_step(rows)) == SQLITE_ROW)
+        rc = fn(db, rows, arg, err);
+    if (rc == 0 && code != SQLITE_DONE) rc = evrt_db_error(db, code, sqlite3_sql(rows), err);
+    sqlite3_reset(rows);
+    return rc;
+}
+
+static int load_sub(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct evrt_model *m = arg;
+    uint64_t sub = column_u64(row, 0);
+    if (sub > UINT32_MAX || evrt_model_find(m, (uint32_t)sub) != NULL)
+        return damaged(db, "numbers in subs", err);
+    struct evrt_model_sub *s = evrt_model_add(m, (uint32_t)sub, column_slice(row, 1));
+    s->row.from_seq = column_u64(row, 2);
+    s->row.orphaned_ms = sqlite3_column_int64(row, 3);
+    s->row.cursor = column_u64(row, 4);
+    s->row.matched = column_u64(row, 5);
+    s->row.done = column_u64(row, 6);
+    s->row.dead = column_u64(row, 7);
+    s->row.discarded = column_u64(row, 8);
+    s->sum = column_u64(row, 10);
+    if (evrt_rangeset_get(&s->ended, column_slice(row, 9)) < 0)
+        return damaged(db, "ranges in subs", err);
+    return 0;
+}
+
+static int load_epoch(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    uint64_t sub = column_u64(row, 0);
+    struct evrt_model_sub *s = sub <= UINT32_MAX ? evrt_model_find(arg, (uint32_t)sub) : NULL;
+    if (s == NULL) return damaged(db, "epochs of no sub", err);
+    evrt_model_add_epoch(s, column_u64(row, 1), column_slice(row, 2));
+    return 0;
+}
+
+static int load_meta(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct evrt_model *m = arg;
+    m->applied = column_u64(row, 1);
+    if (evrt_db_meta_sum(column_u64(row, 0), m->applied, column_u64(row, 2)) != column_u64(row, 3))
+        return damaged(db, "sum of meta", err);
+    return column_u64(row, 2) == digest(m) ? 0 : damaged(db, "sum of all subs", err);
+}
+
+struct dead_row {
+    uint32_t sub;
+    struct evrt_record_dead dead;
+};
+
+static int get_dead(struct evrt_db *db, sqlite3_stmt *row, struct evrt_buf *scratch,
+                    struct dead_row *out, struct evrt_error *err) {
+    out->sub = (uint32_t)column_u64(row, 1);
+    out->dead = (struct evrt_record_dead){
+        .seq = column_u64(row, 0),
+        .attempt = (uint32_t)column_u64(row, 2),
+        .at_ms = sqlite3_column_int64(row, 3),
+        .error_type = column_slice(row, 4),
+        .message = column_slice(row, 5),
+        .traceback = column_slice(row, 6),
+    };
+    return dead_sum(out->sub, &out->dead, scratch) == column_u64(row, 7)
+               ? 0
+               : damaged(db, "sum of a row in dead", err);
+}
+
+struct dead_check {
+    struct evrt_buf scratch;
+    int64_t deadline;
+    unsigned rows;
+};
+
+static int check_dead(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct dead_check *check = arg;
+    struct dead_row ignored;
+    if (++check->rows % 256 == 0 && evrt_mono_ns() > check->deadline) return 1;
+    return get_dead(db, row, &check->scratch, &ignored, err);
+}
+
+static int check_subs(struct evrt_db *db, struct evrt_model *m, struct evrt_buf *scratch,
+                      struct evrt_error *err) {
+    for (size_t i = 0; i < m->count; i++) {
+        if (sub_sum(m->subs[i], scratch) != m->subs[i]->sum)
+            return damaged(db, "sum of a row in subs", err);
+    }
+    return 0;
+}
+
+int evrt_tables_load(struct evrt_db *db, struct evrt_model *m, struct evrt_error *err) {
+    struct dead_check check = {.deadline = evrt_mono_ns() + DEAD_CHECK_NS};
+    int rc = each_row(db, EVRT_DB_ALL_SUBS, load_sub, m, err);
+    if (rc == 0) rc = each_row(db, EVRT_DB_ALL_EPOCHS, load_epoch, m, err);
+    if (rc == 0) rc = check_subs(db, m, &check.scratch, err);
+    if (rc == 0) rc = each_row(db, EVRT_DB_GET_META, load_meta, m, err);
+    if (rc == 0) rc = each_row(db, EVRT_DB_CHECK_DEAD, check_dead, &check, err);
+    evrt_buf_finish(&check.scratch);
+    if (rc >= 0) evrt_model_committed(m);
+    return rc < 0 ? rc : 0;
+}
+
+/* ---- Committing ---- */
+
+static int forget(struct evrt_db *db, uint32_t sub) {
+    static const enum evrt_db_statement from[] = {EVRT_DB_FORGET_SUB, EVRT_DB_FORGET_EPOCHS,
+                                                  EVRT_DB_FORGET_DEAD};
+    int code = SQLITE_OK;
+    for (size_t i = 0; code == SQLITE_OK && i < sizeof from / sizeof from[0]; i++) {
+        struct binder b = {.to = db->statements[from[i]]};
+        bind_u64(&b, sub);
+        code = run_bound(db, &b, from[i]);
+    }
+    return code;
+}
+
+static int put_epochs(struct evrt_db *db, const struct evrt_model_sub *s) {
+    struct binder b = {.to = db->statements[EVRT_DB_FORGET_EPOCHS]};
+    bind_u64(&b, s->row.sub);
+    int code = run_bound(db, &b, EVRT_DB_FORGET_EPOCHS);
+    for (size_t i = 0; code == SQLITE_OK && i < s->epoch_count; i++) {
+        b = (struct binder){.to = db->statements[EVRT_DB_PUT_EPOCH]};
+        bind_u64(&b, s->row.sub);
+        bind_u64(&b, s->epochs[i].from_seq);
+        bind_text(&b, s->epochs[i].patterns);
+        code = run_bound(db, &b, EVRT_DB_PUT_EPOCH);
+    }
+    return code;
+}
+
+static int put_sub(struct evrt_db *db, struct evrt_model_sub *s, struct evrt_buf *scratch) {
+    s->sum = sub_sum(s, scratch);
+    evrt_buf_clear(scratch);
+    evrt_rangeset_put(&s->ended, scratch);
+    struct binder b = {.to = db->statements[EVRT_DB_PUT_SUB]};
+    bind_u64(&b, s->row.sub);
+    bind_text(&b, evrt_slice_of(s->row.name));
+    bind_u64(&b, s->row.from_seq);
+    bind_u64(&b, (uint64_t)s->row.orphaned_ms);
+    bind_u64(&b, s->row.cursor);
+    bind_u64(&b, s->row.matched);
+    bind_u64(&b, s->row.done);
+    bind_u64(&b, s->row.dead);
+    bind_u64(&b, s->row.discarded);
+    bind_blob(&b, evrt_buf_slice(scratch));
+    bind_u64(&b, s->sum);
+    int code = run_bound(db, &b, EVRT_DB_PUT_SUB);
+    return code == SQLITE_OK && s->epochs_changed ? put_epochs(db, s) : code;
+}
+
+static int put_dead(struct evrt_db *db, uint32_t sub, const struct evrt_record_dead *d,
+                    struct evrt_buf *scratch) {
+    struct binder b = {.to = db->statements[EVRT_DB_PUT_DEAD]};
+    bind_u64(&b, d->seq);
+    bind_u64(&b, sub);
+    bind_u64(&b, d->attempt);
+    bind_u64(&b, (uint64_t)d->at_ms);
+    bind_text(&b, d->error_type);
+    bind_text(&b, d->message);
+    bind_text(&b, d->traceback);
+    bind_u64(&b, dead_sum(sub, d, scratch));
+    return run_bound(db, &b, EVRT_DB_PUT_DEAD);
+}
+
+static int put_changes(struct evrt_db *db, struct evrt_model *m, struct evrt_buf *scratch) {
+    int code = SQLITE_OK;
+    for (size_t i = 0; code == SQLITE_OK && i < m->forgotten_count; i++)
+        code = forget(db, m->forgotten[i]);
+    for (size_t i = 0; code == SQLITE_OK && i < m->count; i++) {
+        if (m->subs[i]->changed) code = put_sub(db, m->subs[i], scratch);
+    }
+    uint32_t sub;
+    struct evrt_record_dead dead;
+    for (size_t at = 0; code == SQLITE_OK && evrt_model_next_dead(m, &at, &sub, &dead);)
+        code = put_dead(db, sub, &dead, scratch);
+    return code == SQLITE_OK ? evrt_db_put_meta(db, m->applied, digest(m)) : code;
+}
+
+int evrt_tables_commit(struct evrt_db *db, struct evrt_model *m, struct evrt_error *err) {
+    struct evrt_buf scratch;
+    evrt_buf_init(&scratch);
+    evrt_model_normalise(m);
+    int code = evrt_db_run(db, EVRT_DB_BEGIN);
+    if (code == SQLITE_OK) code = put_changes(db, m, &scratch);
+    if (code == SQLITE_OK) code = evrt_db_run(db, EVRT_DB_COMMIT);
+    evrt_buf_finish(&scratch);
+    if (code == SQLITE_OK) {
+        evrt_model_committed(m);
+        return 0;
+    }
+    int rc = evrt_db_error(db, code, "committing", err);
+    /* Some errors have rolled back already; then this is a harmless error of its own. */
+    if (!sqlite3_get_autocommit(db->h)) code = evrt_db_run(db, EVRT_DB_ROLLBACK);
+    return rc;
+}
+
+/* ---- Reading ---- */
+
+struct dead_walk {
+    struct evrt_buf scratch;
+    void (*fn)(void *, uint32_t sub, const struct evrt_record_dead *);
+    void *arg;
+};
+
+static int give_dead(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct dead_walk *walk = arg;
+    struct dead_row r;
+    int rc = get_dead(db, row, &walk->scratch, &r, err);
+    if (rc == 0) walk->fn(walk->arg, r.sub, &r.dead);
+    return rc;
+}
+
+int evrt_tables_dead(struct evrt_db *db, uint64_t seq,
+                     void (*fn)(void *, uint32_t, const struct evrt_record_dead *), void *arg,
+                     struct evrt_error *err) {
+    struct dead_walk walk = {.fn = fn, .arg = arg};
+    struct binder b = {.to = db->statements[EVRT_DB_DEAD_OF]};
+    bind_u64(&b, seq);
+    int rc = b.code == SQLITE_OK ? each_row(db, EVRT_DB_DEAD_OF, give_dead, &walk, err)
+                                 : evrt_db_error(db, b.code, "reading dead", err);
+    evrt_buf_finish(&walk.scratch);
+    return rc;
+}
+
+struct dump {
+    struct evrt_buf *out;
+    const char *table;
+};
+
+static int dump_row(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    (void)db;
+    (void)err;
+    const struct dump *to = arg;
+    struct evrt_jsonout o = evrt_jsonout_start(to->out);
+    evrt_buf_puts(to->out, to->table);
+    evrt_buf_putc(to->out, ' ');
+    evrt_jsonout_array(&o);
+    for (int i = 0; i < sqlite3_column_count(row); i++) {
+        int type = sqlite3_column_type(row, i);
+        if (type == SQLITE_INTEGER)
+            evrt_jsonout_i64(&o, sqlite3_column_int64(row, i));
+        else if (type == SQLITE_BLOB)
+            evrt_ranges_json(&o, column_slice(row, i));
+        else
+            evrt_jsonout_str(&o, column_slice(row, i));
+    }
+    evrt_jsonout_end(&o);
+    evrt_buf_putc(to->out, '\n');
+    return 0;
+}
+
+int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out, struct evrt_error *err) {
+    static const struct {
+        enum evrt_db_statement rows;
+        const char *table;
+    } all[] = {{EVRT_DB_GET_META, "meta"},
+               {EVRT_DB_ALL_SUBS, "sub"},
+               {EVRT_DB_ALL_EPOCHS, "epoch"},
+               {EVRT_DB_ALL_DEAD, "dead"}};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof all / sizeof all[0]; i++)
+        rc = each_row(db, all[i].rows, dump_row, &(struct dump){out, all[i].table}, err);
+    return rc;
+}

@@ -1,0 +1,24 @@
+/* The model as rows, and back. Same thread as the database. */
+#ifndef EVRT_STATE_TABLES_H
+#define EVRT_STATE_TABLES_H
+
+#include "state/db.h"
+#include "state/model.h"
+
+/* Fills an empty model from the tables and checks every sum on the way. -EBADMSG: damaged. */
+EVRT_MUST_CHECK int evrt_tables_load(struct evrt_db *db, struct evrt_model *m,
+                                     struct evrt_error *err);
+/* Writes what changed since the last commit in one transaction, applied position included. On error the
+ * tables and the model are as they were. */
+EVRT_MUST_CHECK int evrt_tables_commit(struct evrt_db *db, struct evrt_model *m,
+                                       struct evrt_error *err);
+/* Dead deliveries of one event that are in the tables. */
+EVRT_MUST_CHECK int evrt_tables_dead(struct evrt_db *db, uint64_t seq,
+                                     void (*fn)(void *, uint32_t sub,
+                                                const struct evrt_record_dead *),
+                                     void *arg, struct evrt_error *err);
+/* Everything in the tables as text, one row a line. */
+EVRT_MUST_CHECK int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out,
+                                     struct evrt_error *err);
+
+#endif
