@@ -4,8 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="build-essential cmake ninja-build pkg-config libluajit-5.1-dev libuv1-dev lua-cjson-dev
-    libmicrohttpd-dev libsqlite3-dev libyaml-dev libyajl-dev libxxhash-dev"
+packages="build-essential cmake ninja-build pkg-config libluajit-5.1-dev libuv1-dev
+    libmicrohttpd-dev libsqlite3-dev libyaml-dev libxxhash-dev"
 run=yes
 port=8080
 admin=9090

@@ -4,7 +4,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-packages="luajit lua-busted lua-luv lua-cjson lua-check clang-format shellcheck curl strace util-linux"
+packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format shellcheck curl strace
+    util-linux"
 only=
 fast=no
 passed=0
