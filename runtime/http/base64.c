@@ -1,0 +1,53 @@
+/* See base64.h. */
+#include "http/base64.h"
+
+#include <errno.h>
+
+static int digit(char c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    if (c == '+') return 62;
+    return c == '/' ? 63 : -1;
+}
+
+/* Decodes the group of four at s, which has `pad` '=' at its end, into up to 3 bytes. */
+static int group(const char *s, size_t pad, char *to, size_t *bad) {
+    uint32_t bits = 0;
+    for (size_t i = 0; i < 4 - pad; i++) {
+        int v = digit(s[i]);
+        if (v < 0) {
+            *bad = i;
+            return -EINVAL;
+        }
+        bits |= (uint32_t)v << (18 - 6 * i);
+    }
+    if ((bits & ((1u << (8 * pad)) - 1)) != 0) {
+        *bad = 3 - pad;
+        return -EINVAL;
+    }
+    to[0] = (char)(bits >> 16);
+    to[1] = (char)(bits >> 8);
+    to[2] = (char)bits;
+    return 0;
+}
+
+int evrt_base64_decode(struct evrt_slice s, struct evrt_buf *out, size_t *bad) {
+    char *to = evrt_buf_room(out, s.n / 4 * 3 + 3);
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i += 4) {
+        size_t pad = 0;
+        if (s.n - i < 4) {
+            *bad = s.n;
+            return -EINVAL;
+        }
+        if (s.n - i == 4 && s.p[i + 3] == '=') pad = s.p[i + 2] == '=' ? 2 : 1;
+        if (group(s.p + i, pad, to + n, bad) < 0) {
+            *bad += i;
+            return -EINVAL;
+        }
+        n += 3 - pad;
+    }
+    out->n += n;
+    return 0;
+}

@@ -1,0 +1,93 @@
+/* One request, from its first line to its answer: what route handlers see. They know nothing of
+ * libmicrohttpd. Owner: the server, which reuses requests; the loop thread.
+ *
+ * A handler answers at once, or later from a callback; then it counts itself in with
+ * evrt_request_hold() and the callback out with evrt_request_release(). The client may go away in
+ * between: answering is harmless then. */
+#ifndef EVRT_HTTP_REQUEST_H
+#define EVRT_HTTP_REQUEST_H
+
+#include "http/envelope.h"
+#include "http/route.h"
+
+struct MHD_Connection;
+struct evrt_host;
+struct evrt_host_wait;
+struct evrt_http_server;
+
+/* What was published for a request: one event, or one of a batch. */
+struct evrt_http_item {
+    struct evrt_http_request *request;
+    uint64_t seq;        /* once durable */
+    size_t text, text_n; /* in request->text: the id, or the reason for refusal */
+    int status;          /* 202, or why not */
+    const char *code;
+};
+
+struct evrt_http_request {
+    struct evrt_http_server *server;
+    struct evrt_http_peer *peer;       /* the connection, while it lives */
+    struct MHD_Connection *connection; /* NULL: the client has gone, or has its answer */
+
+    /* The request. The slices are good until it is answered. */
+    struct evrt_slice method, path, query;
+    struct evrt_route_match match;
+    struct evrt_header headers[EVRT_HEADERS_MAX];
+    size_t header_count;
+    struct evrt_buf uri, body;
+
+    /* The answer. */
+    struct evrt_buf out;
+    unsigned status; /* 0: none yet */
+    unsigned retry_after;
+    struct evrt_buf allow;     /* Allow header, when not empty */
+    struct evrt_slice origin;  /* WebHook-Allowed-Origin, when not empty */
+    bool close;                /* end the connection after the answer */
+    bool authenticate;         /* add WWW-Authenticate */
+
+    /* Where it stands, kept by the server. */
+    const char *raw_uri; /* where the target stood in the server's memory */
+    bool begun, complete, queued, park, parked, dropped;
+    uint64_t body_limit, drained;
+    unsigned holds; /* callbacks that are still to come */
+    struct evrt_http_request *next;
+
+    /* What POST /events keeps; embedded so that nothing is allocated per request. */
+    struct evrt_envelope envelope;
+    struct evrt_batch batch;
+    struct evrt_http_item one, *items;
+    size_t item_count, item_cap, waiting;
+    struct evrt_buf text;
+    int64_t wait_ms; /* of ?wait=handled; negative: not asked for */
+    struct evrt_host_wait *wait;
+    /* When set and the server stops: answers what r still waits for. */
+    void (*cancel)(struct evrt_http_request *r);
+};
+
+struct evrt_host *evrt_request_host(const struct evrt_http_request *r);
+const struct evrt_config *evrt_request_config(const struct evrt_http_request *r);
+
+/* The body of the answer is what was appended to r->out before. Once per request. */
+void evrt_request_answer(struct evrt_http_request *r, unsigned status);
+/* The same with {"error":{"code","message"}} as the body. */
+void evrt_request_fail(struct evrt_http_request *r, unsigned status, const char *code,
+                       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Appends that object. */
+void evrt_request_error_json(struct evrt_buf *out, const char *code, struct evrt_slice message);
+
+/* The answer takes long (more than one commit): the connection is taken off the server's list. Only
+ * while the handler runs. */
+void evrt_request_park(struct evrt_http_request *r);
+void evrt_request_hold(struct evrt_http_request *r);
+/* May free the request: the last thing that a callback does with it. */
+void evrt_request_release(struct evrt_http_request *r);
+
+/* Walks the query; refuses parameters that the route does not take or that come twice, with 400.
+ * `each` gets the decoded value (NUL-terminated, good until r is answered) and returns 0, or answers
+ * itself and returns a negative value. -EINVAL: the request has its answer. */
+EVRT_MUST_CHECK int evrt_request_query(struct evrt_http_request *r,
+                                       int (*each)(void *arg, struct evrt_http_request *r,
+                                                   struct evrt_slice name, struct evrt_slice value),
+                                       void *arg);
+
+#endif

@@ -1,0 +1,110 @@
+/* Connections, and those that take too long. libmicrohttpd's own timeout starts anew with every byte; a
+ * client that trickles would stay for ever. So each connection's phase is timed here and looked at once
+ * a second. A request line in the making is not told by any callback: the kernel's count of received
+ * bytes and time of the last one show it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "host/host.h"
+#include "http/listen.h"
+#include "http/server_internal.h"
+#include "telemetry/log_events.h"
+
+void evrt_http_on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                             enum MHD_ConnectionNotificationCode code) {
+    struct evrt_http_server *s = cls;
+    s->progress = true;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        struct evrt_http_peer *p = evrt_zalloc(sizeof *p);
+        p->server = s;
+        p->fd =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        p->fresh = true;
+        p->since = (int64_t)uv_now(s->loop);
+        p->next = s->peers;
+        if (p->next != NULL) p->next->previous = p;
+        s->peers = p;
+        s->counts.connections++;
+        *context = p;
+        return;
+    }
+    struct evrt_http_peer *p = *context;
+    if (p->previous != NULL)
+        p->previous->next = p->next;
+    else
+        s->peers = p->next;
+    if (p->next != NULL) p->next->previous = p->previous;
+    s->counts.connections--;
+    *context = NULL;
+    free(p);
+}
+
+void evrt_http_peer_phase(struct evrt_http_peer *p, enum evrt_http_phase phase) {
+    /* A request's time runs on from where its first line was seen to trickle. */
+    if (!(phase == EVRT_HTTP_RECEIVING && p->trickles)) p->since = (int64_t)uv_now(p->server->loop);
+    p->phase = phase;
+    if (phase != EVRT_HTTP_IDLE) p->trickles = p->fresh = false;
+}
+
+char *evrt_http_peer_name(const struct evrt_http_peer *p, char *buf, size_t size) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    char name[EVRT_PEER_SIZE] = "?";
+    if (getpeername(p->fd, (struct sockaddr *)&address, &length) == 0)
+        evrt_peer_format((struct sockaddr *)&address, name);
+    snprintf(buf, size, "%s", name);
+    return buf;
+}
+
+/* Whether part of a request line has come to an idle connection. */
+static bool trickles(const struct evrt_http_peer *p, int64_t now) {
+    enum { SLACK_MS = 20 }; /* the kernel's times are in ticks */
+    struct evrt_received received;
+    if (evrt_received(p->fd, &received) < 0) return false;
+    if (p->fresh) return received.bytes > 0;
+    return now - received.last_ms_ago > p->since + SLACK_MS;
+}
+
+static const char too_late[] =
+    "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    "Content-Length: 101\r\n\r\n"
+    "{\"error\":{\"code\":\"timeout\",\"message\":\"the request took longer than http.request_timeout to "
+    "arrive\"}}\n";
+
+static void drop(struct evrt_http_peer *p, int64_t took) {
+    char name[EVRT_PEER_SIZE];
+    struct evrt_http_server *s = p->server;
+    evrt_log_event(evrt_host_log(s->host), REQUEST_REFUSED,
+                   EVRT_F_CSTR("peer", evrt_http_peer_name(p, name, sizeof name)),
+                   EVRT_F_U64("status", 408),
+                   EVRT_F_CSTR("error", "the request took longer than http.request_timeout to arrive"),
+                   EVRT_F_DURATION("duration", took * 1000000));
+    p->late = true;
+    s->counts.late++;
+    s->counts.refused++;
+    /* Nothing of an answer was written, so this is well-formed; if it does not fit, it is not missed. */
+    ssize_t sent = send(p->fd, too_late, sizeof too_late - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent;
+    shutdown(p->fd, SHUT_RDWR); /* the daemon sees the end and lets go */
+}
+
+static void look_at(struct evrt_http_peer *p, int64_t now) {
+    int64_t limit = p->server->config->http.request_timeout;
+    if (p->late || p->phase == EVRT_HTTP_ANSWERING) return;
+    if (p->phase == EVRT_HTTP_IDLE && !p->trickles) {
+        p->trickles = trickles(p, now);
+        /* A fresh connection's first byte came about when it was opened. */
+        if (p->trickles && !p->fresh) p->since = now;
+        if (!p->trickles) return;
+    }
+    if (now - p->since > limit) drop(p, now - p->since);
+}
+
+void evrt_http_sweep(struct evrt_http_server *s) {
+    int64_t now = (int64_t)uv_now(s->loop);
+    for (struct evrt_http_peer *p = s->peers; p != NULL; p = p->next)
+        look_at(p, now);
+}
