@@ -46,7 +46,9 @@
       "a write or fsync failed; nothing of that group is acknowledged and the process ends")    \
     X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                        \
       "retention or store.max_size removed the oldest events")                                  \
-    X(LISTENING, INFO, "Listening", "listener,address", "a port is open")                       \
+    X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses")   \
+    X(TOKEN_EXPOSED, WARN, "Token file readable by others", "path",                             \
+      "group or everyone may read a file that holds a token: chmod 600")                        \
     X(READY, INFO, "evrt ready", "handlers,workers,duration",                                   \
       "every worker has loaded its scripts; events are delivered")                              \
     X(DRAINING, INFO, "Draining", "signal?,in_flight",                                          \
@@ -80,7 +82,7 @@
     X(SCRIPT_PRINT, INFO, "Script print", "text,handler?",                                      \
       "a script called print, or wrote to its standard output or error")                        \
     /* HTTP. */                                                                                 \
-    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error",                            \
+    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                 \
       "a request that could be an attack: bad token, smuggling shape, too many connections")
 
 enum evrt_log_message_id {
