@@ -4,9 +4,6 @@
 #ifndef EVRT_WORKER_WORKER_H
 #define EVRT_WORKER_WORKER_H
 
-#define EVRT_WORKER_SOCKET 3
-#define EVRT_WORKER_SNAPSHOT 4
-
 /* Runs until the host says DRAIN or goes away. Returns the process's exit code. */
 int evrt_worker_main(void);
 

@@ -1,0 +1,134 @@
+-- evrt.publish: checks the table, hands it to the host, waits until it is durable (or handled).
+local cpublish = require "evrt.c.publish"
+local cjson = require "evrt.c.json"
+local duration = require "evrt.worker.handlers".duration
+local nearest = require "evrt.worker.nearest"
+local wait = require "evrt.wait"
+
+local M = {}
+
+local Raw = {}
+
+--- Marks text as data that is sent as it is: JSON that is encoded already.
+---@param text string
+---@return evrt.Raw
+function M.raw(text)
+    if type(text) ~= "string" then
+        error(("evrt.raw: a string expected, got %s"):format(type(text)), 2)
+    end
+    return setmetatable({ text }, Raw)
+end
+
+local attributes = { "type", "id", "source", "time", "subject", "datacontenttype", "dataschema" }
+local is_attribute, names = {}, { "data", "extensions" }
+for _, name in ipairs(attributes) do
+    is_attribute[name] = true
+    names[#names + 1] = name
+end
+
+local function misuse(...)
+    error("evrt.publish: " .. string.format(...), 4)
+end
+
+local function check_names(event)
+    for name in pairs(event) do
+        if type(name) == "string" and not is_attribute[name] and name ~= "data" and name ~= "extensions" then
+            local near = nearest(name, names)
+            misuse("unknown field %q%s; other attributes belong in extensions", name,
+                near and (" (did you mean %q?)"):format(near) or "")
+        elseif type(name) ~= "string" then
+            misuse("a table of named fields expected, got the key %s; to pass on an event, make a new table "
+                .. "of its fields", tostring(name))
+        end
+    end
+end
+
+local function check_extensions(extensions)
+    if extensions == nil then return end
+    if type(extensions) ~= "table" then
+        misuse("extensions: a table expected, got %s", type(extensions))
+    end
+    for name, value in pairs(extensions) do
+        local kind = type(value)
+        if type(name) ~= "string" then
+            misuse("extensions: names are strings, got the key %s", tostring(name))
+        elseif kind == "number" and (value % 1 ~= 0 or value < -2 ^ 31 or value >= 2 ^ 31) then
+            misuse("extensions.%s: a number must be a whole number of 32 bits", name)
+        elseif kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+            misuse("extensions.%s: a string, whole number or boolean expected, got %s", name, kind)
+        end
+    end
+end
+
+-- "application/json", "application/problem+json; charset=utf-8"
+local function is_json(content_type)
+    if content_type == nil then return true end
+    local media = content_type:lower():match "^%s*([^;%s]*)"
+    return media:find "/json$" ~= nil or media:find "%+json$" ~= nil
+end
+
+-- A copy with `raw` for data that is bytes already.
+local function checked(event)
+    if type(event) ~= "table" then misuse("an event (table) expected, got %s", type(event)) end
+    check_names(event)
+    local copy = { extensions = event.extensions }
+    for _, name in ipairs(attributes) do
+        local value = event[name]
+        if value ~= nil and type(value) ~= "string" then
+            misuse("%s: a string expected, got %s", name, type(value))
+        end
+        copy[name] = value
+    end
+    if copy.type == nil then misuse "type is missing" end
+    check_extensions(event.extensions)
+    local data, json = event.data, is_json(copy.datacontenttype)
+    if getmetatable(data) == Raw then
+        copy.raw = data[1]
+    elseif not json and data ~= nil then
+        if type(data) ~= "string" then
+            misuse("data: with datacontenttype %q a string expected, got %s", copy.datacontenttype, type(data))
+        end
+        copy.raw = data
+    else
+        copy.data = data
+    end
+    return copy, json
+end
+
+local function checked_options(options)
+    if options == nil then return false, 0 end
+    if type(options) ~= "table" then misuse("options: a table expected, got %s", type(options)) end
+    for name in pairs(options) do
+        if name ~= "wait" and name ~= "timeout" then
+            misuse("unknown option %q; there are wait and timeout", tostring(name))
+        end
+    end
+    if options.wait ~= nil and options.wait ~= "handled" then
+        misuse('wait: "handled" expected, got %s', tostring(options.wait))
+    end
+    local timeout = duration(options.timeout == nil and "30s" or options.timeout)
+    if timeout == nil or timeout <= 0 then
+        misuse('timeout: a duration above 0 expected, as "5s" or a number of seconds')
+    end
+    return options.wait == "handled", timeout
+end
+
+-- Its own function, so that what is misused is reported at the caller of publish.
+local function check(event, options)
+    local copy, json = checked(event)
+    return copy, json, checked_options(options)
+end
+
+--- See lua/evrt.lua.
+function M.publish(event, options)
+    local copy, json, handled, timeout = check(event, options)
+    local problem, id, seq, rest = cpublish.send(copy, json, handled, timeout)
+    wait.check(problem, "evrt.publish")
+    if id == nil then
+        return nil, seq, rest
+    end
+    local outcomes = rest ~= "" and cjson.decode(rest) or nil
+    return { id = id, seq = seq, outcomes = outcomes }
+end
+
+return M

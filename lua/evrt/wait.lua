@@ -1,0 +1,23 @@
+-- What waiting functions share: turning what stands in the way of a wait into an error.
+local errors = require "evrt.worker.errors"
+
+local wait = {}
+
+local reasons = {
+    outside = "%s: only a handler may wait, while it handles an event",
+    blocked = "%s: cannot wait inside a callback of a C function (string.gsub, table.sort, require, ...); "
+        .. "do the waiting before or after it",
+}
+
+--- Raises when a wait did not come about, at the caller of the function that calls this.
+---@param problem string? the first result of a waiting binding
+---@param name string
+function wait.check(problem, name)
+    if problem == nil then return end
+    if problem == "timeout" then
+        error(setmetatable({}, errors.Timeout), 0)
+    end
+    error(reasons[problem]:format(name), 3)
+end
+
+return wait

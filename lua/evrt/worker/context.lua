@@ -1,0 +1,32 @@
+-- The second argument of a handler.
+local event = require "evrt.c.event"
+local log = require "evrt.log"
+
+local context = {}
+
+-- Fields that may be nil: asking for them is no mistake.
+local optional = { deadline = true }
+
+--- The metatable of every ctx of a handler. A ctx holds the encoded event, attempt and deadline; what is
+--- the same for all deliveries is here, what is rarely asked for is made when it is.
+function context.class(handler)
+    local shared = { handler = handler.name, replay = false, log = log }
+    return {
+        __index = function(ctx, key)
+            local value = shared[key]
+            if value ~= nil then return value end
+            if key == "idempotency_key" then
+                value = event.idempotency_key(ctx[1], handler.name)
+                ctx[key] = value
+                return value
+            end
+            if optional[key] then return nil end
+            error(("ctx has no field %q"):format(tostring(key)), 2)
+        end,
+        __tostring = function(ctx)
+            return ("ctx of %s, attempt %d"):format(handler.name, ctx.attempt)
+        end,
+    }
+end
+
+return context

@@ -1,0 +1,133 @@
+-- What is told about a failure: its type, "script:line: text" whatever was raised, and the frames of
+-- scripts. Everything else (evrt's frames, C's) would only hide the place.
+local scripts = require "evrt.worker.scripts"
+
+---@class evrt.Failure
+---@field type "error"|"timeout"|"rejected"|"memory"
+---@field message string
+---@field traceback string
+
+local errors = {}
+
+local FRAMES_MAX = 50
+
+local Failure = {}
+
+--- What evrt.reject raises.
+errors.Rejection = { __tostring = function(self) return self.reason end }
+--- What a wait raises after the deadline.
+errors.Timeout = { __tostring = function() return "timeout: the handler's deadline has passed" end }
+
+local function is_a(value, class)
+    return type(value) == "table" and getmetatable(value) == class
+end
+
+--- Was it made by explain()?
+function errors.is_failure(value)
+    return is_a(value, Failure)
+end
+
+local function frame_line(info, path)
+    local what
+    if info.what == "main" then
+        what = "in main chunk"
+    elseif info.name then
+        what = ("in function '%s'"):format(info.name)
+    else
+        what = ("in function <%s:%d>"):format(path, info.linedefined)
+    end
+    return ("%s:%d: %s"):format(path, info.currentline, what)
+end
+
+-- The frames of scripts from `level` up, one a line.
+local function traceback(level)
+    local lines = {}
+    while #lines < FRAMES_MAX do
+        local info = debug.getinfo(level, "Sln")
+        if info == nil then break end
+        local path = scripts.path(info.source)
+        if path and info.currentline > 0 then
+            lines[#lines + 1] = frame_line(info, path)
+        end
+        level = level + 1
+    end
+    return table.concat(lines, "\n")
+end
+
+-- A table without a text of its own, as far as its plain fields go.
+local function describe(t)
+    local parts = {}
+    for k, v in pairs(t) do
+        local kind = type(v)
+        if type(k) == "string" and (kind == "string" or kind == "number" or kind == "boolean") then
+            parts[#parts + 1] = ("%s = %s"):format(k, kind == "string" and ("%q"):format(v) or tostring(v))
+        end
+    end
+    table.sort(parts)
+    return ("raised a table {%s}"):format(table.concat(parts, ", ", 1, math.min(#parts, 8)))
+end
+
+local function table_text(t)
+    local meta = getmetatable(t)
+    if type(meta) == "table" and meta.__tostring then
+        local ok, text = pcall(tostring, t)
+        if ok and type(text) == "string" then return text end
+        return "raised a table whose __tostring fails"
+    end
+    for _, key in ipairs { "message", "error", "reason", 1 } do
+        local text = rawget(t, key)
+        if type(text) == "string" then return text end
+    end
+    return describe(t)
+end
+
+--- A text for any value that can be raised.
+---@return string
+function errors.text(value)
+    local kind = type(value)
+    if kind == "string" then return value end
+    if kind == "table" then return table_text(value) end
+    if kind == "number" or kind == "boolean" then return tostring(value) end
+    if kind == "nil" then return "raised nil" end
+    if kind == "cdata" or kind == "userdata" then
+        local ok, text = pcall(tostring, value)
+        if ok then return text end
+    end
+    return "raised a " .. kind
+end
+
+-- "script:line: text": the position that the text has, else the given one.
+local function placed(text, position)
+    local own, rest = scripts.split(text)
+    if own then return own .. ": " .. rest end
+    return position and (position .. ": " .. text) or text
+end
+
+local function type_of(value)
+    if is_a(value, errors.Rejection) then return "rejected" end
+    if is_a(value, errors.Timeout) then return "timeout" end
+    if value == "not enough memory" then return "memory" end
+    return "error"
+end
+
+--- The failure that a value means, when there is no stack to look at; `position` is where it counts as
+--- raised.
+---@return evrt.Failure
+function errors.failure(value, position)
+    if is_a(value, Failure) then return value end
+    return setmetatable({
+        type = type_of(value),
+        message = placed(errors.text(value), position),
+        traceback = "",
+    }, Failure)
+end
+
+--- The handler for xpcall: the stack of the error is still there.
+---@return evrt.Failure
+function errors.explain(value)
+    local failure = errors.failure(value, scripts.where(2))
+    failure.traceback = traceback(3)
+    return failure
+end
+
+return errors

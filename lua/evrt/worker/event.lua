@@ -1,0 +1,58 @@
+-- The event that a handler gets: a table that holds the encoded event as one string and decodes a field
+-- when it is first asked for.
+local fields = require "evrt.c.event"
+
+local getters = {}
+for _, name in ipairs { "id", "type", "source", "time", "subject", "datacontenttype", "dataschema",
+    "extensions", "seq", "data", "raw" } do
+    getters[name] = fields[name]
+end
+
+local Event = {}
+
+function Event.__index(event, key)
+    local get = getters[key]
+    if get == nil then return nil end
+    local value = get(event[1])
+    event[key] = value
+    return value
+end
+
+function Event.__tostring(event)
+    return ("event %s %s from %s"):format(event.type, event.id, event.source)
+end
+
+local base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+local function base64(bytes)
+    local text = bytes:gsub("..?.?", function(three)
+        local a, b, c = three:byte(1, 3)
+        local n = a * 65536 + (b or 0) * 256 + (c or 0)
+        local four = {}
+        for i = 1, 4 do
+            local at = math.floor(n / 64 ^ (4 - i)) % 64 + 1
+            four[i] = i <= #three + 1 and base64_digits:sub(at, at) or "="
+        end
+        return table.concat(four)
+    end)
+    return text
+end
+
+--- The event as a plain table in the form of a structured CloudEvent, for evrt.json.encode.
+function Event.__totable(event)
+    local t = { specversion = "1.0" }
+    for _, name in ipairs { "id", "type", "source", "time", "subject", "datacontenttype", "dataschema" } do
+        t[name] = event[name]
+    end
+    for name, value in pairs(event.extensions) do
+        t[name] = value
+    end
+    if fields.is_json(event[1]) then
+        t.data = event.data
+    elseif event.raw then
+        t.data_base64 = base64(event.raw)
+    end
+    return t
+end
+
+return Event

@@ -1,0 +1,44 @@
+-- The loop of a runner: one coroutine that takes deliveries and calls their handlers, for as long as the
+-- worker lives. When a handler waits, this coroutine waits with it, and another runner goes on.
+-- Returns the loop; the only place where handlers are called.
+local delivery = require "evrt.c.delivery"
+local errors = require "evrt.worker.errors"
+local Event = require "evrt.worker.event"
+local handlers = require "evrt.worker.loader".handlers
+local is_runner = require "evrt.worker.coroutine".is_runner
+
+local next, fail, explain = delivery.next, delivery.fail, errors.explain
+local setmetatable, xpcall = setmetatable, xpcall
+
+local function settle_failed(handler, value)
+    local failure = errors.failure(value, handler.position)
+    fail(failure.type, failure.message, failure.traceback)
+end
+
+-- The handler returned, but the delivery cannot be done: it was told of its timeout, or its worker is out
+-- of memory.
+local reasons = {
+    timeout = setmetatable({}, errors.Timeout),
+    memory = "not enough memory",
+}
+
+return function()
+    is_runner()
+    local handler
+    while true do
+        -- Settles the delivery before it as done, unless that has failed already.
+        local index, record, attempt, deadline = next()
+        if index then
+            handler = handlers[index]
+            local ok, result, why = xpcall(handler.handle, explain, setmetatable({ record }, Event),
+                setmetatable({ record, attempt = attempt, deadline = deadline }, handler.ctx))
+            if not ok then
+                settle_failed(handler, result)
+            elseif result == nil and why ~= nil then
+                settle_failed(handler, why)
+            end
+        elseif record then
+            settle_failed(handler, reasons[record])
+        end
+    end
+end

@@ -1,0 +1,71 @@
+/* evrt.c.delivery: what a runner asks for. next() -> index, record, attempt, deadline; fail(); sleep(). */
+#include <lauxlib.h>
+#include <math.h>
+#include <sysexits.h>
+
+#include "worker/bind.h"
+#include "worker/process.h"
+#include "worker/wait.h"
+
+/* Settles the running delivery as done and takes the next; waits when there is none to take. Returns nil
+ * and a reason when the running one cannot be done: whatever its handler returned, it ran out of
+ * "memory", or was told of its "timeout". */
+static int next(lua_State *L) {
+    struct evrt_worker *w = evrt_worker_of(L);
+    struct evrt_delivery *d = w->deliveries.running;
+    if (d != NULL && (d->expired || w->memory.exhausted)) {
+        lua_pushnil(L);
+        lua_pushstring(L, w->memory.exhausted ? "memory" : "timeout");
+        return 2;
+    }
+    if (d != NULL) evrt_worker_settle_done(w);
+    if (evrt_memory_is_high(&w->memory)) evrt_memory_collect(&w->memory, L);
+    if (!evrt_runners_may_take(w)) return lua_yield(L, 0);
+    w->taken++;
+    struct evrt_frame_deliver f;
+    d = evrt_deliveries_take(w, &f);
+    lua_pushinteger(L, (lua_Integer)f.handler + 1);
+    lua_pushlstring(L, f.event.p, f.event.n);
+    lua_pushinteger(L, (lua_Integer)f.attempt);
+    if (d->deadline_ns == INT64_MAX) return 3;
+    lua_pushnumber(L, (lua_Number)d->deadline_ns / 1e9);
+    return 4;
+}
+
+/* fail(error_type, message, traceback) */
+static int fail(lua_State *L) {
+    struct evrt_worker *w = evrt_worker_of(L);
+    struct evrt_frame_failed f = {0};
+    f.error_type.p = luaL_checklstring(L, 1, &f.error_type.n);
+    f.message.p = luaL_checklstring(L, 2, &f.message.n);
+    f.traceback.p = luaL_optlstring(L, 3, "", &f.traceback.n);
+    evrt_worker_settle_failed(w, &f);
+    if (w->memory.exhausted) evrt_worker_leave(w, EX_TEMPFAIL);
+    return 0;
+}
+
+/* sleep(seconds) */
+static int sleep_for(lua_State *L) {
+    double ms = ceil(luaL_checknumber(L, 1) * 1000);
+    int refused = evrt_wait_check(L);
+    if (refused != 0) return refused;
+    evrt_delivery_wait(evrt_worker_of(L)->deliveries.running, ms < 0      ? 0
+                                                              : ms < 1e15 ? (int64_t)ms
+                                                                          : (int64_t)1e15);
+    return evrt_wait_yield(L);
+}
+
+static const luaL_Reg functions[] = {
+    {"next", next},
+    {"fail", fail},
+    {"sleep", sleep_for},
+    {NULL, NULL},
+};
+
+int evrt_delivery_open(lua_State *L) {
+    lua_newtable(L);
+    luaL_setfuncs(L, functions, 0);
+    evrt_wait_push_mark(L);
+    lua_setfield(L, -2, "mark");
+    return 1;
+}

@@ -1,0 +1,138 @@
+/* See delivery.h. The inbox is bytes, not objects: a delivery costs one copy until its turn comes. */
+#include "worker/delivery.h"
+
+#include <assert.h>
+#include <lua.h>
+#include <stdlib.h>
+
+#include "core/bytes.h"
+#include "core/clock.h"
+#include "worker/process.h"
+
+enum { COMPACT_AT = 256 * 1024 };
+
+void evrt_deliveries_init(struct evrt_deliveries *ds) {
+    *ds = (struct evrt_deliveries){0};
+}
+
+void evrt_deliveries_finish(struct evrt_deliveries *ds) {
+    for (size_t i = 0; i < ds->count; i++)
+        free(ds->all[i]);
+    free(ds->all);
+    evrt_buf_finish(&ds->inbox);
+}
+
+void evrt_deliveries_push(struct evrt_deliveries *ds, struct evrt_slice payload) {
+    if (ds->head == ds->inbox.n) {
+        evrt_buf_clear(&ds->inbox);
+        ds->head = 0;
+    } else if (ds->head > COMPACT_AT && ds->head > ds->inbox.n / 2) {
+        evrt_buf_consume(&ds->inbox, ds->head);
+        ds->head = 0;
+    }
+    uint32_t n = (uint32_t)payload.n;
+    evrt_buf_put(&ds->inbox, &n, sizeof n);
+    evrt_buf_put(&ds->inbox, payload.p, payload.n);
+}
+
+static struct evrt_delivery *create(struct evrt_worker *w) {
+    struct evrt_deliveries *ds = &w->deliveries;
+    struct evrt_delivery *d = evrt_zalloc(sizeof *d);
+    uv_timer_init(&w->loop, &d->timer);
+    d->timer.data = d;
+    d->worker = w;
+    d->index = (uint32_t)ds->count;
+    ds->all = evrt_realloc(ds->all, (ds->count + 1) * sizeof(struct evrt_delivery *));
+    ds->all[ds->count++] = d;
+    return d;
+}
+
+struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_frame_deliver *f) {
+    struct evrt_deliveries *ds = &w->deliveries;
+    assert(evrt_deliveries_waiting(ds) && ds->running == NULL);
+    const char *p = ds->inbox.p + ds->head;
+    uint32_t n = evrt_get_u32(p);
+    int rc = evrt_frame_get_deliver((struct evrt_slice){p + sizeof n, n}, f);
+    assert(rc == 0); /* checked when it arrived */
+    ds->head += sizeof n + n;
+
+    struct evrt_delivery *d = ds->free;
+    if (d != NULL)
+        ds->free = d->next_free;
+    else
+        d = create(w);
+    d->id = f->delivery;
+    d->hops = (uint8_t)f->event.p[17];
+    d->deadline_ns = INT64_MAX;
+    if (f->timeout_ms > 0 && f->timeout_ms < INT64_MAX / 1000000 / 2)
+        d->deadline_ns = evrt_mono_ns() + f->timeout_ms * 1000000;
+    d->expired = false;
+    ds->running = d;
+    ds->open++;
+    ds->busy++;
+    return d;
+}
+
+void evrt_delivery_end(struct evrt_delivery *d) {
+    struct evrt_deliveries *ds = &d->worker->deliveries;
+    evrt_delivery_wake(d);
+    ds->running = NULL;
+    ds->open--;
+    ds->busy--;
+    d->next_free = ds->free;
+    ds->free = d;
+}
+
+/* The index finds the delivery, the serial tells whether it still waits for this answer. */
+uint64_t evrt_delivery_token(struct evrt_delivery *d) {
+    d->token = (uint64_t)++d->worker->deliveries.serial << 32 | d->index;
+    return d->token;
+}
+
+struct evrt_delivery *evrt_deliveries_find(struct evrt_deliveries *ds, uint64_t token) {
+    uint32_t index = (uint32_t)token;
+    if (token == 0 || index >= ds->count || ds->all[index]->token != token) return NULL;
+    return ds->all[index];
+}
+
+bool evrt_delivery_expire(struct evrt_delivery *d) {
+    if (d->deadline_ns != INT64_MAX && evrt_mono_ns() >= d->deadline_ns) d->expired = true;
+    return d->expired;
+}
+
+static void on_timer(uv_timer_t *timer) {
+    struct evrt_delivery *d = timer->data;
+    /* A wait that was begun but could not be (a C function stood between) has no runner to wake. */
+    if (d->runner == NULL) return;
+    lua_State *stack = evrt_runner_stack(d->runner);
+    int nargs = 0;
+    if (d->timer_is_deadline) {
+        d->expired = true;
+        lua_pushliteral(stack, "timeout");
+        nargs = 1;
+    }
+    evrt_runner_continue(d->worker, d, nargs);
+}
+
+void evrt_delivery_wait(struct evrt_delivery *d, int64_t ms) {
+    d->timer_is_deadline = false;
+    if (d->deadline_ns != INT64_MAX) {
+        int64_t left = (d->deadline_ns - evrt_mono_ns() + 999999) / 1000000;
+        if (ms < 0 || left < ms) {
+            ms = left < 0 ? 0 : left;
+            d->timer_is_deadline = true;
+        }
+    }
+    if (ms < 0) return;
+    uv_update_time(&d->worker->loop);
+    uv_timer_start(&d->timer, on_timer, (uint64_t)ms, 0);
+}
+
+void evrt_delivery_wake(struct evrt_delivery *d) {
+    if (uv_is_active((uv_handle_t *)&d->timer)) uv_timer_stop(&d->timer);
+    if (d->lent) d->worker->deliveries.busy++;
+    d->lent = false;
+    d->token = 0;
+    d->runner = NULL;
+    d->worker->deliveries.running = d;
+}

@@ -1,0 +1,74 @@
+/* Deliveries: those that have arrived and wait their turn, and those in progress.
+ *
+ *     DELIVER ──▶ inbox ──▶ in progress: running (one) or waiting (each keeps a coroutine)
+ *
+ * Embedded in the worker; its loop's thread. */
+#ifndef EVRT_WORKER_DELIVERY_H
+#define EVRT_WORKER_DELIVERY_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "core/buf.h"
+#include "frame/frame.h"
+
+struct evrt_runner;
+struct evrt_worker;
+
+/* One in progress. Recycled; its address is stable because of the timer. */
+struct evrt_delivery {
+    struct evrt_worker *worker;
+    struct evrt_delivery *next_free;
+    uv_timer_t timer; /* while it waits: the end of the wait or the deadline, whichever is first */
+    struct evrt_runner *runner; /* while it waits: the coroutine it keeps */
+    uint64_t id;                /* the host's number */
+    uint64_t token;             /* of the PUBLISH it waits for; 0: none */
+    int64_t deadline_ns;        /* monotonic; INT64_MAX: none */
+    uint32_t index;             /* in deliveries.all */
+    uint8_t hops;               /* of its event */
+    bool expired;               /* its deadline has been told to the script */
+    bool timer_is_deadline;
+    bool lent; /* waits for other handlers: does not count as in progress */
+};
+
+struct evrt_deliveries {
+    struct evrt_buf inbox; /* u32 length and payload of each DELIVER */
+    size_t head;           /* where the next one starts */
+    struct evrt_delivery **all;
+    size_t count;
+    struct evrt_delivery *free;
+    struct evrt_delivery *running; /* whose coroutine runs now, or NULL */
+    uint32_t open;                 /* in progress, also lent ones */
+    uint32_t busy;                 /* in progress, but for lent ones */
+    uint32_t serial;               /* of tokens */
+};
+
+void evrt_deliveries_init(struct evrt_deliveries *ds);
+/* After the loop has closed every handle. */
+void evrt_deliveries_finish(struct evrt_deliveries *ds);
+
+/* Puts a decoded DELIVER payload at the end of the inbox. */
+void evrt_deliveries_push(struct evrt_deliveries *ds, struct evrt_slice payload);
+static inline bool evrt_deliveries_waiting(const struct evrt_deliveries *ds) {
+    return ds->head < ds->inbox.n;
+}
+/* Opens the next of the inbox as the running one and returns it; `f` stays valid until the next push.
+ * The inbox is not empty. */
+struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_frame_deliver *f);
+/* The delivery is settled; whatever it waited for is forgotten. */
+void evrt_delivery_end(struct evrt_delivery *d);
+
+/* A new token for a PUBLISH in this delivery. */
+uint64_t evrt_delivery_token(struct evrt_delivery *d);
+/* The delivery that waits for the token, or NULL. */
+struct evrt_delivery *evrt_deliveries_find(struct evrt_deliveries *ds, uint64_t token);
+
+/* Has the deadline passed? Remembers that the script was told. */
+bool evrt_delivery_expire(struct evrt_delivery *d);
+/* Starts the timer for a wait of `ms` (negative: until something else ends it) or the deadline. When it
+ * fires, the delivery is resumed: with nothing, or with "timeout" at the deadline. */
+void evrt_delivery_wait(struct evrt_delivery *d, int64_t ms);
+/* The wait is over: the delivery is the running one again. */
+void evrt_delivery_wake(struct evrt_delivery *d);
+
+#endif

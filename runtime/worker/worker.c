@@ -1,0 +1,284 @@
+/* See worker.h. One turn of the loop:
+ *
+ *     timers (sleepers wake) ─▶ flush (prepare) ─▶ poll: frames arrive ─▶ turn (check): run handlers ─▶ ...
+ *
+ * What timers and handlers put leaves at the next flush, before the loop may sleep. */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lua.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/event.h"
+#include "worker/process.h"
+#include "worker/state.h"
+
+enum { FLUSH_AT = 128 }; /* settlements put before they are written in the middle of a turn */
+
+struct evrt_buf *evrt_worker_out(struct evrt_worker *w) {
+    w->done = SIZE_MAX;
+    return evrt_channel_out(&w->channel);
+}
+
+void evrt_worker_flush(struct evrt_worker *w) {
+    w->done = SIZE_MAX;
+    w->settled = 0;
+    if (evrt_channel_backlog(&w->channel) > 0) evrt_channel_flush(&w->channel);
+}
+
+void evrt_worker_settle_done(struct evrt_worker *w) {
+    struct evrt_delivery *d = w->deliveries.running;
+    evrt_frame_put_done(evrt_channel_out(&w->channel), &w->done, d->id);
+    evrt_delivery_end(d);
+    if (++w->settled == FLUSH_AT) evrt_worker_flush(w);
+}
+
+void evrt_worker_settle_failed(struct evrt_worker *w, const struct evrt_frame_failed *f) {
+    struct evrt_delivery *d = w->deliveries.running;
+    struct evrt_frame_failed failed = *f;
+    failed.delivery = d->id;
+    evrt_frame_put_failed(evrt_worker_out(w), &failed);
+    evrt_delivery_end(d);
+}
+
+void evrt_worker_leave(struct evrt_worker *w, int exit_code) {
+    if (w->phase == EVRT_WORKER_LEAVING) return;
+    w->phase = EVRT_WORKER_LEAVING;
+    w->exit_code = exit_code;
+    uv_idle_stop(&w->again);
+    evrt_worker_flush(w);
+    if (evrt_channel_backlog(&w->channel) == 0) uv_stop(&w->loop);
+}
+
+/* ---- Frames ---- */
+
+static void answer(struct evrt_worker *w, enum evrt_frame_type type, struct evrt_slice text) {
+    evrt_frame_put_text(evrt_worker_out(w), type, text);
+}
+
+static void keep_hello(struct evrt_worker *w, const struct evrt_frame_hello *f) {
+    w->hello = *f;
+    struct evrt_slice *slices[] = {&w->hello.service, &w->hello.service_version,
+                                   &w->hello.environment};
+    struct evrt_buf bytes;
+    evrt_buf_init(&bytes);
+    evrt_buf_room(&bytes, f->service.n + f->service_version.n + f->environment.n);
+    for (int i = 0; i < 3; i++) {
+        const char *at = bytes.p + bytes.n;
+        evrt_buf_put(&bytes, slices[i]->p, slices[i]->n);
+        slices[i]->p = at;
+    }
+    w->hello_bytes = evrt_buf_release(&bytes);
+}
+
+static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
+    struct evrt_frame_hello f;
+    if (w->phase != EVRT_WORKER_GREETING || evrt_frame_get_hello(payload, &f) < 0) return -EBADMSG;
+    if (f.concurrency == 0) return -EBADMSG;
+    keep_hello(w, &f);
+    w->phase = EVRT_WORKER_SERVING;
+
+    struct evrt_error err;
+    struct evrt_slice text;
+    int rc = evrt_state_open(w, &err);
+    if (rc < 0)
+        text = evrt_slice_of(err.message);
+    else
+        rc = evrt_state_load(w, &text);
+    answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, text);
+    if (rc == 0) evrt_runners_init(w);
+    if (rc < 0 || f.check_only) evrt_worker_leave(w, rc < 0 ? EX_CONFIG : EX_OK);
+    return 0;
+}
+
+static int on_deliver(struct evrt_worker *w, struct evrt_slice payload) {
+    struct evrt_frame_deliver f;
+    struct evrt_event e;
+    if (evrt_frame_get_deliver(payload, &f) < 0 || f.handler >= w->handlers) return -EBADMSG;
+    if (evrt_event_decode(f.event.p, f.event.n, &e) < 0) return -EBADMSG;
+    evrt_deliveries_push(&w->deliveries, payload);
+    return 0;
+}
+
+static void push_slice(lua_State *L, struct evrt_slice s) {
+    lua_pushlstring(L, s.n == 0 ? "" : s.p, s.n);
+}
+
+/* The answer to a script that has stopped waiting (its deadline passed) is dropped. */
+static int on_published(struct evrt_worker *w, struct evrt_slice payload) {
+    struct evrt_frame_published f;
+    if (evrt_frame_get_published(payload, &f) < 0) return -EBADMSG;
+    struct evrt_delivery *d = evrt_deliveries_find(&w->deliveries, f.token);
+    if (d == NULL || d->runner == NULL) return 0;
+    lua_State *L = evrt_runner_stack(d->runner);
+    lua_pushnil(L); /* no timeout */
+    if (f.status < 0) {
+        lua_pushnil(L);
+        push_slice(L, f.message);
+        lua_pushstring(L, uv_err_name(f.status));
+    } else {
+        push_slice(L, f.id);
+        lua_pushnumber(L, (lua_Number)f.seq);
+        push_slice(L, f.outcomes);
+    }
+    evrt_runner_continue(w, d, 4);
+    return 0;
+}
+
+static int on_frame(struct evrt_worker *w, const struct evrt_frame *f) {
+    if (w->phase == EVRT_WORKER_GREETING && f->type != EVRT_FRAME_HELLO) return -EBADMSG;
+    switch (f->type) {
+    case EVRT_FRAME_HELLO: return on_hello(w, f->payload);
+    case EVRT_FRAME_DELIVER: return on_deliver(w, f->payload);
+    case EVRT_FRAME_PUBLISHED: return on_published(w, f->payload);
+    case EVRT_FRAME_DRAIN: w->phase = EVRT_WORKER_DRAINING; return 0;
+    default: return -EBADMSG;
+    }
+}
+
+static int64_t on_data(void *arg, struct evrt_slice bytes) {
+    struct evrt_worker *w = arg;
+    size_t at = 0;
+    while (w->phase != EVRT_WORKER_LEAVING) {
+        struct evrt_frame f;
+        int64_t n = evrt_frame_take((struct evrt_slice){bytes.p + at, bytes.n - at}, '>', &f);
+        if (n < 0) return n;
+        if (n == 0) return (int64_t)at;
+        int rc = on_frame(w, &f);
+        if (rc < 0) return rc;
+        at += (size_t)n;
+    }
+    return (int64_t)bytes.n;
+}
+
+static void on_end(void *arg, int status) {
+    struct evrt_worker *w = arg;
+    if (status < 0)
+        fprintf(stderr, "evrt worker %u: connection to the host: %s\n", w->hello.worker,
+                status == -EBADMSG ? "a frame that is none" : uv_strerror(status));
+    if (w->phase != EVRT_WORKER_LEAVING) w->exit_code = status < 0 ? EX_PROTOCOL : EX_OK;
+    w->phase = EVRT_WORKER_LEAVING;
+    uv_stop(&w->loop);
+}
+
+static const struct evrt_channel_events channel_events = {on_data, on_end};
+
+/* ---- The loop ---- */
+
+static void on_turn(uv_check_t *check) {
+    struct evrt_worker *w = check->data;
+    if (w->phase == EVRT_WORKER_GREETING || w->phase == EVRT_WORKER_LEAVING) return;
+    evrt_runners_turn(w);
+    if (w->phase == EVRT_WORKER_DRAINING && w->deliveries.open == 0 &&
+        !evrt_deliveries_waiting(&w->deliveries)) {
+        answer(w, EVRT_FRAME_DRAINED, (struct evrt_slice){"", 0});
+        evrt_worker_leave(w, EX_OK);
+    }
+}
+
+static void on_again(uv_idle_t *idle) {
+    (void)idle;
+}
+
+static void on_flush(uv_prepare_t *prepare) {
+    struct evrt_worker *w = prepare->data;
+    evrt_worker_flush(w);
+    if (w->phase == EVRT_WORKER_LEAVING) {
+        if (evrt_channel_backlog(&w->channel) == 0) uv_stop(&w->loop);
+        return;
+    }
+    /* At the limit of concurrency only a timer or a frame can change anything. */
+    w->taken = 0;
+    if (evrt_runners_may_take(w))
+        uv_idle_start(&w->again, on_again);
+    else
+        uv_idle_stop(&w->again);
+}
+
+static void close_handle(uv_handle_t *handle, void *arg) {
+    (void)arg;
+    if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+/* The host's group gets the terminal's signals; the host alone decides what they mean. The kernel ends
+ * this process with the host; if the host ended before that was asked for, the socket tells. */
+static void detach(void) {
+    const int ignored[] = {SIGINT, SIGHUP, SIGTERM, SIGPIPE, SIGUSR1};
+    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+        signal(ignored[i], SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "evrt-worker");
+}
+
+static int map_snapshot(struct evrt_worker *w) {
+    struct stat st;
+    if (fstat(EVRT_FRAME_SNAPSHOT_FD, &st) < 0) return -errno;
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, EVRT_FRAME_SNAPSHOT_FD, 0);
+    if (p == MAP_FAILED) return -errno;
+    close(EVRT_FRAME_SNAPSHOT_FD);
+    w->snapshot = (struct evrt_slice){p, (size_t)st.st_size};
+    return 0;
+}
+
+static int start(struct evrt_worker *w) {
+    int rc = map_snapshot(w);
+    if (rc < 0) return rc;
+    int flags = fcntl(EVRT_FRAME_SOCKET_FD, F_GETFL);
+    if (flags < 0 || fcntl(EVRT_FRAME_SOCKET_FD, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+    fcntl(EVRT_FRAME_SOCKET_FD, F_SETFD, FD_CLOEXEC);
+    rc = evrt_channel_init(&w->channel, &w->loop, EVRT_FRAME_SOCKET_FD, &channel_events, w);
+    if (rc < 0) return rc;
+    uv_check_init(&w->loop, &w->turn);
+    uv_prepare_init(&w->loop, &w->flush);
+    uv_idle_init(&w->loop, &w->again);
+    w->turn.data = w->flush.data = w->again.data = w;
+    uv_check_start(&w->turn, on_turn);
+    uv_prepare_start(&w->flush, on_flush);
+    return 0;
+}
+
+static void finish(struct evrt_worker *w) {
+    evrt_state_close(w);
+    evrt_channel_close(&w->channel, NULL);
+    uv_walk(&w->loop, close_handle, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&w->loop);
+    evrt_deliveries_finish(&w->deliveries);
+    evrt_buf_finish(&w->scratch);
+    free(w->hello_bytes);
+    munmap((void *)(uintptr_t)w->snapshot.p, w->snapshot.n);
+}
+
+int evrt_worker_main(void) {
+    struct evrt_worker *w = evrt_zalloc(sizeof *w);
+    w->done = SIZE_MAX;
+    detach();
+    evrt_random_init(&w->random);
+    evrt_deliveries_init(&w->deliveries);
+    evrt_buf_init(&w->scratch);
+    int rc = uv_loop_init(&w->loop);
+    if (rc == 0) rc = start(w);
+    if (rc < 0) {
+        fprintf(
+            stderr,
+            "evrt worker: is started by evrt itself, with its socket on fd %d and the scripts on "
+            "fd %d: %s\n",
+            EVRT_FRAME_SOCKET_FD, EVRT_FRAME_SNAPSHOT_FD, uv_strerror(rc));
+        free(w);
+        return EX_USAGE;
+    }
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    int exit_code = w->exit_code;
+    finish(w);
+    free(w);
+    return exit_code;
+}

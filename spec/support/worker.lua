@@ -1,0 +1,239 @@
+-- A worker process as its host sees it: starts one on a snapshot made of strings, sends frames, and gives
+-- back those that come. The process is a bare LuaJIT that calls evrt_worker_main() in the unit library.
+--
+--     local w = worker.start { ["h.lua"] = "return { name = 'h', ... }" }
+--     w:deliver { type = "a.b", data = '{"x":1}' }
+--     local done = w:expect "DONE"
+--     w:stop()
+local bit = require "bit"
+local ffi = require "ffi"
+local c = require "spec.support.c"
+
+local frame = c.load("frame", { "frame/frame.h", "frame/snapshot.h", "core/event.h" })
+
+ffi.cdef [[
+int fork(void);
+int execvp(const char *file, char *const argv[]);
+void _exit(int status);
+int dup2(int from, int to);
+int fcntl(int fd, int cmd, ...);
+int close(int fd);
+int socketpair(int domain, int type, int protocol, int fds[2]);
+long read(int fd, void *p, size_t n);
+long write(int fd, const void *p, size_t n);
+int waitpid(int pid, int *status, int options);
+int kill(int pid, int sig);
+struct evrt_spec_pollfd { int fd; short events, revents; };
+int poll(struct evrt_spec_pollfd *fds, unsigned long n, int timeout_ms);
+]]
+local C = ffi.C
+
+local PATIENCE_MS = 20000 -- a watchdog, not a measure
+
+local worker = {}
+local Worker = {}
+Worker.__index = Worker
+
+local program = [[
+local ffi = require "ffi"
+ffi.cdef "int evrt_worker_main(void);"
+os.exit(ffi.load(%q).evrt_worker_main())
+]]
+
+local function buffer()
+    return ffi.gc(ffi.new "struct evrt_buf", frame.evrt_buf_finish)
+end
+
+-- Handler files by path; a path under lib/ is a module ("lib/a/b.lua" is "a.b").
+local function seal(files)
+    local paths, b = {}, buffer()
+    for path in pairs(files) do paths[#paths + 1] = path end
+    table.sort(paths)
+    frame.evrt_snapshot_start(b)
+    for _, path in ipairs(paths) do
+        local module = path:match "^lib/(.*)%.lua$"
+        frame.evrt_snapshot_add(b, ffi.new("struct evrt_snapshot_file", string.byte(module and "m" or "h"),
+            c.slice(path), c.slice(module and (module:gsub("/", "."))), c.slice(files[path])))
+    end
+    local fd = frame.evrt_snapshot_seal(b)
+    assert(fd >= 0, "cannot seal a snapshot")
+    return fd
+end
+
+local function spawn(socket, snapshot)
+    local F_DUPFD = 0
+    local code = program:format(c.build_dir() .. "/unit/libevrt_unit_worker.so")
+    local words = { "luajit", "-e", code }
+    local argv = ffi.new("char *[4]")
+    for i, word in ipairs(words) do argv[i - 1] = ffi.cast("char *", word) end
+    local pid = C.fork()
+    if pid ~= 0 then return pid end
+    local a = C.fcntl(socket, F_DUPFD, ffi.cast("int", 10))
+    local b = C.fcntl(snapshot, F_DUPFD, ffi.cast("int", 10))
+    C.dup2(a, 3)
+    C.dup2(b, 4)
+    C.execvp("luajit", argv)
+    C._exit(127)
+end
+
+local defaults = {
+    worker = 0, generation = 1, concurrency = 256, memory_limit = 64 * 2 ^ 20, max_event_size = 2 ^ 20,
+    max_hops = 16, allow_ffi = 0, log_level = 0, check_only = 0,
+    service = "spec", service_version = "1", environment = "test",
+}
+
+--- Starts a worker and greets it. Stop it in the same spec.
+---@param files table<string, string>
+---@param hello? table fields that differ from the defaults
+function worker.start(files, hello)
+    local fds = ffi.new "int[2]"
+    local SOCK_STREAM_CLOEXEC = bit.bor(1, 0x80000)
+    assert(C.socketpair(1, SOCK_STREAM_CLOEXEC, 0, fds) == 0)
+    local snapshot = seal(files)
+    local self = setmetatable({ fd = fds[0], bytes = "", delivery = 0, frames = {} }, Worker)
+    self.pid = spawn(fds[1], snapshot)
+    C.close(fds[1])
+    C.close(snapshot)
+    self:send("hello", setmetatable(hello or {}, { __index = defaults }), defaults)
+    return self
+end
+
+--- Puts one frame on the socket.
+function Worker:send(name, fields, names)
+    local f, b = ffi.new("struct evrt_frame_" .. name), buffer()
+    for k in pairs(names or fields) do
+        local v = fields[k]
+        f[k] = type(v) == "string" and c.slice(v) or v
+    end
+    frame["evrt_frame_put_" .. name](b, f)
+    self:write(c.string(b))
+end
+
+function Worker:text(name, text)
+    local b = buffer()
+    frame.evrt_frame_put_text(b, frame["EVRT_FRAME_" .. name], c.slice(text))
+    self:write(c.string(b))
+end
+
+function Worker:write(bytes)
+    while #bytes > 0 do
+        local n = tonumber(C.write(self.fd, bytes, #bytes))
+        assert(n > 0, "cannot write to the worker")
+        bytes = bytes:sub(n + 1)
+    end
+end
+
+--- The encoding of an event given by its fields.
+function worker.encode(fields)
+    local e = ffi.new "struct evrt_event"
+    local with = setmetatable({}, { __index = function(_, k)
+        local v = fields[k]
+        if v == nil then v = ({ id = "id-1", source = "/spec", time = "2025-01-07T10:30:45.123Z" })[k] end
+        return v
+    end })
+    for _, k in ipairs { "id", "type", "source", "time", "subject", "datacontenttype", "dataschema",
+        "extensions", "data" } do
+        if with[k] then e[k] = c.slice(with[k]) end
+    end
+    e.seq, e.hops = fields.seq or 1, fields.hops or 0
+    e.flags = fields.flags or (fields.data and 1 + 8 or 0)
+    local bytes = ffi.new("char[?]", frame.evrt_event_size(e))
+    frame.evrt_event_encode(e, bytes)
+    return ffi.string(bytes, frame.evrt_event_size(e))
+end
+
+--- Delivers an event; returns the number of the delivery. `with`: handler, attempt, timeout_ms.
+function Worker:deliver(event, with)
+    with = with or {}
+    self.delivery = self.delivery + 1
+    self:send("deliver", {
+        handler = with.handler or 0, attempt = with.attempt or 1, delivery = self.delivery,
+        timeout_ms = with.timeout_ms or 0, event = worker.encode(event),
+    })
+    return self.delivery
+end
+
+local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log" }
+local members = {
+    FAILED = { "delivery", "error_type", "message", "traceback" },
+    PUBLISH = { "token", "delivery", "wait", "timeout_ms", "event" },
+    LOG = { "level", "delivery", "caller", "message", "fields" },
+}
+
+local function decode(f)
+    local t = { frame = ffi.string(frame.evrt_frame_name(f.type)) }
+    if t.frame == "DONE" then
+        t.deliveries = {}
+        for i = 0, tonumber(f.payload.n) / 8 - 1 do
+            t.deliveries[i + 1] = tonumber(ffi.cast("uint64_t *", f.payload.p)[i])
+        end
+    elseif decoded[t.frame] then
+        local kind = decoded[t.frame]
+        local x = ffi.new("struct evrt_frame_" .. kind)
+        assert(frame["evrt_frame_get_" .. kind](f.payload, x) == 0, "malformed " .. t.frame)
+        for _, name in ipairs(members[t.frame]) do
+            local v = x[name]
+            if type(v) == "cdata" and not ffi.istype("uint64_t", v) and not ffi.istype("int64_t", v) then
+                t[name] = c.string(v)
+            else
+                t[name] = (name == "token") and v or tonumber(v)
+            end
+        end
+    else
+        t.text = c.string(f.payload)
+    end
+    return t
+end
+
+--- The next frame, or nil when the worker has gone.
+function Worker:next()
+    local f = ffi.new "struct evrt_frame"
+    local chunk = ffi.new "char[65536]"
+    while true do
+        local n = tonumber(frame.evrt_frame_take(c.slice(self.bytes), string.byte "<", f))
+        assert(n >= 0, "the worker sent what is no frame")
+        if n > 0 then
+            local t = decode(f)
+            self.bytes = self.bytes:sub(n + 1)
+            return t
+        end
+        local poll = ffi.new("struct evrt_spec_pollfd[1]", { { self.fd, 1, 0 } })
+        assert(C.poll(poll, 1, PATIENCE_MS) == 1, "the worker says nothing")
+        local got = tonumber(C.read(self.fd, chunk, 65536))
+        if got <= 0 then return nil end
+        self.bytes = self.bytes .. ffi.string(chunk, got)
+    end
+end
+
+--- The next frame, which must be of that type. Logs between are kept in self.logs unless LOG is wanted.
+function Worker:expect(name)
+    self.logs = self.logs or {}
+    while true do
+        local f = self:next()
+        if f == nil then error("the worker has gone; expected " .. name, 2) end
+        if f.frame == name then return f end
+        if f.frame ~= "LOG" then
+            error(("expected %s, got %s: %s"):format(name, f.frame, f.message or f.text or ""), 2)
+        end
+        self.logs[#self.logs + 1] = f
+    end
+end
+
+--- Waits until the process has ended; its exit code, or minus the signal.
+function Worker:wait()
+    local status = ffi.new "int[1]"
+    assert(C.waitpid(self.pid, status, 0) == self.pid)
+    self.pid = nil
+    local s = status[0]
+    if s % 128 == 0 then return math.floor(s / 256) end
+    return -(s % 128)
+end
+
+--- Lets go of the worker, which ends by that. Returns its exit code.
+function Worker:stop()
+    if self.fd then C.close(self.fd) end
+    self.fd = nil
+    return self.pid and self:wait()
+end
+
+return worker
