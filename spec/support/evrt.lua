@@ -213,7 +213,7 @@ function Node:await_ready(seconds)
     for _, line in ipairs { self:await_log({ msg = "evrt ready" }, seconds) } do self.ready = line end
     for _, line in ipairs(self.lines) do
         if line.msg == "Listening" then
-            self[line.listener == "admin" and "admin" or "ingest"] = tonumber(line.address:match ":(%d+)$")
+            self.ingest, self.admin = tonumber(line.ingest:match ":(%d+)$"), tonumber(line.admin:match ":(%d+)$")
         end
     end
     return self
