@@ -111,6 +111,16 @@ typedef void (*evrt_publish_cb)(void *arg, int status, uint64_t seq, struct evrt
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish(struct evrt *rt, const struct evrt_event *event,
                                              evrt_publish_cb cb, void *arg, struct evrt_error *err);
 
+/* Publishes one event and waits until the first attempt of every handler it matches has settled, or until
+ * `timeout_ms` after it became durable. `cb` is called once, on the loop thread: `pending` handlers had
+ * not settled; `outcomes` is a JSON array [{"handler","outcome":"success|dead|pending","error"?}], valid
+ * during the call. Errors as for evrt_publish(). */
+typedef void (*evrt_handled_cb)(void *arg, uint64_t seq, unsigned pending,
+                                struct evrt_slice outcomes);
+EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish_wait(struct evrt *rt, const struct evrt_event *event,
+                                                  int64_t timeout_ms, evrt_handled_cb cb, void *arg,
+                                                  struct evrt_error *err);
+
 /* Stops intake, lets deliveries in flight finish (up to workers.drain_timeout), commits, closes the
  * store and every handle on the loop, then calls `cb`. Called again: stops waiting, still
  * consistent. The runtime may be destroyed from `cb` or after it. */
@@ -138,6 +148,9 @@ struct evrt_totals {
     uint64_t done, dead, discarded; /* how they ended */
 };
 EVRT_EXPORT void evrt_totals(const struct evrt *rt, struct evrt_totals *out);
+
+/* "fsync", "os" or "memory": what durable means for this runtime. Static. */
+EVRT_EXPORT const char *evrt_durability(const struct evrt *rt);
 
 /* Opens log files anew, after they were rotated. */
 EVRT_EXPORT void evrt_reopen_logs(struct evrt *rt);

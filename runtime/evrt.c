@@ -95,32 +95,59 @@ int evrt_check(struct evrt *rt, void (*each)(void *arg, const struct evrt_error 
 /* ---- Publishing ---- */
 
 struct publish {
-    evrt_publish_cb cb;
+    struct evrt *rt;
+    evrt_publish_cb durable; /* one of the two */
+    evrt_handled_cb handled;
+    int64_t timeout_ms;
     void *arg;
+    uint64_t seq;
     size_t n;
     char id[];
 };
 
-static void on_durable(void *arg, uint64_t seq) {
+static void on_handled(void *arg, unsigned pending, struct evrt_slice outcomes) {
     struct publish *p = arg;
-    p->cb(p->arg, 0, seq, (struct evrt_slice){p->id, p->n});
+    p->handled(p->arg, p->seq, pending, outcomes);
     free(p);
 }
 
-int evrt_publish(struct evrt *rt, const struct evrt_event *event, evrt_publish_cb cb, void *arg,
-                 struct evrt_error *err) {
+static void on_durable(void *arg, uint64_t seq) {
+    struct publish *p = arg;
+    p->seq = seq;
+    if (p->handled != NULL) {
+        evrt_host_wait_settled(p->rt->host, seq, p->timeout_ms, on_handled, p);
+        return;
+    }
+    if (p->durable != NULL) p->durable(p->arg, 0, seq, (struct evrt_slice){p->id, p->n});
+    free(p);
+}
+
+static int publish(struct evrt *rt, const struct evrt_event *event, struct publish as,
+                   struct evrt_error *err) {
     struct evrt_event e = *event;
     struct evrt_host_scratch scratch;
     int rc = evrt_host_complete(rt->host, &e, &scratch, err);
     if (rc == 0) rc = evrt_host_check_data(&e, err);
     if (rc < 0) return rc;
-    if (cb == NULL) return evrt_host_publish(rt->host, &e, NULL, NULL, err);
     struct publish *p = evrt_alloc(sizeof *p + e.id.n);
-    *p = (struct publish){cb, arg, e.id.n};
+    as.n = e.id.n;
+    *p = as;
     memcpy(p->id, e.id.p, e.id.n);
     rc = evrt_host_publish(rt->host, &e, on_durable, p, err);
     if (rc < 0) free(p);
     return rc;
+}
+
+int evrt_publish(struct evrt *rt, const struct evrt_event *event, evrt_publish_cb cb, void *arg,
+                 struct evrt_error *err) {
+    return publish(rt, event, (struct publish){.rt = rt, .durable = cb, .arg = arg}, err);
+}
+
+int evrt_publish_wait(struct evrt *rt, const struct evrt_event *event, int64_t timeout_ms,
+                      evrt_handled_cb cb, void *arg, struct evrt_error *err) {
+    return publish(rt, event,
+                   (struct publish){.rt = rt, .handled = cb, .timeout_ms = timeout_ms, .arg = arg},
+                   err);
 }
 
 int evrt_ready(const struct evrt *rt, const char **why) {
@@ -129,6 +156,10 @@ int evrt_ready(const struct evrt *rt, const char **why) {
 
 void evrt_totals(const struct evrt *rt, struct evrt_totals *out) {
     evrt_host_totals(rt->host, out);
+}
+
+const char *evrt_durability(const struct evrt *rt) {
+    return evrt_host_durability(rt->host);
 }
 
 void evrt_reopen_logs(struct evrt *rt) {
