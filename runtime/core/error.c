@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int set(struct evrt_error *err, int code, const char *file, int line, const char *fmt,
-               va_list ap) {
+__attribute__((format(printf, 5, 0))) static int
+set(struct evrt_error *err, int code, const char *file, int line, const char *fmt, va_list ap) {
     if (err == NULL) return code;
     /* Formatted aside first: callers wrap an error in itself ("%s: %s", what, err->message). */
     char message[sizeof err->message];

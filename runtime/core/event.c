@@ -30,7 +30,7 @@ static const struct {
 };
 
 static const struct evrt_slice *slice_of(const struct evrt_event *e, int field) {
-    return (const struct evrt_slice *)((const char *)e + fields[field].at);
+    return (const void *)((const char *)e + fields[field].at);
 }
 
 size_t evrt_event_size(const struct evrt_event *e) {
@@ -62,7 +62,7 @@ int evrt_event_decode(const void *at, size_t n, struct evrt_event *e) {
     if (n < EVRT_EVENT_HEADER) return -EBADMSG;
     size_t from = EVRT_EVENT_HEADER;
     for (int f = 0; f < EVRT_FIELD_COUNT; f++) {
-        struct evrt_slice *s = (struct evrt_slice *)((char *)e + fields[f].at);
+        struct evrt_slice *s = (void *)((char *)e + fields[f].at);
         s->n = f == EVRT_FIELD_DATA ? evrt_get_u32(p + 36) : evrt_get_u16(p + 20 + 2 * f);
         s->p = p + from;
         if (s->n > n - from) return -EBADMSG;
