@@ -28,7 +28,7 @@ static int start(int snapshot, const char *path, int *sock, pid_t *pid) {
     posix_spawn_file_actions_adddup2(&actions, 100, EVRT_FRAME_SOCKET_FD);
     posix_spawn_file_actions_adddup2(&actions, 101, EVRT_FRAME_SNAPSHOT_FD);
     posix_spawn_file_actions_addclosefrom_np(&actions, EVRT_FRAME_SNAPSHOT_FD + 1);
-    char *argv[] = {"evrt", "worker", NULL};
+    char *argv[] = {(char *)"evrt", (char *)"worker", NULL};
     int rc = -posix_spawn(pid, path, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(pair[1]);

@@ -110,7 +110,7 @@ static const struct evrt_channel_events channel_events = {on_data, on_channel_en
 /* ---- Starts ---- */
 
 static int spawn(struct host_worker *w, int fd, int snapshot) {
-    char *args[] = {"evrt", "worker", NULL};
+    char *args[] = {(char *)"evrt", (char *)"worker", NULL};
     uv_stdio_container_t stdio[] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = 1},
