@@ -5,12 +5,13 @@
  * database before the log is reused). Lost commits come back from the journal, which is synced.
  *
  * Being whole is proven in three steps, because each sees what the others do not: the text of the
- * schema, SQLite's own check of the pages (quick_check), and sums over what rows say (tables.c), since
+ * schema, SQLite's own check of pages and indexes, and sums over what rows say (tables.c), since
  * a flipped bit in a number leaves every page well-formed. */
 #include "state/db.h"
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -68,6 +69,7 @@ static int classify(struct evrt_db *db, int code) {
     };
     if ((code & 0xff) == SQLITE_IOERR) {
         if (code == SQLITE_IOERR_NOMEM) return -ENOMEM;
+        fprintf(stderr, "code %d sys %d errno %d\n", code, sqlite3_system_errno(db->h), errno);
         if (no_space(sqlite3_system_errno(db->h))) return -ENOSPC;
         if (code == SQLITE_IOERR_SHORT_READ || code == SQLITE_IOERR_READ) return -EBADMSG;
         return -EIO;
@@ -125,7 +127,7 @@ static int out_of_time(void *deadline) {
 static int check_pages(struct evrt_db *db, struct evrt_error *err) {
     int64_t deadline = evrt_mono_ns() + CHECK_NS;
     sqlite3_progress_handler(db->h, CHECK_EVERY, out_of_time, &deadline);
-    int rc = query_is(db, "PRAGMA quick_check(1)", NULL, "ok", err);
+    int rc = query_is(db, "PRAGMA integrity_check(1)", NULL, "ok", err);
     sqlite3_progress_handler(db->h, 0, NULL, NULL);
     return rc;
 }

@@ -16,7 +16,7 @@
 
 static const char *const beside[] = {"-wal", "-shm"};
 
-char *evrt_file_path(const char *fmt, ...) {
+char *evrt_state_file_path(const char *fmt, ...) {
     char *path = NULL;
     va_list ap;
     va_start(ap, fmt);
@@ -26,12 +26,12 @@ char *evrt_file_path(const char *fmt, ...) {
     return path;
 }
 
-bool evrt_file_exists(const char *path) {
+bool evrt_state_file_exists(const char *path) {
     struct stat st;
     return lstat(path, &st) == 0;
 }
 
-int evrt_file_sync(const char *path) {
+int evrt_state_file_sync(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return -errno;
     int rc = fsync(fd) < 0 ? -errno : 0;
@@ -39,7 +39,7 @@ int evrt_file_sync(const char *path) {
     return rc;
 }
 
-int evrt_file_mkdir(const char *path) {
+int evrt_state_file_mkdir(const char *path) {
     return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
@@ -68,7 +68,7 @@ static int write_all(int fd, const char *p, size_t n) {
 }
 
 /* The hash of each piece is seeded by that of the one before, so a file never has to be in memory. */
-int evrt_file_hash(const char *path, uint64_t *hash, uint64_t *size) {
+int evrt_state_file_hash(const char *path, uint64_t *hash, uint64_t *size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return -errno;
     char *piece = evrt_alloc(PIECE);
@@ -96,7 +96,7 @@ static int finish_new(int fd, const char *path, int rc) {
     return rc;
 }
 
-int evrt_file_copy(const char *from, const char *to) {
+int evrt_state_file_copy(const char *from, const char *to) {
     int in = open(from, O_RDONLY | O_CLOEXEC);
     if (in < 0) return -errno;
     int out = open_new(to), rc = out < 0 ? out : 0;
@@ -112,23 +112,23 @@ int evrt_file_copy(const char *from, const char *to) {
     return rc;
 }
 
-int evrt_file_write(const char *path, const char *text, size_t n) {
+int evrt_state_file_write(const char *path, const char *text, size_t n) {
     int fd = open_new(path);
     return fd < 0 ? fd : finish_new(fd, path, write_all(fd, text, n));
 }
 
-int evrt_file_set_aside(const char *path) {
-    if (!evrt_file_exists(path)) return -ENOENT;
+int evrt_state_file_set_aside(const char *path) {
+    if (!evrt_state_file_exists(path)) return -ENOENT;
     int64_t ms = evrt_wall_ms();
     char *to = NULL;
     do {
         free(to);
-        to = evrt_file_path("%s.damaged-%lld", path, (long long)ms++);
-    } while (evrt_file_exists(to));
+        to = evrt_state_file_path("%s.damaged-%lld", path, (long long)ms++);
+    } while (evrt_state_file_exists(to));
     int rc = rename(path, to) < 0 ? -errno : 0;
     for (size_t i = 0; rc == 0 && i < sizeof beside / sizeof beside[0]; i++) {
-        char *log = evrt_file_path("%s%s", path, beside[i]);
-        char *log_to = evrt_file_path("%s%s", to, beside[i]);
+        char *log = evrt_state_file_path("%s%s", path, beside[i]);
+        char *log_to = evrt_state_file_path("%s%s", to, beside[i]);
         if (rename(log, log_to) < 0 && errno != ENOENT) rc = -errno;
         free(log);
         free(log_to);
@@ -137,9 +137,9 @@ int evrt_file_set_aside(const char *path) {
     return rc;
 }
 
-void evrt_file_unlink_log(const char *path) {
+void evrt_state_file_unlink_log(const char *path) {
     for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
-        char *log = evrt_file_path("%s%s", path, beside[i]);
+        char *log = evrt_state_file_path("%s%s", path, beside[i]);
         unlink(log);
         free(log);
     }

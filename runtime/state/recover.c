@@ -39,14 +39,14 @@ static int try_file(struct recovery *r, struct evrt_error *err) {
 }
 
 static int put_aside(struct recovery *r, struct evrt_error *err) {
-    int rc = evrt_file_set_aside(r->file);
+    int rc = evrt_state_file_set_aside(r->file);
     if (rc == 0 || rc == -ENOENT) return 0;
     return evrt_error_set(err, rc, "cannot rename the damaged %s: %s", r->file, strerror(-rc));
 }
 
 /* Newest first, until one opens. 0, or -ENOENT when none does. */
 static int try_snapshots(struct recovery *r, struct evrt_error *err) {
-    char *temp = evrt_file_path("%s.new", r->file);
+    char *temp = evrt_state_file_path("%s.new", r->file);
     uint64_t before = r->next_group > 0 ? r->next_group : UINT64_MAX;
     int rc;
     do {
@@ -68,7 +68,7 @@ static int try_snapshots(struct recovery *r, struct evrt_error *err) {
 /* `fresh`: an empty one is nothing to tell. */
 static int replace(struct recovery *r, const char *reason, bool fresh, char restored[160],
                    struct evrt_error *err) {
-    evrt_file_unlink_log(r->file);
+    evrt_state_file_unlink_log(r->file);
     int rc = try_snapshots(r, err);
     if (rc == -ENOENT) {
         rc = evrt_db_open(&r->db, r->file, 1, err);
@@ -85,11 +85,12 @@ int evrt_state_recover(const char *store, uint64_t next_group, struct evrt_snaps
                        struct evrt_db **db, struct evrt_model *model, char restored[160],
                        struct evrt_error *err) {
     struct evrt_error why;
-    struct recovery r = {evrt_file_path("%s/state.db", store), next_group, snapshots, NULL, model};
+    struct recovery r = {evrt_state_file_path("%s/state.db", store), next_group, snapshots, NULL,
+                         model};
     restored[0] = '\0';
     if (next_group > 0) evrt_snapshots_set_aside(snapshots, next_group);
     int rc;
-    if (evrt_file_exists(r.file)) {
+    if (evrt_state_file_exists(r.file)) {
         rc = try_file(&r, &why);
         if (rc == -EBADMSG) {
             rc = put_aside(&r, err);

@@ -22,8 +22,8 @@
 
 void evrt_snapshots_init(struct evrt_snapshots *s, const char *store) {
     *s = (struct evrt_snapshots){
-        .folder = evrt_file_path("%s/snapshots", store),
-        .temp = evrt_file_path("%s/snapshots/copy.tmp", store),
+        .folder = evrt_state_file_path("%s/snapshots", store),
+        .temp = evrt_state_file_path("%s/snapshots/copy.tmp", store),
     };
 }
 
@@ -38,7 +38,7 @@ static int end_copy(struct evrt_snapshots *s) {
 
 static void remove_temp(struct evrt_snapshots *s) {
     unlink(s->temp);
-    evrt_file_unlink_log(s->temp);
+    evrt_state_file_unlink_log(s->temp);
 }
 
 void evrt_snapshots_finish(struct evrt_snapshots *s) {
@@ -54,7 +54,7 @@ void evrt_snapshots_finish(struct evrt_snapshots *s) {
 /* ---- Those on disk ---- */
 
 static char *path_of(const struct evrt_snapshots *s, uint64_t group, const char *suffix) {
-    return evrt_file_path("%s/%016" PRIx64 ".db%s", s->folder, group, suffix);
+    return evrt_state_file_path("%s/%016" PRIx64 ".db%s", s->folder, group, suffix);
 }
 
 static bool parse_name(const char *name, uint64_t *group) {
@@ -88,7 +88,7 @@ static uint64_t *list(const struct evrt_snapshots *s, size_t *count) {
 /* The text that must stand in the sum of this file. */
 static int sum_text(const char *file, char text[96]) {
     uint64_t hash, size;
-    int rc = evrt_file_hash(file, &hash, &size);
+    int rc = evrt_state_file_hash(file, &hash, &size);
     return rc < 0 ? rc : snprintf(text, 96, SUM_FORMAT, hash, size);
 }
 
@@ -117,7 +117,7 @@ int evrt_snapshots_restore(struct evrt_snapshots *s, uint64_t before, const char
         if (all[i] >= before || !is_good(s, all[i])) continue;
         char *file = path_of(s, all[i], "");
         *group = all[i];
-        rc = evrt_file_copy(file, to);
+        rc = evrt_state_file_copy(file, to);
         free(file);
     }
     free(all);
@@ -132,7 +132,7 @@ void evrt_snapshots_set_aside(struct evrt_snapshots *s, uint64_t from) {
     for (size_t i = 0; i < count && all[i] >= from; i++) {
         for (size_t k = 0; k < 2; k++) {
             char *file = path_of(s, all[i], suffixes[k]);
-            char *aside = evrt_file_path("%s.aside", file);
+            char *aside = evrt_state_file_path("%s.aside", file);
             if (rename(file, aside) < 0) unlink(file);
             free(file);
             free(aside);
@@ -177,7 +177,7 @@ static int copy_error(struct evrt_snapshots *s, int code, struct evrt_error *err
 int evrt_snapshots_begin(struct evrt_snapshots *s, struct evrt_db *db, struct evrt_error *err) {
     assert(s->copy == NULL);
     if (!s->verified) evrt_snapshots_verify(s);
-    int rc = evrt_file_mkdir(s->folder);
+    int rc = evrt_state_file_mkdir(s->folder);
     if (rc < 0) return evrt_error_set(err, rc, "cannot make %s: %s", s->folder, strerror(-rc));
     remove_temp(s);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -215,14 +215,14 @@ static int check_copy(struct evrt_snapshots *s, uint64_t group, struct evrt_erro
 
 static int publish_copy(struct evrt_snapshots *s, uint64_t group) {
     char *file = path_of(s, group, ""), *sum = path_of(s, group, ".sum");
-    char *sum_temp = evrt_file_path("%s.sum", s->temp);
+    char *sum_temp = evrt_state_file_path("%s.sum", s->temp);
     char text[96];
-    int rc = evrt_file_sync(s->temp);
+    int rc = evrt_state_file_sync(s->temp);
     int n = rc == 0 ? sum_text(s->temp, text) : rc;
-    rc = n < 0 ? n : evrt_file_write(sum_temp, text, (size_t)n);
+    rc = n < 0 ? n : evrt_state_file_write(sum_temp, text, (size_t)n);
     if (rc == 0 && rename(sum_temp, sum) < 0) rc = -errno;
     if (rc == 0 && rename(s->temp, file) < 0) rc = -errno;
-    if (rc == 0) rc = evrt_file_sync(s->folder);
+    if (rc == 0) rc = evrt_state_file_sync(s->folder);
     free(file);
     free(sum);
     free(sum_temp);

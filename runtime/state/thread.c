@@ -95,7 +95,7 @@ static void fail(struct evrt_state *s, const struct evrt_error *err) {
     s->failed = true;
     s->error = *err;
     /* The next start restores instead of tripping over the same damage. The file stays open here. */
-    if (err->code == -EBADMSG && s->db->file != NULL && evrt_file_set_aside(s->db->file) < 0)
+    if (err->code == -EBADMSG && s->db->file != NULL && evrt_state_file_set_aside(s->db->file) < 0)
         s->error.code = -EIO;
     if (s->options.on_fatal != NULL) s->options.on_fatal(s->options.arg, &s->error);
 }
