@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,8 +68,7 @@ static int classify(struct evrt_db *db, int code) {
     };
     if ((code & 0xff) == SQLITE_IOERR) {
         if (code == SQLITE_IOERR_NOMEM) return -ENOMEM;
-        fprintf(stderr, "code %d sys %d errno %d\n", code, sqlite3_system_errno(db->h), errno);
-        if (no_space(sqlite3_system_errno(db->h))) return -ENOSPC;
+        if (no_space(db->system_errno)) return -ENOSPC;
         if (code == SQLITE_IOERR_SHORT_READ || code == SQLITE_IOERR_READ) return -EBADMSG;
         return -EIO;
     }
@@ -94,7 +92,9 @@ int evrt_db_error(struct evrt_db *db, int code, const char *doing, struct evrt_e
 /* ---- Making and checking ---- */
 
 static int exec(struct evrt_db *db, const char *sql, struct evrt_error *err) {
+    errno = 0;
     int code = sqlite3_exec(db->h, sql, NULL, NULL, NULL);
+    db->system_errno = errno;
     return code == SQLITE_OK ? 0 : evrt_db_error(db, code, sql, err);
 }
 
@@ -249,7 +249,9 @@ int evrt_db_put_meta(struct evrt_db *db, uint64_t applied, uint64_t digest) {
 }
 
 int evrt_db_run(struct evrt_db *db, enum evrt_db_statement which) {
+    errno = 0;
     int code = sqlite3_step(db->statements[which]);
+    db->system_errno = errno;
     sqlite3_reset(db->statements[which]);
     return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
 }

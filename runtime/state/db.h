@@ -59,6 +59,8 @@ struct sqlite3_stmt;
 struct evrt_db {
     struct sqlite3 *h;
     char *file; /* NULL: in memory */
+    /* What the last call left in errno: sqlite3_system_errno() knows nothing of a failed COMMIT. */
+    int system_errno;
     struct sqlite3_stmt *statements[EVRT_DB_STATEMENT_COUNT];
 };
 

@@ -1,0 +1,374 @@
+-- What the specs of runtime/state share: records as bytes, a state that is easy to drive, folders that
+-- go away, and a model of the projection in plain Lua to compare with.
+local ffi = require "ffi"
+local lfs = require "lfs"
+local cjson = require "cjson"
+local c = require "spec.support.c"
+
+local lib = c.load("state", { "state/state.h", "state/rangeset.h", "state/db.h", "core/buf.h",
+    "core/record.h" })
+
+local support = { lib = lib }
+
+-- ---- Folders and files ----
+
+-- In memory where that is to be had: these specs open hundreds of stores, and none cuts the power.
+local root = lfs.attributes("/dev/shm", "mode") == "directory" and "/dev/shm" or "/tmp"
+local folders = {}
+
+function support.folder()
+    local name = os.tmpname()
+    os.remove(name)
+    local path = root .. "/" .. name:match "[^/]+$"
+    assert(lfs.mkdir(path))
+    folders[#folders + 1] = path
+    return path
+end
+
+local function remove(path)
+    if lfs.symlinkattributes(path, "mode") == "directory" then
+        for name in lfs.dir(path) do
+            if name ~= "." and name ~= ".." then remove(path .. "/" .. name) end
+        end
+        lfs.rmdir(path)
+    else
+        os.remove(path)
+    end
+end
+
+function support.clean()
+    for _, path in ipairs(folders) do remove(path) end
+    folders = {}
+end
+
+function support.read(path)
+    local f = io.open(path, "rb")
+    if not f then return nil end
+    local bytes = f:read "*a"
+    f:close()
+    return bytes
+end
+
+function support.write(path, bytes)
+    local f = assert(io.open(path, "wb"))
+    f:write(bytes)
+    f:close()
+end
+
+--- Names in a folder that match a pattern, sorted.
+function support.names(path, pattern)
+    local found = {}
+    if lfs.attributes(path, "mode") ~= "directory" then return found end
+    for name in lfs.dir(path) do
+        if name ~= "." and name ~= ".." and name:find(pattern or "") then found[#found + 1] = name end
+    end
+    table.sort(found)
+    return found
+end
+
+-- ---- Buffers and records ----
+
+function support.buf()
+    local b = ffi.gc(ffi.new "struct evrt_buf", lib.evrt_buf_finish)
+    lib.evrt_buf_init(b)
+    return b
+end
+
+--- Runs as evrt_ranges_put writes them: { { first, count }, ... }.
+function support.ranges(list)
+    local b, from = support.buf(), ffi.new "uint64_t[1]"
+    for _, r in ipairs(list or {}) do
+        lib.evrt_ranges_put(b, from, ffi.new("struct evrt_range", r[1], r[2]))
+    end
+    return c.string(b)
+end
+
+local function dead_list(list)
+    local b = support.buf()
+    for _, d in ipairs(list or {}) do
+        local r = ffi.new "struct evrt_record_dead"
+        r.seq, r.attempt, r.at_ms = d.seq, d.attempt or 1, d.at_ms or 0
+        local type, message, traceback = d.error_type or "error", d.message or "", d.traceback or ""
+        r.error_type, r.message, r.traceback = c.slice(type), c.slice(message), c.slice(traceback)
+        lib.evrt_dead_put(b, r)
+    end
+    return c.string(b)
+end
+
+local record = {}
+support.record = record
+
+function record.subscribe(t)
+    local b, r = support.buf(), ffi.new "struct evrt_record_subscribe"
+    local name, patterns = t.name or ("handler" .. t.sub), t.patterns or "**"
+    r.sub, r.from_seq, r.at_ms = t.sub, t.from_seq or 1, t.at_ms or 0
+    r.name, r.patterns = c.slice(name), c.slice(patterns)
+    lib.evrt_record_put_subscribe(b, r)
+    return { kind = ffi.C.EVRT_RECORD_SUBSCRIBE, bytes = c.string(b), what = "subscribe", t = t }
+end
+
+local function with_sub(kind, what)
+    return function(t)
+        local b, r = support.buf(), ffi.new "struct evrt_record_sub"
+        r.sub, r.at_ms = t.sub, t.at_ms or 0
+        lib.evrt_record_put_sub(b, r)
+        return { kind = kind, bytes = c.string(b), what = what, t = t }
+    end
+end
+record.forget = with_sub(ffi.C.EVRT_RECORD_FORGET, "forget")
+record.orphan = with_sub(ffi.C.EVRT_RECORD_ORPHAN, "orphan")
+
+function record.settle(t)
+    local b, r = support.buf(), ffi.new "struct evrt_record_settle"
+    local ranges, dead = support.ranges(t.ranges), dead_list(t.dead_list)
+    r.sub, r.cursor, r.matched, r.done = t.sub, t.cursor, t.matched or 0, t.done or 0
+    r.dead_total, r.discarded = t.dead_total or 0, t.discarded or 0
+    r.ranges, r.dead = c.slice(ranges), c.slice(dead)
+    lib.evrt_record_put_settle(b, r)
+    return { kind = ffi.C.EVRT_RECORD_SETTLE, bytes = c.string(b), what = "settle", t = t }
+end
+
+-- ---- Driving a state ----
+
+local State = {}
+State.__index = State
+
+--- Opens; options as struct evrt_state_options. nil, message, code on failure.
+function support.open(path, options)
+    local o = ffi.new "struct evrt_state_options"
+    o.path = path
+    -- Commits come when a spec asks for them, and not by the clock.
+    o.flush_ms = 3600 * 1000
+    for key, value in pairs(options or {}) do o[key] = value end
+    local out, applied = ffi.new "struct evrt_state *[1]", ffi.new "uint64_t[1]"
+    local restored, err = ffi.new "char[160]", ffi.new "struct evrt_error"
+    local rc = lib.evrt_state_open(out, o, applied, restored, err)
+    if rc < 0 then return nil, ffi.string(err.message), rc end
+    return setmetatable({ s = out[0], path = path, applied_at_open = tonumber(applied[0]),
+        restored = ffi.string(restored), keep = { path, o } }, State)
+end
+
+--- Gives the records of one group and says that it is whole.
+function State:group(number, records)
+    for _, r in ipairs(records) do
+        lib.evrt_state_apply(self.s, number, r.kind, c.slice(r.bytes))
+    end
+    lib.evrt_state_advance(self.s, number)
+end
+
+--- Gives every group of a journal (a list of lists of records) after the applied one.
+function State:feed(journal, to, from)
+    for number = from or 1, to or #journal do self:group(number, journal[number]) end
+    return self
+end
+
+function State:flush()
+    lib.evrt_state_flush(self.s)
+    return self
+end
+
+function State:applied()
+    return tonumber(lib.evrt_state_applied(self.s))
+end
+
+function State:snapshotted()
+    return tonumber(lib.evrt_state_snapshotted(self.s))
+end
+
+function State:snapshot()
+    local err = ffi.new "struct evrt_error"
+    local rc = lib.evrt_state_snapshot_now(self.s, err)
+    if rc < 0 then return nil, ffi.string(err.message), rc end
+    return true
+end
+
+function State:dump()
+    local b = support.buf()
+    local rc = lib.evrt_state_dump_now(self.s, b)
+    if rc < 0 then return nil, "dump", rc end
+    return c.string(b)
+end
+
+--- What a job sees, decoded; dead deliveries are those of event `seq`. nil, message, code on failure.
+function State:report(seq)
+    local b = support.buf()
+    local rc = lib.evrt_state_report_now(self.s, seq or 0, b)
+    if rc < 0 then return nil, "report", rc end
+    return cjson.decode(c.string(b))
+end
+
+function State:stats()
+    local out = ffi.new "struct evrt_state_stats"
+    lib.evrt_state_stats(self.s, out)
+    return out
+end
+
+function State:close()
+    lib.evrt_state_close(self.s)
+    self.s = nil
+end
+
+--- Makes a closed state.db say that it is of that format, as the version of that format would.
+function support.set_format(file, format)
+    local db, err = ffi.new "struct evrt_db *[1]", ffi.new "struct evrt_error"
+    assert(lib.evrt_db_open(db, file, 0, err) == 0, ffi.string(err.message))
+    local sqlite = ffi.load "sqlite3.so.0"
+    ffi.cdef [[
+        int sqlite3_exec(struct sqlite3 *db, const char *sql, void *cb, void *arg, char **message);
+    ]]
+    local sum = ffi.cast("int64_t", lib.evrt_db_meta_sum(format, 1, 0))
+    local sql = ("UPDATE meta SET format = %d, applied = 1, digest = 0, sum = %s")
+        :format(format, (tostring(sum):gsub("LL$", "")))
+    assert(sqlite.sqlite3_exec(db[0].h, sql, nil, nil, nil) == 0)
+    lib.evrt_db_close(db[0])
+end
+
+-- ---- Random numbers that are the same on every run ----
+
+function support.random(seed)
+    local state = seed
+    return function(low, high)
+        state = (state * 1103515245 + 12345) % 2147483648
+        return low + math.floor(state / 65536) % (high - low + 1)
+    end
+end
+
+-- ---- The projection in plain Lua ----
+
+local Model = {}
+Model.__index = Model
+
+function support.model()
+    return setmetatable({ subs = {}, dead = {} }, Model)
+end
+
+function Model:apply(r)
+    local t = r.t
+    local sub = self.subs[t.sub]
+    if r.what == "subscribe" then
+        local patterns = t.patterns or "**"
+        if not sub then
+            sub = { name = t.name or ("handler" .. t.sub), from_seq = t.from_seq or 1,
+                cursor = t.from_seq or 1, matched = 0, done = 0, dead = 0, discarded = 0,
+                settled = {}, epochs = {} }
+            self.subs[t.sub] = sub
+        end
+        sub.orphaned_ms = 0
+        local last = sub.epochs[#sub.epochs]
+        if not last or last.patterns ~= patterns then
+            if last and last.from_seq == (t.from_seq or 1) then table.remove(sub.epochs) end
+            sub.epochs[#sub.epochs + 1] = { from_seq = t.from_seq or 1, patterns = patterns }
+        end
+    elseif not sub then
+        return
+    elseif r.what == "forget" then
+        self.subs[t.sub] = nil
+        for key, d in pairs(self.dead) do
+            if d.sub == t.sub then self.dead[key] = nil end
+        end
+    elseif r.what == "orphan" then
+        sub.orphaned_ms = t.at_ms
+    else
+        sub.cursor = math.max(sub.cursor, t.cursor)
+        sub.matched, sub.done = t.matched or 0, t.done or 0
+        sub.dead, sub.discarded = t.dead_total or 0, t.discarded or 0
+        for _, run in ipairs(t.ranges or {}) do
+            for seq = run[1], run[1] + run[2] - 1 do sub.settled[seq] = true end
+        end
+        for _, d in ipairs(t.dead_list or {}) do
+            self.dead[d.seq .. "/" .. t.sub] = { sub = t.sub, seq = d.seq, attempt = d.attempt or 1,
+                at_ms = d.at_ms or 0, error_type = d.error_type or "error",
+                message = d.message or "", traceback = d.traceback or "" }
+        end
+    end
+end
+
+local function runs_above(set, cursor)
+    local seqs, runs = {}, {}
+    for seq in pairs(set) do
+        if seq >= cursor then seqs[#seqs + 1] = seq end
+    end
+    table.sort(seqs)
+    for _, seq in ipairs(seqs) do
+        local last = runs[#runs]
+        if last and last[1] + last[2] == seq then last[2] = last[2] + 1
+        else runs[#runs + 1] = { seq, 1 } end
+    end
+    return runs
+end
+
+--- The same shape as State:report().
+function Model:report(applied, seq)
+    local out = { applied = applied, subs = {}, epochs = {}, dead = {} }
+    local numbers = {}
+    for number in pairs(self.subs) do numbers[#numbers + 1] = number end
+    table.sort(numbers)
+    for _, number in ipairs(numbers) do
+        local s = self.subs[number]
+        out.subs[#out.subs + 1] = { sub = number, name = s.name, from_seq = s.from_seq,
+            orphaned_ms = s.orphaned_ms, cursor = s.cursor, matched = s.matched, done = s.done,
+            dead = s.dead, discarded = s.discarded, settled = runs_above(s.settled, s.cursor) }
+        local first = 1
+        for i, e in ipairs(s.epochs) do
+            if e.from_seq <= s.cursor then first = i end
+        end
+        for i = first, #s.epochs do
+            out.epochs[#out.epochs + 1] = { sub = number, from_seq = s.epochs[i].from_seq,
+                patterns = s.epochs[i].patterns }
+        end
+        local d = self.dead[seq .. "/" .. number]
+        if d then out.dead[#out.dead + 1] = d end
+    end
+    return out
+end
+
+-- ---- A journal made up ----
+
+--- A list of groups of records as a busy node would write them: handlers come, change, go and are
+--- forgotten; their deliveries end out of order, some dead.
+function support.journal(seed, groups)
+    local random = support.random(seed)
+    local journal, subs, next_seq = {}, {}, 1
+    local function settle(number, s)
+        local ranges, dead, at = {}, {}, s.cursor + random(0, 4)
+        for _ = 1, random(0, 4) do
+            local count = random(1, 5)
+            if at + count > next_seq then break end
+            ranges[#ranges + 1] = { at, count }
+            if random(1, 6) == 1 then
+                dead[#dead + 1] = { seq = at, attempt = random(1, 3), at_ms = random(1, 30000),
+                    error_type = "error", message = "boom " .. at, traceback = ("x"):rep(random(0, 300)) }
+            end
+            at = at + count + random(0, 3)
+        end
+        if random(1, 3) == 1 then s.cursor = math.min(next_seq, s.cursor + random(0, 12)) end
+        s.done = s.done + #ranges
+        s.dead = s.dead + #dead
+        return record.settle { sub = number, cursor = s.cursor, matched = s.done + s.dead, done = s.done,
+            dead_total = s.dead, discarded = 0, ranges = ranges, dead_list = dead }
+    end
+    for group = 1, groups do
+        local records = {}
+        for _ = 1, random(0, 5) do
+            next_seq = next_seq + random(0, 8)
+            local number, dice = random(1, 6), random(1, 40)
+            local s = subs[number]
+            if not s or dice <= 3 then
+                subs[number] = s or { cursor = next_seq, done = 0, dead = 0 }
+                records[#records + 1] = record.subscribe { sub = number, from_seq = next_seq,
+                    patterns = ("a.%d\nb.*"):format(random(1, 3)) }
+            elseif dice == 4 then
+                subs[number] = nil
+                records[#records + 1] = record.forget { sub = number, at_ms = group }
+            elseif dice == 5 then
+                records[#records + 1] = record.orphan { sub = number, at_ms = group }
+            else
+                records[#records + 1] = settle(number, s)
+            end
+        end
+        journal[group] = records
+    end
+    return journal, next_seq
+end
+
+return support
