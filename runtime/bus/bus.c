@@ -128,7 +128,7 @@ const struct evrt_route *evrt_bus_route(struct evrt_bus *b, struct evrt_slice ty
 static bool try_send(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                      struct evrt_slice event) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
-    uint32_t worker = b->o.ops->send(b->o.arg, s, position, d->attempt, event);
+    uint32_t worker = b->o.ops->send(b->o.arg, s, position, d->attempt, &event);
     if (worker == 0) return false;
     evrt_sub_sent(s, position, worker, evrt_mono_ns(), event);
     return true;

@@ -14,7 +14,7 @@ struct evrt_bus_ops {
     /* Sends one delivery to a worker. Returns the worker's number, or 0 when none can take it now:
      * the delivery stays ready. `event` is valid during the call. */
     uint32_t (*send)(void *arg, const struct evrt_sub *s, uint64_t position, unsigned attempt,
-                     struct evrt_slice event);
+                     const struct evrt_slice *event);
     /* The subscription has an end to journal, or its first one since the last settlement. */
     void (*dirty)(void *arg, struct evrt_sub *s);
 };

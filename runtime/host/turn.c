@@ -20,8 +20,8 @@ static void mark_dirty(void *arg, struct evrt_sub *s) {
 }
 
 static uint32_t send_delivery(void *arg, const struct evrt_sub *s, uint64_t position,
-                              unsigned attempt, struct evrt_slice event) {
-    return host_workers_send(arg, s, position, attempt, event);
+                              unsigned attempt, const struct evrt_slice *event) {
+    return host_workers_send(arg, s, position, attempt, *event);
 }
 
 const struct evrt_bus_ops host_bus_ops = {send_delivery, mark_dirty};
