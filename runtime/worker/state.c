@@ -75,7 +75,7 @@ static int failed(lua_State *L, struct evrt_error *err) {
     return evrt_error_set(err, -EINVAL, "%s", message == NULL ? "error without a text" : message);
 }
 
-int evrt_state_open(struct evrt_worker *w, struct evrt_error *err) {
+int evrt_worker_state_open(struct evrt_worker *w, struct evrt_error *err) {
     w->L = evrt_memory_open(&w->memory, w->hello.memory_limit);
     if (w->L == NULL) return evrt_error_set(err, -ENOMEM, "no memory for a Lua state");
     lua_pushcfunction(w->L, prepare);
@@ -99,7 +99,7 @@ int evrt_state_load(struct evrt_worker *w, struct evrt_slice *text) {
     return 0;
 }
 
-void evrt_state_close(struct evrt_worker *w) {
+void evrt_worker_state_close(struct evrt_worker *w) {
     if (w->L == NULL) return;
     evrt_runners_finish(w);
     evrt_memory_close(&w->memory, w->L);

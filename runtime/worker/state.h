@@ -8,10 +8,10 @@ struct evrt_worker;
 struct lua_State;
 
 /* Makes w->L with its libraries. -ENOMEM, or -EINVAL with the reason. */
-EVRT_MUST_CHECK int evrt_state_open(struct evrt_worker *w, struct evrt_error *err);
+EVRT_MUST_CHECK int evrt_worker_state_open(struct evrt_worker *w, struct evrt_error *err);
 /* Loads the scripts. 0: *text is the READY text and the runner's loop is on the stack; -EINVAL: *text
  * says what is wrong. The text belongs to Lua: valid until the state is used again. */
 EVRT_MUST_CHECK int evrt_state_load(struct evrt_worker *w, struct evrt_slice *text);
-void evrt_state_close(struct evrt_worker *w);
+void evrt_worker_state_close(struct evrt_worker *w);
 
 #endif

@@ -89,7 +89,7 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
 
     struct evrt_error err;
     struct evrt_slice text;
-    int rc = evrt_state_open(w, &err);
+    int rc = evrt_worker_state_open(w, &err);
     if (rc < 0)
         text = evrt_slice_of(err.message);
     else
@@ -247,7 +247,7 @@ static int start(struct evrt_worker *w) {
 }
 
 static void finish(struct evrt_worker *w) {
-    evrt_state_close(w);
+    evrt_worker_state_close(w);
     evrt_channel_close(&w->channel, NULL);
     uv_walk(&w->loop, close_handle, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
