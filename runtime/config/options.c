@@ -47,7 +47,7 @@
       "Connections to the ingest listener at once.")                                             \
     X(http.max_connections_per_address, NUMBER, "1024", 1, 1000000, NULL, RESTART,               \
       "... of them from one address.")                                                           \
-    X(http.max_header_size, SIZE, "16KiB", 1 * KIB, 1 * MIB, NULL, RESTART,                      \
+    X(http.max_header_size, SIZE, "8KiB", 1 * KIB, 1 * MIB, NULL, RESTART,                         \
       "All header bytes of one request.")                                                        \
     X(http.max_body_size, SIZE, "16MiB", 1 * KIB, 1024 * MIB, NULL, RESTART,                       \
       "Largest body of a batch request. A single event has http.max_event_size.")                  \

@@ -3,24 +3,14 @@
 
 #include "config/config.h"
 #include "config/options.h"
+#include "core/wrap.h"
 
 #define WIDTH 100
 
-/* Words of `text`, wrapped, each line after the indentation and "# ". */
 static void put_comment(struct evrt_buf *out, size_t indent, const char *text) {
-    size_t column = 0;
-    while (*text != '\0') {
-        size_t n = strcspn(text, " ");
-        if (column == 0 || column + 1 + n > WIDTH) {
-            evrt_buf_printf(out, "%s%*s#", column == 0 ? "" : "\n", (int)indent, "");
-            column = indent + 1;
-        }
-        evrt_buf_putc(out, ' ');
-        evrt_buf_put(out, text, n);
-        column += 1 + n;
-        text += n + (text[n] == ' ');
-    }
-    evrt_buf_putc(out, '\n');
+    char prefix[16];
+    snprintf(prefix, sizeof prefix, "%*s# ", (int)indent, "");
+    evrt_wrap(out, prefix, WIDTH, text);
 }
 
 static void put_option(struct evrt_buf *out, const struct evrt_option *o, size_t indent) {

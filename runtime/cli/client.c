@@ -1,0 +1,168 @@
+/* See client.h. libcurl is opened by name when the first request is sent, so that nothing else of evrt
+ * needs it. Only HTTP, no redirects, no proxy: a command speaks to the node named and to nobody else. */
+#include "cli/client.h"
+
+#include <curl/curl.h>
+#include <dlfcn.h>
+
+#include "cli/cli.h"
+#include "json/json.h"
+
+#define ANSWER_MAX (64u << 20)
+#define CONNECT_TIMEOUT_MS 5000L
+
+/* The functions used: name, result, parameters. */
+#define CURL_FUNCTIONS(X)                                                     \
+    X(easy_init, CURL *, (void))                                              \
+    X(easy_setopt, CURLcode, (CURL *, CURLoption, ...))                       \
+    X(easy_perform, CURLcode, (CURL *))                                       \
+    X(easy_getinfo, CURLcode, (CURL *, CURLINFO, ...))                        \
+    X(easy_cleanup, void, (CURL *))                                           \
+    X(easy_strerror, const char *, (CURLcode))                                \
+    X(slist_append, struct curl_slist *, (struct curl_slist *, const char *)) \
+    X(slist_free_all, void, (struct curl_slist *))
+
+struct curl {
+    void *library;
+#define X(name, result, parameters) result(*name) parameters;
+    CURL_FUNCTIONS(X)
+#undef X
+};
+
+static bool load(struct curl *c) {
+    *c = (struct curl){.library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL)};
+    if (c->library == NULL) return false;
+    bool all = true;
+#define X(name, result, parameters)                        \
+    *(void **)&c->name = dlsym(c->library, "curl_" #name); \
+    all = all && c->name != NULL;
+    CURL_FUNCTIONS(X)
+#undef X
+    return all;
+}
+
+void evrt_client_query(struct evrt_buf *out, struct evrt_slice text) {
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                     (c != '\0' && strchr("-._~*:", c) != NULL);
+        if (plain)
+            evrt_buf_putc(out, (char)c);
+        else
+            evrt_buf_printf(out, "%%%02X", c);
+    }
+}
+
+/* libcurl's callback: takes a piece of the answer's body. */
+static size_t on_body(char *p, size_t size, size_t n, void *arg) {
+    struct evrt_buf *out = arg;
+    if (out->n + size * n > ANSWER_MAX) return 0;
+    evrt_buf_put(out, p, size * n);
+    return size * n;
+}
+
+static struct curl_slist *headers_of(const struct curl *c, const struct evrt_node *node,
+                                     const struct evrt_request *r) {
+    struct curl_slist *list = NULL;
+    for (size_t at = 0; r->headers != NULL && at < r->headers->n;) {
+        list = c->slist_append(list, r->headers->p + at);
+        at += strlen(r->headers->p + at) + 1;
+    }
+    list = c->slist_append(list, "Expect:"); /* no round trip before the body */
+    if (node->token != NULL) {
+        struct evrt_buf line;
+        evrt_buf_init(&line);
+        evrt_buf_printf(&line, "Authorization: Bearer %s", node->token);
+        list = c->slist_append(list, evrt_buf_cstr(&line));
+        explicit_bzero(line.p, line.n);
+        evrt_buf_finish(&line);
+    }
+    return list;
+}
+
+static void set_up(const struct curl *c, CURL *easy, const struct evrt_request *r, const char *url,
+                   struct evrt_buf *out, char *why) {
+    c->easy_setopt(easy, CURLOPT_URL, url);
+    c->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    c->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    c->easy_setopt(easy, CURLOPT_PROXY, "");
+    c->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    c->easy_setopt(easy, CURLOPT_USERAGENT, "evrt/" EVRT_VERSION);
+    c->easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+    c->easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
+    c->easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
+    c->easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    c->easy_setopt(easy, CURLOPT_WRITEDATA, out);
+    if (!r->post) return;
+    c->easy_setopt(easy, CURLOPT_POST, 1L);
+    c->easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.n);
+    c->easy_setopt(easy, CURLOPT_POSTFIELDS, r->body.p != NULL ? r->body.p : "");
+}
+
+/* What the node says in {"error":{"code","message"}}, or the start of whatever it says. */
+static int refused(long status, struct evrt_slice body, bool token) {
+    struct evrt_json_info info;
+    struct evrt_buf code, message;
+    evrt_buf_init(&code);
+    evrt_buf_init(&message);
+    if (evrt_json_check(body, &info, NULL) == 0 && info.type == EVRT_JSON_OBJECT) {
+        struct evrt_slice c = evrt_json_at(body, EVRT_STR("error.code"));
+        struct evrt_slice m = evrt_json_at(body, EVRT_STR("error.message"));
+        if (c.n > 0 && c.p[0] == '"') evrt_json_unquote(c, &code);
+        if (m.n > 0 && m.p[0] == '"') evrt_json_unquote(m, &message);
+    }
+    if (message.n == 0) evrt_buf_put(&message, body.p, body.n > 200 ? 200 : body.n);
+    const char *hint = status != 401 && status != 403 ? ""
+                       : token ? "\nThe token of EVRT_TOKEN or token_file is not the node's."
+                               : "\nSet EVRT_TOKEN, or token_file in the configuration.";
+    evrt_cli_fail(EVRT_EXIT_FAILED, "%.*s (%.*s%sHTTP %ld)%s", (int)message.n, message.p,
+                  (int)code.n, code.n ? code.p : "", code.n ? ", " : "", status, hint);
+    evrt_buf_finish(&code);
+    evrt_buf_finish(&message);
+    return EVRT_EXIT_FAILED;
+}
+
+static int failed(const struct curl *c, CURLcode rc, const char *url, const char *why) {
+    bool misused = rc == CURLE_URL_MALFORMAT || rc == CURLE_UNSUPPORTED_PROTOCOL;
+    const char *reason = why[0] != '\0' ? why : c->easy_strerror(rc);
+    if (misused) return evrt_cli_fail(EVRT_EXIT_USAGE, "%s: %s", url, reason);
+    return evrt_cli_fail(EVRT_EXIT_UNREACHABLE, "no answer from %s: %s", url, reason);
+}
+
+static int perform(const struct curl *c, CURL *easy, const struct evrt_node *node,
+                   const struct evrt_request *r, struct evrt_buf *out) {
+    char why[CURL_ERROR_SIZE] = "";
+    long status = 0;
+    struct evrt_buf url;
+    evrt_buf_init(&url);
+    evrt_buf_printf(&url, "%s%s", node->url, r->path);
+    struct curl_slist *headers = headers_of(c, node, r);
+    set_up(c, easy, r, evrt_buf_cstr(&url), out, why);
+    c->easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    CURLcode rc = c->easy_perform(easy);
+    c->easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    int code = rc != CURLE_OK                  ? failed(c, rc, node->url, why)
+               : status < 200 || status >= 300 ? refused(status, evrt_buf_slice(out), node->token)
+                                               : EVRT_EXIT_OK;
+    c->slist_free_all(headers);
+    evrt_buf_finish(&url);
+    return code;
+}
+
+int evrt_client_send(const struct evrt_node *node, const struct evrt_request *request,
+                     struct evrt_buf *out) {
+    struct curl c;
+    int code = EVRT_EXIT_FAILED;
+    if (!load(&c)) {
+        const char *why = dlerror();
+        return evrt_cli_fail(EVRT_EXIT_FAILED, "libcurl is needed (package libcurl4): %s",
+                             why != NULL ? why : "a function is missing in it");
+    }
+    CURL *easy = c.easy_init();
+    if (easy == NULL)
+        evrt_cli_fail(code, "libcurl does not start");
+    else
+        code = perform(&c, easy, node, request, out);
+    if (easy != NULL) c.easy_cleanup(easy);
+    return code; /* the library stays open: it must not be unloaded once used */
+}

@@ -1,0 +1,162 @@
+/* The table of commands. See cli.h. */
+#include "cli/commands.h"
+
+#include "cli/cli.h"
+#include "core/distance.h"
+
+/* clang-format off */
+#define END {NULL, NULL, NULL, 0}
+#define CONFIG {"config", "FILE", "Configuration; default conf/evrt.yaml, then /etc/evrt/evrt.yaml.", 'c'}
+#define SET {"set", "KEY=VALUE", "Sets one configuration key, as in --set http.listen=:8080. May be repeated.", 0}
+#define JSON {"json", NULL, "Prints JSON.", 0}
+#define URL_OF(listen) {"url", "URL", "Address of the node; default: " listen " of the configuration.", 0}
+
+const struct evrt_cli_option evrt_cli_common[] = {
+    {"help", NULL, "Shows the command's help.", 'h'},
+    END,
+};
+
+static const struct evrt_cli_option run_options[] = {CONFIG, SET, END};
+
+static const struct evrt_cli_option check_options[] = {CONFIG, SET, JSON, END};
+
+static const struct evrt_cli_option publish_options[] = {
+    {"data", "JSON|@FILE|-", "The event's data: JSON, the content of a file, or standard input.", 'd'},
+    {"source", "SOURCE", "Where the event comes from; default: evrt-publish.", 's'},
+    {"id", "ID", "The event's id; default: a new UUIDv7.", 'i'},
+    {"subject", "SUBJECT", "What the event is about.", 0},
+    {"wait", NULL, "Waits until every handler of the event has settled, and shows how.", 'w'},
+    {"timeout", "DURATION", "How long --wait waits; default: 30s.", 0},
+    URL_OF("http.listen"), JSON, CONFIG, SET, END,
+};
+
+static const struct evrt_cli_option list_options[] = {URL_OF("admin.listen"), JSON, CONFIG, SET, END};
+
+static const struct evrt_cli_option events_options[] = {
+    {"type", "PATTERN", "Only types that match, as in a handler: user.*", 't'},
+    {"source", "SOURCE", "Only events from this source.", 's'},
+    {"from", "TIME", "Stored at or after: RFC 3339, or a duration ago such as 1h.", 0},
+    {"to", "TIME", "Stored before: RFC 3339, or a duration ago.", 0},
+    {"after", "SEQ", "Only events with a greater sequence number.", 0},
+    {"limit", "N", "At most so many, 1 to 1000; default: 100.", 'n'},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
+static const struct evrt_cli_option store_options[] = {
+    {"yes", NULL, "Repairs; without it repair only shows what it would do.", 'y'},
+    JSON, END,
+};
+
+static const struct evrt_cli_option bench_options[] = {
+    {"phase", "NAME", "flat-out, single or steady; default: all three.", 'p'},
+    {"seconds", "N", "How long each phase goes on; default 5.", 0},
+    {"rate", "N", "Events a second of the steady phase; default 10000.", 0},
+    {"size", "N", "Bytes of one event's data; default 300.", 0},
+    {"in-flight", "N", "Events not yet handled at once when flat out; default 20000.", 0},
+    {"dir", "DIR", "Where to make the store; default: the current folder.", 0},
+    {"handlers", "DIR", "Handlers to drive instead of the built-in one (event type bench.event).", 0},
+    SET, JSON, END,
+};
+
+static const struct evrt_cli_option help_options[] = {
+    {"man", NULL, "Prints the manual page evrt(1), in roff.", 0},
+    {"completion", "SHELL", "Prints completion for bash, zsh or fish.", 0},
+    {"json", NULL, "With config: prints the keys as JSON.", 0},
+    END,
+};
+
+static const struct evrt_cli_option version_options[] = {JSON, END};
+
+const struct evrt_command evrt_commands[] = {
+    {
+        .name = "run", .args = "[CONFIG]", .max_args = 1, .options = run_options,
+        .brief = "Run a node in the foreground.",
+        .text = "Opens the store, loads the handlers, starts the workers and listens for events, "
+                "until SIGTERM or SIGINT. The first signal drains: nothing new is taken in, and "
+                "deliveries in flight may finish. A second one ends at once, still consistent. "
+                "SIGUSR1 opens log files anew. Under systemd it tells readiness and feeds the "
+                "watchdog (Type=notify).",
+        .run = evrt_cli_run,
+    },
+    {
+        .name = "check", .args = "[CONFIG]", .max_args = 1, .options = check_options,
+        .brief = "Check the configuration and the handlers.",
+        .text = "Loads the configuration and the scripts exactly as run would, in a worker of "
+                "its own, then ends. The store and the ports are not touched. Prints "
+                "file:line: message for each error.",
+        .run = evrt_cli_check,
+    },
+    {
+        .name = "publish", .args = "TYPE", .min_args = 1, .max_args = 1, .options = publish_options,
+        .brief = "Publish one event to a running node.",
+        .text = "Prints the event's id and sequence number once it is durable. When no answer "
+                "comes, the event may or may not be stored: publish it again with the same --id.\n"
+                "With --wait the exit code is 1 when a handler gave the event up.",
+        .run = evrt_cli_publish,
+    },
+    {
+        .name = "handlers", .args = "", .options = list_options,
+        .brief = "List a node's handlers and what they have done.",
+        .run = evrt_cli_handlers,
+    },
+    {
+        .name = "stats", .args = "", .options = list_options,
+        .brief = "Show a node's figures.",
+        .run = evrt_cli_stats,
+    },
+    {
+        .name = "events", .args = "[SEQ]", .max_args = 1, .options = events_options,
+        .brief = "List stored events, or show one and what became of it.",
+        .run = evrt_cli_events,
+    },
+    {
+        .name = "store", .args = "verify|repair PATH", .words = "verify repair",
+        .min_args = 2, .max_args = 2, .options = store_options,
+        .brief = "Verify or repair a store that no node has open.",
+        .text = "verify reads every byte of the journal and names what is damaged; the exit code is "
+                "1 when something is. A torn tail, as a crash leaves it, is no damage: the next "
+                "start cuts it.\n"
+                "repair sets damaged ranges aside in a folder of the store and marks the gap, so "
+                "that the store opens again. Nothing that can be read is lost. Without --yes it only "
+                "shows what it would do.",
+        .run = evrt_cli_store,
+    },
+    {
+        .name = "bench", .args = "", .options = bench_options,
+        .brief = "Drive the real pipeline and print its speed.",
+        .text = "Publishes, commits, delivers to a Lua handler that reads one field of event.data, "
+                "and settles, in a store of its own that is removed afterwards. Prints rates, "
+                "latencies and CPU per event, with the durability mode and what the bare disk does "
+                "beside them.",
+        .run = evrt_cli_bench,
+    },
+    {
+        .name = "help", .args = "[COMMAND|config]", .max_args = 1, .options = help_options,
+        .brief = "Show help for a command, or every configuration key.",
+        .text = "help config prints the reference configuration: every key with its default.",
+        .run = evrt_cli_help,
+    },
+    {
+        .name = "version", .args = "", .options = version_options,
+        .brief = "Show the version.",
+        .run = evrt_cli_version,
+    },
+    {.name = NULL},
+};
+/* clang-format on */
+
+const struct evrt_command *evrt_command_find(const char *name) {
+    for (const struct evrt_command *c = evrt_commands; c->name != NULL; c++)
+        if (strcmp(c->name, name) == 0) return c;
+    return NULL;
+}
+
+const char *evrt_command_nearest(const char *name) {
+    const char *best = "";
+    unsigned best_apart = ~0u;
+    for (const struct evrt_command *c = evrt_commands; c->name != NULL; c++) {
+        unsigned apart = evrt_distance(evrt_slice_of(name), evrt_slice_of(c->name));
+        if (apart < best_apart) best_apart = apart, best = c->name;
+    }
+    return best;
+}

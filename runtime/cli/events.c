@@ -1,0 +1,86 @@
+/* evrt events: stored events of a running node, or one of them with what became of it. */
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/commands.h"
+#include "cli/table.h"
+#include "cli/view.h"
+#include "json/json.h"
+
+/* The options that are the query's parameters of the same name. */
+static const char *const parameters[] = {"type", "source", "from", "to", "after", "limit"};
+#define PARAMETERS (sizeof parameters / sizeof *parameters)
+
+static void put_query(const struct evrt_cli *cli, struct evrt_buf *path) {
+    char mark = '?';
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        const char *value = evrt_cli_get(cli, parameters[i]);
+        if (value == NULL) continue;
+        evrt_buf_printf(path, "%c%s=", mark, parameters[i]);
+        evrt_client_query(path, evrt_slice_of(value));
+        mark = '&';
+    }
+}
+
+static int list(struct evrt_buf *json, struct evrt_buf *out) {
+    static const struct evrt_view_column columns[] = {
+        {">SEQ", "seq"},      {"STORED", "stored"}, {"TYPE", "type"},
+        {"SOURCE", "source"}, {"ID", "id"},         {NULL, NULL},
+    };
+    struct evrt_slice page = evrt_buf_slice(json);
+    size_t count = evrt_view_items(evrt_json_at(page, EVRT_STR("items")), columns, out);
+    int rc = evrt_cli_print(out);
+    if (rc != EVRT_EXIT_OK) return rc;
+    evrt_view_text(evrt_json_at(page, EVRT_STR("next")), out);
+    if (count == 0)
+        fputs("No such events.\n", stderr);
+    else if (out->n > 0)
+        fprintf(stderr, "There are more: --after %s\n", evrt_buf_cstr(out));
+    return rc;
+}
+
+static int describe(struct evrt_buf *json, struct evrt_buf *out) {
+    static const char *const skip[] = {"handlers", "data", NULL};
+    static const struct evrt_view_column columns[] = {
+        {"HANDLER", "handler"},     {"OUTCOME", "outcome"}, {">ATTEMPT", "attempt"},
+        {"ERROR", "error.message"}, {NULL, NULL},
+    };
+    struct evrt_slice event = evrt_buf_slice(json);
+    struct evrt_slice data = evrt_json_at(event, EVRT_STR("data"));
+    evrt_view_object(event, skip, out);
+    evrt_buf_putc(out, '\n');
+    if (evrt_view_items(evrt_json_at(event, EVRT_STR("handlers")), columns, out) == 0)
+        evrt_buf_puts(out, "No handler matched it.\n");
+    if (data.n > 0) {
+        evrt_buf_puts(out, "\ndata: ");
+        evrt_show(out, data, true);
+        evrt_buf_putc(out, '\n');
+    }
+    return evrt_cli_print(out);
+}
+
+int evrt_cli_events(struct evrt_cli *cli) {
+    const char *seq = cli->nargs > 0 ? cli->args[0] : NULL;
+    if (seq != NULL && (*seq == '\0' || seq[strspn(seq, "0123456789")] != '\0'))
+        return evrt_cli_usage(cli, "expected a sequence number, got \"%s\"", seq);
+    for (size_t i = 0; seq != NULL && i < PARAMETERS; i++)
+        if (evrt_cli_has(cli, parameters[i]))
+            return evrt_cli_usage(cli, "--%s is for lists; SEQ names one event", parameters[i]);
+    struct evrt_buf path, json, out;
+    evrt_buf_init(&path);
+    evrt_buf_init(&json);
+    evrt_buf_init(&out);
+    evrt_buf_puts(&path, "/api/v1/events");
+    if (seq != NULL)
+        evrt_buf_printf(&path, "/%s", seq);
+    else
+        put_query(cli, &path);
+    int rc = evrt_view_get(cli, evrt_buf_cstr(&path), &json);
+    if (rc == EVRT_EXIT_OK)
+        rc = evrt_cli_has(cli, "json") ? evrt_cli_print(&json)
+             : seq != NULL             ? describe(&json, &out)
+                                       : list(&json, &out);
+    evrt_buf_finish(&path);
+    evrt_buf_finish(&json);
+    evrt_buf_finish(&out);
+    return rc;
+}

@@ -1,0 +1,107 @@
+/* evrt run: a node on a loop of its own, until it is told to stop.
+ *
+ *     start ──▶ READY=1 ──▶ SIGTERM/SIGINT: drain, STOPPING=1 ──▶ a second one: no more waiting ──▶ 0
+ *
+ * One thread: the loop's. The runtime owns its threads and workers. */
+#include <errno.h>
+#include <signal.h>
+#include <uv.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/sd_notify.h"
+
+#define READY_POLL_MS 5
+
+enum { ON_TERM, ON_INT, ON_USR1, ON_HUP, SIGNALS };
+static const int signums[SIGNALS] = {
+    [ON_TERM] = SIGTERM, [ON_INT] = SIGINT, [ON_USR1] = SIGUSR1, [ON_HUP] = SIGHUP};
+
+struct run {
+    uv_loop_t loop;
+    uv_signal_t signals[SIGNALS];
+    uv_timer_t ready;    /* asks until the node is ready */
+    uv_timer_t watchdog; /* feeds systemd's */
+    struct evrt *rt;
+};
+
+static void notify(const char *state) {
+    int rc = evrt_sd_notify(state);
+    if (rc < 0) fprintf(stderr, "evrt: cannot tell systemd %s: %s\n", state, strerror(-rc));
+}
+
+static void on_drained(void *arg) {
+    struct run *r = arg;
+    for (int i = 0; i < SIGNALS; i++)
+        uv_close((uv_handle_t *)&r->signals[i], NULL);
+    uv_close((uv_handle_t *)&r->ready, NULL);
+    uv_close((uv_handle_t *)&r->watchdog, NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int signum) {
+    struct run *r = handle->data;
+    if (signum == SIGUSR1) {
+        evrt_reopen_logs(r->rt);
+    } else if (signum != SIGHUP) { /* a terminal that hangs up does not end a node */
+        uv_timer_stop(&r->ready);
+        notify("STOPPING=1");
+        evrt_drain(r->rt, on_drained, r);
+    }
+}
+
+static void on_ready_poll(uv_timer_t *timer) {
+    struct run *r = timer->data;
+    if (!evrt_ready(r->rt, NULL)) return;
+    uv_timer_stop(timer);
+    notify("READY=1");
+}
+
+static void on_watchdog(uv_timer_t *timer) {
+    (void)timer;
+    notify("WATCHDOG=1");
+}
+
+/* None of these can fail but by misuse: the handles are new and the signals exist. */
+static void watch(struct run *r) {
+    uint64_t watchdog_ms = evrt_sd_watchdog_ms();
+    for (int i = 0; i < SIGNALS; i++) {
+        uv_signal_init(&r->loop, &r->signals[i]);
+        r->signals[i].data = r;
+        uv_signal_start(&r->signals[i], on_signal, signums[i]);
+    }
+    uv_timer_init(&r->loop, &r->ready);
+    r->ready.data = r;
+    uv_timer_start(&r->ready, on_ready_poll, 0, READY_POLL_MS);
+    uv_timer_init(&r->loop, &r->watchdog);
+    if (watchdog_ms > 0) uv_timer_start(&r->watchdog, on_watchdog, 0, watchdog_ms);
+}
+
+static int create(struct evrt_cli *cli, struct evrt **rt) {
+    const char *config = evrt_cli_need_config(cli);
+    struct evrt_options options = {.overrides = (const char *const *)cli->overrides};
+    struct evrt_error err;
+    if (config == NULL) return EVRT_EXIT_CONFIG;
+    if (evrt_create(rt, config, &options, &err) < 0) return evrt_cli_error(EVRT_EXIT_CONFIG, &err);
+    return EVRT_EXIT_OK;
+}
+
+int evrt_cli_run(struct evrt_cli *cli) {
+    struct run r = {0};
+    struct evrt_error err;
+    int rc = create(cli, &r.rt);
+    if (rc != EVRT_EXIT_OK) return rc;
+    if (uv_loop_init(&r.loop) < 0) {
+        evrt_destroy(r.rt);
+        return evrt_cli_fail(EVRT_EXIT_FAILED, "cannot make an event loop: %s", strerror(errno));
+    }
+    if (evrt_start(r.rt, &r.loop, &err) < 0) {
+        rc = evrt_cli_error(err.code == -EINVAL ? EVRT_EXIT_CONFIG : EVRT_EXIT_FAILED, &err);
+        evrt_destroy(r.rt);
+        return rc; /* the loop may hold what a failed start left: the process ends with it */
+    }
+    watch(&r);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    evrt_destroy(r.rt);
+    uv_loop_close(&r.loop);
+    return EVRT_EXIT_OK;
+}

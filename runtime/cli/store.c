@@ -1,0 +1,139 @@
+/* evrt store verify|repair: a journal that no node has open. */
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/table.h"
+#include "core/jsonout.h"
+#include "core/units.h"
+#include "journal/store.h"
+
+struct store {
+    bool json;
+    bool terminal; /* standard error is one: show progress there */
+    unsigned percent;
+    struct evrt_buf out;
+    struct evrt_jsonout o;
+};
+
+static void clear_progress(struct store *s) {
+    if (s->terminal) fputs("\r\033[K", stderr);
+}
+
+static void on_progress(void *arg, uint64_t bytes, uint64_t total) {
+    struct store *s = arg;
+    unsigned percent = total == 0 ? 100 : (unsigned)((double)bytes / (double)total * 100);
+    if (!s->terminal || percent == s->percent) return;
+    s->percent = percent;
+    fprintf(stderr, "\r%3u %% of %" PRIu64 " MiB", percent, total >> 20);
+    fflush(stderr);
+}
+
+static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_u64(o, v);
+}
+
+static void on_finding(void *arg, const struct evrt_store_finding *f) {
+    struct store *s = arg;
+    if (s->json) {
+        evrt_jsonout_object(&s->o);
+        evrt_jsonout_key(&s->o, "kind");
+        evrt_jsonout_cstr(&s->o, f->torn ? "torn" : "damage");
+        evrt_jsonout_key(&s->o, "segment");
+        evrt_jsonout_cstr(&s->o, f->segment);
+        put_u64(&s->o, "offset", f->offset);
+        put_u64(&s->o, "length", f->length);
+        evrt_jsonout_key(&s->o, "what");
+        evrt_jsonout_cstr(&s->o, f->what);
+        evrt_jsonout_end(&s->o);
+        return;
+    }
+    evrt_buf_printf(&s->out, "%s: %s at offset %" PRIu64 ", %" PRIu64 " bytes: ",
+                    f->torn ? "torn tail" : "DAMAGE", f->segment, f->offset, f->length);
+    evrt_show(&s->out, evrt_slice_of(f->what), false);
+    evrt_buf_putc(&s->out, '\n');
+}
+
+static void finish_json(struct store *s, const struct evrt_store_report *r) {
+    struct evrt_jsonout *o = &s->o;
+    evrt_jsonout_end(o);
+    put_u64(o, "segments", r->segments);
+    put_u64(o, "groups", r->groups);
+    put_u64(o, "records", r->records);
+    put_u64(o, "events", r->events);
+    put_u64(o, "bytes", r->bytes);
+    put_u64(o, "first_seq", r->first_seq);
+    put_u64(o, "next_seq", r->next_seq);
+    put_u64(o, "damaged", r->damaged);
+    put_u64(o, "torn", r->torn);
+    put_u64(o, "events_lost", r->events_lost);
+    evrt_jsonout_end(o);
+    evrt_buf_putc(&s->out, '\n');
+}
+
+static void finish_text(struct store *s, const struct evrt_store_report *r) {
+    evrt_buf_printf(&s->out,
+                    "%" PRIu64 " segments, %" PRIu64 " bytes, %" PRIu64 " groups, %" PRIu64
+                    " records, %" PRIu64 " events",
+                    r->segments, r->bytes, r->groups, r->records, r->events);
+    if (r->next_seq > r->first_seq)
+        evrt_buf_printf(&s->out, " (seq %" PRIu64 " to %" PRIu64 ")", r->first_seq,
+                        r->next_seq - 1);
+    evrt_buf_putc(&s->out, '\n');
+}
+
+/* What the findings mean, and what to do: the last line, and the exit code. */
+static int conclude(struct store *s, const char *path, const struct evrt_store_report *r,
+                    bool repair, bool yes) {
+    if (r->damaged == 0 && !s->json)
+        evrt_buf_puts(&s->out,
+                      r->torn > 0 ? "sound; the next start cuts the torn tail\n" : "sound\n");
+    else if (!s->json && repair && yes)
+        evrt_buf_printf(&s->out,
+                        "repaired: %" PRIu64 " ranges set aside, %" PRIu64 " events lost\n",
+                        r->damaged, r->events_lost);
+    else if (!s->json)
+        evrt_buf_printf(&s->out,
+                        "damaged in %" PRIu64
+                        " places; to set them aside: evrt store repair --yes %s\n",
+                        r->damaged, path);
+    return r->damaged > 0 && !(repair && yes) ? EVRT_EXIT_FAILED : EVRT_EXIT_OK;
+}
+
+int evrt_cli_store(struct evrt_cli *cli) {
+    const char *verb = cli->args[0], *path = cli->args[1];
+    bool repair = strcmp(verb, "repair") == 0, yes = evrt_cli_has(cli, "yes");
+    if (!repair && strcmp(verb, "verify") != 0)
+        return evrt_cli_usage(cli, "expected verify or repair, got \"%s\"", verb);
+    if (!repair && yes) return evrt_cli_usage(cli, "--yes is for repair; verify changes nothing");
+    struct store s = {
+        .json = evrt_cli_has(cli, "json"), .terminal = isatty(STDERR_FILENO), .percent = ~0u};
+    struct evrt_store_report report = {0};
+    struct evrt_error err;
+    evrt_buf_init(&s.out);
+    s.o = evrt_jsonout_start(&s.out);
+    if (s.json) {
+        evrt_jsonout_object(&s.o);
+        evrt_jsonout_key(&s.o, "findings");
+        evrt_jsonout_array(&s.o);
+    }
+    int rc = repair ? evrt_store_repair(path, !yes, &report, on_finding, on_progress, &s, &err)
+                    : evrt_store_verify(path, &report, on_finding, on_progress, &s, &err);
+    clear_progress(&s);
+    if (rc < 0) {
+        rc = evrt_cli_error(EVRT_EXIT_FAILED, &err);
+    } else {
+        if (s.json)
+            finish_json(&s, &report);
+        else
+            finish_text(&s, &report);
+        int code = conclude(&s, path, &report, repair, yes);
+        rc = evrt_cli_print(&s.out);
+        if (rc == EVRT_EXIT_OK) rc = code;
+    }
+    evrt_buf_finish(&s.out);
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* Showing the admin API's JSON to people. */
+#ifndef EVRT_CLI_VIEW_H
+#define EVRT_CLI_VIEW_H
+
+#include "core/buf.h"
+
+struct evrt_cli;
+
+struct evrt_view_column {
+    const char *header; /* as in cli/table.h */
+    const char *path;   /* of the member: "error.message" */
+};
+#define EVRT_VIEW_COLUMNS 12
+
+/* The text of a JSON value: strings unquoted, arrays of strings joined by ", ", null and absent empty,
+ * the rest as it stands. Appends. */
+void evrt_view_text(struct evrt_slice value, struct evrt_buf *out);
+/* Appends a table of the objects in the JSON array `items`. Returns how many. */
+size_t evrt_view_items(struct evrt_slice items, const struct evrt_view_column *columns,
+                       struct evrt_buf *out);
+/* Appends "key.sub  value" for every member of the object; members named in `skip` (NULL-terminated,
+ * may be NULL) are left out. */
+void evrt_view_object(struct evrt_slice object, const char *const *skip, struct evrt_buf *out);
+
+/* GETs a path of the admin listener. EVRT_EXIT_OK and the body, a checked JSON object; else told. */
+EVRT_MUST_CHECK int evrt_view_get(struct evrt_cli *cli, const char *path, struct evrt_buf *out);
+
+#endif
