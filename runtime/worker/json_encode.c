@@ -79,7 +79,8 @@ static int refuse_at(struct encode *e, int depth, int code, const char *why) {
     struct evrt_buf path;
     evrt_buf_init(&path);
     put_path(e, depth, &path);
-    evrt_error_set(e->err, code, "%s: %s", evrt_buf_cstr(&path), why);
+    evrt_error_set(e->err, code, "%.500s%s: %s", evrt_buf_cstr(&path), path.n > 500 ? "..." : "",
+                   why);
     evrt_buf_finish(&path);
     return code;
 }
