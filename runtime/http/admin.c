@@ -55,7 +55,8 @@ static void delete_handler(struct evrt_http_request *r) {
     if (evrt_request_query(r, no_parameters, NULL) < 0) return;
     evrt_buf_init(&name);
     if (evrt_percent_decode(r->match.params[0], &name, &bad) < 0) {
-        evrt_request_fail(r, 400, "bad_request", "the path is malformed: '%%' without two hex digits");
+        evrt_request_fail(r, 400, "bad_request",
+                          "the path is malformed: '%%' without two hex digits");
     } else {
         int rc = evrt_host_forget(evrt_request_host(r), evrt_buf_slice(&name), &err);
         if (rc == 0) {
@@ -66,8 +67,8 @@ static void delete_handler(struct evrt_http_request *r) {
         } else if (rc == -ENOENT) {
             evrt_request_fail(r, 404, "not_found", "%s", err.message);
         } else {
-            evrt_request_fail(r, rc == -EBUSY ? 409 : 500, rc == -EBUSY ? "in_use" : "internal", "%s",
-                              err.message);
+            evrt_request_fail(r, rc == -EBUSY ? 409 : 500, rc == -EBUSY ? "in_use" : "internal",
+                              "%s", err.message);
         }
     }
     evrt_buf_finish(&name);
@@ -96,7 +97,8 @@ static bool parse_time(struct evrt_slice s, int64_t *ms) {
     return true;
 }
 
-static int bad_parameter(struct evrt_http_request *r, struct evrt_slice name, const char *expected) {
+static int bad_parameter(struct evrt_http_request *r, struct evrt_slice name,
+                         const char *expected) {
     evrt_request_fail(r, 400, "bad_parameter", "%.*s: expected %s", (int)name.n, name.p, expected);
     return -EINVAL;
 }
@@ -108,18 +110,14 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
     uint64_t number;
     if (value.n == 0) return bad_parameter(r, name, "a value");
     switch (name.p[0]) { /* the route takes no two that begin alike but these */
-    case 'f':
-        return parse_time(value, &q->from_ms) ? 0 : bad_parameter(r, name, time_form);
-    case 'a':
-        return parse_u64(value, &q->after) ? 0 : bad_parameter(r, name, "a sequence number");
+    case 'f': return parse_time(value, &q->from_ms) ? 0 : bad_parameter(r, name, time_form);
+    case 'a': return parse_u64(value, &q->after) ? 0 : bad_parameter(r, name, "a sequence number");
     case 'l':
         if (!parse_u64(value, &number) || number < 1 || number > 1000)
             return bad_parameter(r, name, "a number from 1 to 1000");
         q->limit = (uint32_t)number;
         return 0;
-    case 's':
-        q->source = value;
-        return 0;
+    case 's': q->source = value; return 0;
     default:
         if (evrt_slice_eq(name, EVRT_STR("to")))
             return parse_time(value, &q->to_ms) ? 0 : bad_parameter(r, name, time_form);

@@ -32,10 +32,14 @@ static const struct {
     enum evrt_event_field field;
     size_t at;
 } attributes[] = {
-#define A(name, FIELD) {#name, EVRT_FIELD_##FIELD, offsetof(struct evrt_event, name)}
-    A(id, ID),           A(type, TYPE),
-    A(source, SOURCE),   A(time, TIME),
-    A(subject, SUBJECT), A(datacontenttype, DATACONTENTTYPE),
+#define A(name, FIELD) \
+    { #name, EVRT_FIELD_##FIELD, offsetof(struct evrt_event, name) }
+    A(id, ID),
+    A(type, TYPE),
+    A(source, SOURCE),
+    A(time, TIME),
+    A(subject, SUBJECT),
+    A(datacontenttype, DATACONTENTTYPE),
     A(dataschema, DATASCHEMA),
 #undef A
 };
@@ -78,8 +82,7 @@ int evrt_envelope_version(struct evrt_slice version, struct evrt_error *err) {
 
 static struct evrt_slice resolve(const struct evrt_envelope *e, int field) {
     if (!e->field[field].given) return (struct evrt_slice){NULL, 0};
-    if (e->field[field].p != NULL)
-        return (struct evrt_slice){e->field[field].p, e->field[field].n};
+    if (e->field[field].p != NULL) return (struct evrt_slice){e->field[field].p, e->field[field].n};
     return (struct evrt_slice){e->text.p + e->field[field].at, e->field[field].n};
 }
 

@@ -37,8 +37,8 @@ static int decode(struct evrt_envelope *e, const char *name, struct evrt_slice v
                               name, bad);
     bad = evrt_utf8_check(e->text.p + at, e->text.n - at);
     if (bad == e->text.n - at) return 0;
-    return evrt_error_set(err, -EINVAL, "ce-%s: percent-decodes to bytes that are not UTF-8, at byte %zu",
-                          name, bad);
+    return evrt_error_set(
+        err, -EINVAL, "ce-%s: percent-decodes to bytes that are not UTF-8, at byte %zu", name, bad);
 }
 
 static int take_value(struct evrt_envelope *e, struct evrt_slice name, struct evrt_slice value,
@@ -64,7 +64,8 @@ static int take_header(struct evrt_envelope *e, const struct evrt_header *h,
     char lower[EVRT_EXTENSION_NAME_MAX + 1];
     struct evrt_slice name = {lower, h->name.n - 3};
     if (name.n > EVRT_EXTENSION_NAME_MAX)
-        return evrt_error_set(err, -EINVAL, "ce-%.20s...: an attribute's name has at most %d characters",
+        return evrt_error_set(err, -EINVAL,
+                              "ce-%.20s...: an attribute's name has at most %d characters",
                               h->name.p + 3, EVRT_EXTENSION_NAME_MAX);
     for (size_t i = 0; i < name.n; i++) {
         char c = h->name.p[3 + i];

@@ -58,10 +58,8 @@ static int take_extension(struct evrt_envelope *e, const struct evrt_json_member
     struct evrt_slice value = m->value;
     size_t at = e->text.n;
     switch (m->info.type) {
-    case EVRT_JSON_NULL:
-        return 0;
-    case EVRT_JSON_BOOL:
-        return evrt_envelope_extend(e, m->key, 'b', value, err);
+    case EVRT_JSON_NULL: return 0;
+    case EVRT_JSON_BOOL: return evrt_envelope_extend(e, m->key, 'b', value, err);
     case EVRT_JSON_NUMBER:
         if (!whole32(value)) return wrong_type(e, m, "a whole number of 32 bits", err);
         return evrt_envelope_extend(e, m->key, 'i', value, err);
@@ -69,8 +67,7 @@ static int take_extension(struct evrt_envelope *e, const struct evrt_json_member
         if (!borrow(e, m->value, &value))
             value = (struct evrt_slice){e->text.p + at, e->text.n - at};
         return evrt_envelope_extend(e, m->key, 's', value, err);
-    default:
-        return wrong_type(e, m, "a text, a whole number or a boolean", err);
+    default: return wrong_type(e, m, "a text, a whole number or a boolean", err);
     }
 }
 
@@ -161,7 +158,8 @@ int evrt_envelope_structured(struct evrt_envelope *e, struct evrt_slice json,
 static int take_item(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
     struct evrt_batch *b = arg;
     if (b->count == b->max)
-        return evrt_error_set(err, -E2BIG, "a batch has at most %zu events (http.max_batch)", b->max);
+        return evrt_error_set(err, -E2BIG, "a batch has at most %zu events (http.max_batch)",
+                              b->max);
     if (b->count == b->cap) {
         b->cap = b->cap == 0 ? 128 : b->cap * 2;
         b->items = evrt_realloc(b->items, b->cap * sizeof *b->items);

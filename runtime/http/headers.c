@@ -51,10 +51,11 @@ static int check_field(struct evrt_header *h, struct evrt_error *err) {
     if (h->name.n == 0) return evrt_error_set(err, -EINVAL, "a header field has no name");
     for (size_t i = 0; i < h->name.n; i++)
         if (!token_byte(h->name.p[i]))
-            return evrt_error_set(err, -EINVAL,
-                                  "a header field's name has a character that is not allowed there, "
-                                  "at byte %zu of it",
-                                  i);
+            return evrt_error_set(
+                err, -EINVAL,
+                "a header field's name has a character that is not allowed there, "
+                "at byte %zu of it",
+                i);
     struct evrt_slice *v = &h->value;
     while (v->n > 0 && (v->p[0] == ' ' || v->p[0] == '\t'))
         v->p++, v->n--;
@@ -93,7 +94,8 @@ static int check_framing(const struct evrt_header *h, size_t n, bool http10,
     if (coding.p != NULL && http10)
         return evrt_error_set(err, -EINVAL, "Transfer-Encoding in an HTTP/1.0 request");
     if (coding.p != NULL && !evrt_caseless_eq(coding, "chunked"))
-        return evrt_error_set(err, -EINVAL, "Transfer-Encoding: only a single chunked is understood");
+        return evrt_error_set(err, -EINVAL,
+                              "Transfer-Encoding: only a single chunked is understood");
     return length.p == NULL ? 0 : check_length(length, err);
 }
 

@@ -31,8 +31,7 @@ static int load_token(struct evrt_http *h, const char *path, struct evrt_buf *ou
     if (path == NULL || *path == '\0') return 0;
     int rc = evrt_token_load(path, out, &exposed, err);
     if (rc < 0) return -EINVAL;
-    if (exposed)
-        evrt_log_event(evrt_host_log(h->host), TOKEN_EXPOSED, EVRT_F_CSTR("path", path));
+    if (exposed) evrt_log_event(evrt_host_log(h->host), TOKEN_EXPOSED, EVRT_F_CSTR("path", path));
     return 0;
 }
 
@@ -79,11 +78,11 @@ static const char *bound(const char *listen, uint16_t port, char *buf, size_t si
 
 static void log_listening(struct evrt_http *h, const struct evrt_config *c) {
     char ingest[96], admin[96];
-    evrt_log_event(evrt_host_log(h->host), LISTENING,
-                   EVRT_F_CSTR("ingest", bound(c->http.listen, evrt_http_ingest_port(h), ingest,
-                                               sizeof ingest)),
-                   EVRT_F_CSTR("admin", bound(c->admin.listen, evrt_http_admin_port(h), admin,
-                                              sizeof admin)));
+    evrt_log_event(
+        evrt_host_log(h->host), LISTENING,
+        EVRT_F_CSTR("ingest",
+                    bound(c->http.listen, evrt_http_ingest_port(h), ingest, sizeof ingest)),
+        EVRT_F_CSTR("admin", bound(c->admin.listen, evrt_http_admin_port(h), admin, sizeof admin)));
 }
 
 int evrt_http_create(struct evrt_http **out, struct evrt_host *host, struct evrt_error *err) {
@@ -95,8 +94,8 @@ int evrt_http_create(struct evrt_http **out, struct evrt_host *host, struct evrt
     if (rc == 0) rc = load_token(h, c->admin.token_file, &h->admin_token, err);
     if (rc == 0) rc = listen_all(h, c, fds, err);
     if (rc == 0)
-        rc = serve(h, &h->ingest, &fds[0], &h->ingest_token, evrt_ingest_routes,
-                   EVRT_INGEST_ROUTES, err);
+        rc = serve(h, &h->ingest, &fds[0], &h->ingest_token, evrt_ingest_routes, EVRT_INGEST_ROUTES,
+                   err);
     if (rc == 0)
         rc = serve(h, &h->admin, &fds[1], &h->admin_token, evrt_admin_routes, EVRT_ADMIN_ROUTES,
                    err);

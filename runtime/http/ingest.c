@@ -21,9 +21,12 @@ static const struct refusal {
     const char *code;
     unsigned retry_after;
 } refusals[] = {
-    {-EINVAL, 400, "bad_event", 0},      {-EMEDIUMTYPE, 415, "unsupported_media_type", 0},
-    {-E2BIG, 413, "batch_too_large", 0}, {-EMSGSIZE, 413, "too_large", 0},
-    {-EAGAIN, 429, "busy", 1},           {-ENOSPC, 503, "store_full", 5},
+    {-EINVAL, 400, "bad_event", 0},
+    {-EMEDIUMTYPE, 415, "unsupported_media_type", 0},
+    {-E2BIG, 413, "batch_too_large", 0},
+    {-EMSGSIZE, 413, "too_large", 0},
+    {-EAGAIN, 429, "busy", 1},
+    {-ENOSPC, 503, "store_full", 5},
     {-ESHUTDOWN, 503, "shutting_down", 1},
 };
 
@@ -104,8 +107,8 @@ static void cancel_wait(struct evrt_http_request *r) {
 
 static void start_wait(struct evrt_http_request *r) {
     evrt_request_hold(r);
-    struct evrt_host_wait *wait = evrt_host_wait_settled(evrt_request_host(r), r->one.seq,
-                                                         r->wait_ms, on_settled, r);
+    struct evrt_host_wait *wait =
+        evrt_host_wait_settled(evrt_request_host(r), r->one.seq, r->wait_ms, on_settled, r);
     if (r->status != 0) return; /* told already */
     r->wait = wait;
     r->cancel = cancel_wait;
@@ -181,7 +184,8 @@ static int publish(struct evrt_http_request *r, struct evrt_http_item *item,
                               "the event has %zu bytes, at most %llu are accepted "
                               "(http.max_event_size)",
                               size, (unsigned long long)most);
-    *item = (struct evrt_http_item){.request = r, .text = r->text.n, .text_n = e->id.n, .status = 202};
+    *item =
+        (struct evrt_http_item){.request = r, .text = r->text.n, .text_n = e->id.n, .status = 202};
     evrt_buf_put(&r->text, e->id.p, e->id.n);
     r->waiting++;
     evrt_request_hold(r);
@@ -263,7 +267,8 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
         r->wait_ms = ms;
         return 0;
     }
-    evrt_request_fail(r, 400, "bad_parameter", "timeout: expected a duration from 1ms to 10m, as in 5s");
+    evrt_request_fail(r, 400, "bad_parameter",
+                      "timeout: expected a duration from 1ms to 10m, as in 5s");
     return -EINVAL;
 }
 

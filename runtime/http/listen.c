@@ -57,8 +57,8 @@ static unsigned long inode_in(const char *table, uint16_t port) {
     while (found == 0 && fgets(line, sizeof line, file) != NULL) {
         unsigned local, state;
         unsigned long inode;
-        if (sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local,
-                   &state, &inode) == 3 &&
+        if (sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu",
+                   &local, &state, &inode) == 3 &&
             local == port && state == 0x0a)
             found = inode;
     }

@@ -40,10 +40,10 @@ struct evrt_http_request {
     struct evrt_buf out;
     unsigned status; /* 0: none yet */
     unsigned retry_after;
-    struct evrt_buf allow;     /* Allow header, when not empty */
-    struct evrt_slice origin;  /* WebHook-Allowed-Origin, when not empty */
-    bool close;                /* end the connection after the answer */
-    bool authenticate;         /* add WWW-Authenticate */
+    struct evrt_buf allow;    /* Allow header, when not empty */
+    struct evrt_slice origin; /* WebHook-Allowed-Origin, when not empty */
+    bool close;               /* end the connection after the answer */
+    bool authenticate;        /* add WWW-Authenticate */
 
     /* Where it stands, kept by the server. */
     const char *raw_uri; /* where the target stood in the server's memory */

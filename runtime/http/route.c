@@ -33,10 +33,12 @@ static bool answers(const struct evrt_route *route, struct evrt_slice method) {
 int evrt_route_find(const struct evrt_route *routes, size_t n, struct evrt_slice method,
                     struct evrt_slice path, struct evrt_route_match *out, struct evrt_buf *allow) {
     int rc = -ENOENT;
+    size_t allow_n = allow->n;
     for (size_t i = 0; i < n; i++) {
         if (!matches(routes[i].pattern, path, out->params)) continue;
         if (answers(&routes[i], method)) {
             out->route = &routes[i];
+            allow->n = allow_n;
             return 0;
         }
         if (rc == -ENOTSUP) evrt_buf_puts(allow, ", ");

@@ -14,7 +14,7 @@ struct evrt_route {
     void (*handle)(struct evrt_http_request *r);
     /* Bytes of body that are read for this request; NULL: none are expected. */
     uint64_t (*body_limit)(const struct evrt_http_request *r);
-    bool open; /* answers without a token */
+    bool open;         /* answers without a token */
     const char *query; /* parameters it takes, comma-separated; "" none */
     const char *help;
 };

@@ -75,7 +75,8 @@ void evrt_http_server_wake(struct evrt_http_server *s) {
 /* ---- Creation ---- */
 
 static void on_mhd_log(void *arg, const char *fmt, va_list ap) {
-    (void)arg, (void)fmt, (void)ap; /* what it reports is a client's doing; refusals are logged by us */
+    (void)arg, (void)fmt,
+        (void)ap; /* what it reports is a client's doing; refusals are logged by us */
 }
 
 static unsigned at_least(uint64_t value, unsigned minimum) {
@@ -94,14 +95,14 @@ static int start_daemon(struct evrt_http_server *s, int fd) {
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         evrt_http_on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_URI_LOG_CALLBACK, evrt_http_on_uri, s, MHD_OPTION_NOTIFY_COMPLETED,
-        evrt_http_on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, evrt_http_on_connection, s,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
+        evrt_http_on_uri, s, MHD_OPTION_NOTIFY_COMPLETED, evrt_http_on_completed, s,
+        MHD_OPTION_NOTIFY_CONNECTION, evrt_http_on_connection, s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_size(c), MHD_OPTION_CONNECTION_LIMIT,
         at_least(c->http.max_connections, 1), MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         at_least(c->http.max_connections_per_address, 1), MHD_OPTION_CONNECTION_TIMEOUT,
-        at_least(((uint64_t)c->http.idle_timeout + 999) / 1000, 1), MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 0,
-        MHD_OPTION_END);
+        at_least(((uint64_t)c->http.idle_timeout + 999) / 1000, 1),
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 0, MHD_OPTION_END);
     return s->daemon == NULL ? -EIO : 0;
 }
 

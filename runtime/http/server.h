@@ -9,7 +9,7 @@ struct evrt_host;
 struct evrt_http_server;
 
 struct evrt_http_server_options {
-    int fd;            /* listening; the server's from here on, also on failure */
+    int fd;                  /* listening; the server's from here on, also on failure */
     struct evrt_slice token; /* empty: none; outlives the server */
     const struct evrt_route *routes;
     size_t route_count;
@@ -31,8 +31,8 @@ void evrt_http_server_destroy(struct evrt_http_server *s);
 /* Since creation. */
 struct evrt_http_counts {
     uint64_t requests;
-    uint64_t refused; /* answered 400, 401, 403, 408 or 431 before any handler saw them */
-    uint64_t late;    /* dropped at http.request_timeout */
+    uint64_t refused;     /* answered 400, 401, 403, 408 or 431 before any handler saw them */
+    uint64_t late;        /* dropped at http.request_timeout */
     uint64_t connections; /* now */
 };
 void evrt_http_server_counts(const struct evrt_http_server *s, struct evrt_http_counts *out);

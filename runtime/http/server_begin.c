@@ -47,13 +47,14 @@ static bool contiguous(const struct evrt_http_request *r, const char *method, co
 
 static int take_headers(struct evrt_http_request *r, const char *method, const char *version) {
     struct evrt_error err;
-    size_t size =
-        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
+    size_t size = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
+                      ->header_size;
     r->method = evrt_slice_of(method);
     MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, r);
     if (r->header_count > EVRT_HEADERS_MAX || size > r->server->config->http.max_header_size) {
         r->header_count = 0;
-        return distrust(r, 431, "headers_too_large", "more header fields or bytes than are accepted");
+        return distrust(r, 431, "headers_too_large",
+                        "more header fields or bytes than are accepted");
     }
     if (!contiguous(r, method, version, size))
         return distrust(r, 400, "bad_request",
@@ -86,8 +87,8 @@ static int find_route(struct evrt_http_request *r) {
 static int authorize(struct evrt_http_request *r) {
     struct evrt_slice token = r->server->options.token;
     if (token.n == 0 || r->match.route->open) return 0;
-    struct evrt_slice given = evrt_token_bearer(
-        evrt_headers_get(r->headers, r->header_count, "authorization"));
+    struct evrt_slice given =
+        evrt_token_bearer(evrt_headers_get(r->headers, r->header_count, "authorization"));
     if (given.n > 0 && evrt_token_equal(token, given)) return 0;
     r->authenticate = given.n == 0;
     if (given.n == 0)

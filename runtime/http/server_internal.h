@@ -46,9 +46,9 @@ struct evrt_http_server {
     struct evrt_http_peer *peers;
     struct evrt_http_request *spare; /* requests to reuse */
     unsigned spare_count;
-    unsigned live;  /* requests that are begun and not let go by the daemon */
+    unsigned live;      /* requests that are begun and not let go by the daemon */
     unsigned answering; /* of them: complete, so that an answer is due */
-    unsigned holds; /* callbacks to come, over all requests */
+    unsigned holds;     /* callbacks to come, over all requests */
     struct evrt_http_counts counts;
 
     void (*on_stopped)(void *arg);

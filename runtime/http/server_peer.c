@@ -20,8 +20,7 @@ void evrt_http_on_connection(void *cls, struct MHD_Connection *connection, void 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         struct evrt_http_peer *p = evrt_zalloc(sizeof *p);
         p->server = s;
-        p->fd =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        p->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         p->fresh = true;
         p->since = (int64_t)uv_now(s->loop);
         p->next = s->peers;
@@ -77,11 +76,11 @@ static const char too_late[] =
 static void drop(struct evrt_http_peer *p, int64_t took) {
     char name[EVRT_PEER_SIZE];
     struct evrt_http_server *s = p->server;
-    evrt_log_event(evrt_host_log(s->host), REQUEST_REFUSED,
-                   EVRT_F_CSTR("peer", evrt_http_peer_name(p, name, sizeof name)),
-                   EVRT_F_U64("status", 408),
-                   EVRT_F_CSTR("error", "the request took longer than http.request_timeout to arrive"),
-                   EVRT_F_DURATION("duration", took * 1000000));
+    evrt_log_event(
+        evrt_host_log(s->host), REQUEST_REFUSED,
+        EVRT_F_CSTR("peer", evrt_http_peer_name(p, name, sizeof name)), EVRT_F_U64("status", 408),
+        EVRT_F_CSTR("error", "the request took longer than http.request_timeout to arrive"),
+        EVRT_F_DURATION("duration", took * 1000000));
     p->late = true;
     s->counts.late++;
     s->counts.refused++;

@@ -11,9 +11,9 @@
 #include "http/uri.h"
 
 enum {
-    SPARE_MAX = 1024,         /* requests kept for reuse */
-    KEEP_BYTES = 64 * 1024,   /* larger buffers are given back */
-    DRAIN_BYTES = 16 << 20,   /* of a refused body that are read, so that the client reads why */
+    SPARE_MAX = 1024,       /* requests kept for reuse */
+    KEEP_BYTES = 64 * 1024, /* larger buffers are given back */
+    DRAIN_BYTES = 16 << 20, /* of a refused body that are read, so that the client reads why */
 };
 
 static void trim(struct evrt_buf *b) {
@@ -48,8 +48,13 @@ void evrt_http_request_free(struct evrt_http_request *r) {
 
 static void give_back(struct evrt_http_request *r) {
     struct evrt_http_server *s = r->server;
-    struct evrt_buf *const bufs[] = {&r->uri,  &r->body, &r->out,          &r->allow,
-                                     &r->text, &r->envelope.text, &r->envelope.extensions};
+    struct evrt_buf *const bufs[] = {&r->uri,
+                                     &r->body,
+                                     &r->out,
+                                     &r->allow,
+                                     &r->text,
+                                     &r->envelope.text,
+                                     &r->envelope.extensions};
     if (s->spare_count == SPARE_MAX) {
         evrt_http_request_free(r);
         return;
@@ -84,7 +89,8 @@ void evrt_request_release(struct evrt_http_request *r) {
 
 void evrt_request_answer(struct evrt_http_request *r, unsigned status) {
     r->status = status;
-    if (!r->complete || r->connection == NULL) return; /* in the daemon's callback, or nobody there */
+    if (!r->complete || r->connection == NULL)
+        return; /* in the daemon's callback, or nobody there */
     if (r->parked) {
         r->parked = false;
         MHD_resume_connection(r->connection);

@@ -16,19 +16,19 @@ static int take_line(const char *path, struct evrt_slice text, struct evrt_buf *
     while (n < text.n && text.p[n] != '\n' && text.p[n] != '\r')
         n++;
     if (n == 0)
-        return evrt_error_set(err, -EINVAL, "%s: the token file is empty; write a token into it", path);
+        return evrt_error_set(err, -EINVAL, "%s: the token file is empty; write a token into it",
+                              path);
     for (size_t i = 0; i < n; i++)
         if (text.p[i] <= 0x20 || text.p[i] >= 0x7f)
-            return evrt_error_set(err, -EINVAL,
-                                  "%s: byte %zu: a token is printable ASCII without spaces", path, i);
+            return evrt_error_set(
+                err, -EINVAL, "%s: byte %zu: a token is printable ASCII without spaces", path, i);
     evrt_buf_put(out, text.p, n);
     return 0;
 }
 
 int evrt_token_load(const char *path, struct evrt_buf *out, bool *exposed, struct evrt_error *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return evrt_error_set(err, -errno, "%s: token file: %s", path, strerror(errno));
+    if (fd < 0) return evrt_error_set(err, -errno, "%s: token file: %s", path, strerror(errno));
     char text[EVRT_TOKEN_MAX + 1];
     struct stat st;
     int rc = fstat(fd, &st) < 0 ? -errno : 0;
@@ -37,7 +37,8 @@ int evrt_token_load(const char *path, struct evrt_buf *out, bool *exposed, struc
     close(fd);
     if (rc < 0) return evrt_error_set(err, rc, "%s: token file: %s", path, strerror(-rc));
     if (n > EVRT_TOKEN_MAX)
-        return evrt_error_set(err, -EINVAL, "%s: a token has at most %d bytes", path, EVRT_TOKEN_MAX);
+        return evrt_error_set(err, -EINVAL, "%s: a token has at most %d bytes", path,
+                              EVRT_TOKEN_MAX);
     *exposed = (st.st_mode & (S_IRGRP | S_IROTH)) != 0;
     return take_line(path, (struct evrt_slice){text, (size_t)n}, out, err);
 }
@@ -46,7 +47,8 @@ bool evrt_token_equal(struct evrt_slice token, struct evrt_slice given) {
     if (token.n == 0) return false;
     volatile unsigned differ = token.n != given.n; /* no early end is the point */
     for (size_t i = 0; i < given.n; i++)
-        differ = differ | (unsigned)((unsigned char)given.p[i] ^ (unsigned char)token.p[i % token.n]);
+        differ =
+            differ | (unsigned)((unsigned char)given.p[i] ^ (unsigned char)token.p[i % token.n]);
     return differ == 0;
 }
 
