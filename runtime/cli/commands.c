@@ -48,13 +48,13 @@ static const struct evrt_cli_option store_options[] = {
 };
 
 static const struct evrt_cli_option bench_options[] = {
-    {"phase", "NAME", "flat-out, single or steady; default: all three.", 'p'},
-    {"seconds", "N", "How long each phase goes on; default 5.", 0},
-    {"rate", "N", "Events a second of the steady phase; default 10000.", 0},
-    {"size", "N", "Bytes of one event's data; default 300.", 0},
-    {"in-flight", "N", "Events not yet handled at once when flat out; default 20000.", 0},
-    {"dir", "DIR", "Where to make the store; default: the current folder.", 0},
-    {"handlers", "DIR", "Handlers to drive instead of the built-in one (event type bench.event).", 0},
+    {"phase", "PHASE", "Only flat-out, single (one event in flight) or steady.", 'p'},
+    {"seconds", "N", "How long each phase goes on; default: 5.", 0},
+    {"size", "N", "Bytes of an event's data, at least 200; default: 300.", 0},
+    {"rate", "N", "Events a second in the steady phase; default: 10000.", 0},
+    {"in-flight", "N", "Events published and not yet handled, flat out; default: 20000.", 0},
+    {"dir", "DIR", "Folder on the disk to measure; default: the current one.", 0},
+    {"handlers", "PATH", "Your own handlers of bench.event.", 0},
     SET, JSON, END,
 };
 
