@@ -20,7 +20,7 @@ describe("the quickstart #sanitizers", function()
         assert.equal(202, answer.status)
         assert.equal("fsync", answer.json.durability)
         local triaged = node:await_log { msg = "issue triaged", handler = "IssueTriage" }
-        assert.same({ 42, "bug", answer.json.id }, { triaged.issue, triaged.label, triaged.event_id })
+        assert.same({ 42, "bug", answer.json.seq }, { triaged.issue, triaged.label, triaged.seq })
         local announced = node:await_log { msg = "label announced", handler = "Announcer" }
         assert.same({ "acme/rocket#42", "bug" }, { announced.issue, announced.label })
         node:await_log({ msg = "seen", handler = "AuditTrail" }, nil, 2)

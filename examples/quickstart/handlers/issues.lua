@@ -1,5 +1,6 @@
--- Looks at every GitHub issue that is opened and proposes a label for it, as an event of its own.
--- That event is stored together with the fact that this one was handled: both, or neither.
+-- Looks at every GitHub issue that is opened and proposes a label for it, as an event of its own. Other
+-- handlers take it from there (see notify.lua), at their own pace and with their own failures.
+local evrt = require "evrt"
 local labels = require "_labels"
 
 return {
@@ -13,7 +14,8 @@ return {
         local issue = data.issue
         local label = labels.propose(issue.title)
         ctx.log.info("issue triaged", { issue = issue.number, title = issue.title, label = label })
-        ctx.publish {
+        -- Waits, without holding up other deliveries, until the new event is durable.
+        evrt.publish {
             type = "triage.label-proposed",
             subject = ("%s#%d"):format(data.repository.full_name, issue.number),
             data = { issue = issue.number, author = issue.user.login, label = label },
