@@ -173,7 +173,7 @@ static void make_marks(lua_State *L) {
     share_ffi(L);
     keep_ctype(L, "int64_t", EVRT_JSON_MARK_INT64);
     keep_ctype(L, "uint64_t", EVRT_JSON_MARK_UINT64);
-    lua_pop(L, 1);
+    keep_mark(L, EVRT_JSON_MARK_FFI);
     push_integer_metatable(L);
     keep_mark(L, EVRT_JSON_MARK_INTEGER);
     lua_newtable(L);

@@ -10,6 +10,7 @@ enum evrt_json_mark {
     EVRT_JSON_MARK_INTEGER, /* metatable of evrt.json.integer */
     EVRT_JSON_MARK_INT64,   /* LuaJIT's ctype; calling it makes a zero */
     EVRT_JSON_MARK_UINT64,
+    EVRT_JSON_MARK_FFI, /* the library: LuaJIT's C types use what only it keeps alive */
     EVRT_JSON_MARKS,
 };
 
