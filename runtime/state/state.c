@@ -16,7 +16,8 @@
 
 #define FLUSH_MS 200
 #define FLUSH_RECORDS 50000
-#define QUEUE_MAX (16 * 1024 * 1024)
+#define QUEUE_MAX (4 * 1024 * 1024)
+#define QUEUE_BEHIND (QUEUE_MAX / 2)
 #define MS_NS INT64_C(1000000)
 /* When only the position moved, a commit writes it; nothing waits for that but the next snapshot. */
 #define POSITION_FLUSHES 10
@@ -152,6 +153,13 @@ void evrt_state_advance(struct evrt_state *s, uint64_t group) {
     else if (s->stats.error == 0 && (records || s->deadline == EVRT_STATE_NEVER))
         commit_within(s, s->options.flush_ms * MS_NS * (records ? 1 : POSITION_FLUSHES));
     pthread_mutex_unlock(&s->lock);
+}
+
+bool evrt_state_behind(struct evrt_state *s) {
+    pthread_mutex_lock(&s->lock);
+    bool behind = s->queue.n >= QUEUE_BEHIND;
+    pthread_mutex_unlock(&s->lock);
+    return behind;
 }
 
 void evrt_state_flush(struct evrt_state *s) {

@@ -42,13 +42,15 @@ EVRT_MUST_CHECK int evrt_state_open(struct evrt_state **out,
 void evrt_state_close(struct evrt_state *s);
 
 /* Queues one committed record (EVENT records need not be given; kinds it does not know are ignored).
- * The payload is copied. Groups come in order; a record of an applied group is ignored. Waits when
- * 16 MiB are queued, which only a feed at start can reach: the thread empties the queue whether or not
- * there is space to commit. */
+ * The payload is copied. Groups come in order; a record of an applied group is ignored. Waits
+ * while 4 MiB are queued: a feed at start, or a flood of dead deliveries (about 150,000 a second can be
+ * written). Never waits for space: what cannot be committed yet leaves the queue all the same. */
 void evrt_state_apply(struct evrt_state *s, uint64_t group, uint32_t kind,
                       struct evrt_slice payload);
 /* Tells that every record up to and including this group was given, so `applied` may move to it. */
 void evrt_state_advance(struct evrt_state *s, uint64_t group);
+/* More than 2 MiB wait for the state thread: a good time to hand out fewer deliveries. */
+bool evrt_state_behind(struct evrt_state *s);
 /* Waits until all that was queued is committed; the newest group given counts as complete. Returns
  * earlier when it cannot be (no space, failed): evrt_state_applied tells. Not on a hot path: at start,
  * at stop, in tests. */

@@ -16,7 +16,7 @@
 #include "core/jsonout.h"
 
 /* Dead letters may be many; the start does not wait longer than this for their check. */
-#define DEAD_CHECK_NS (1000 * INT64_C(1000000))
+#define DEAD_CHECK_NS (500 * INT64_C(1000000))
 
 /* ---- Binding and columns ---- */
 

@@ -166,6 +166,7 @@ describe("a state.db that cannot be used", function()
             bad = bad or select(3, s:report(seq))
         end
         assert.are.equal(-74, bad) -- EBADMSG
+        assert.are.equal(-74, select(3, s:report())) -- and so does everything after it
         assert.are.equal(-74, s:stats().error)
         assert.are.equal(1, #support.names(path, "^state%.db%.damaged%-%d+$"))
         s:close()

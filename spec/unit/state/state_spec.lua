@@ -133,6 +133,7 @@ describe("state.db", function()
         for group = 2, 41 do s:group(group, { big }) end
         s:flush()
         assert.are.equal(41, s:applied())
+        assert.is_false(lib.evrt_state_behind(s.s))
         assert.are.equal(1, #s:report(20).dead)
         s:close()
     end)
