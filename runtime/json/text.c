@@ -55,7 +55,7 @@ size_t evrt_json_unescape(const char *p, size_t n, char *out) {
 }
 
 void evrt_json_unquote(struct evrt_slice value, struct evrt_buf *out) {
-    if (value.n < 2) return;
+    if (value.n <= 2) return;
     char *room = evrt_buf_room(out, value.n - 2);
     out->n += evrt_json_unescape(value.p + 1, value.n - 2, room);
 }
