@@ -90,7 +90,7 @@ static int apply_subscribe(struct evrt_model *m, struct evrt_slice payload) {
     struct evrt_model_sub *s = evrt_model_find(m, r.sub);
     if (s == NULL) {
         s = evrt_model_add(m, r.sub, r.name);
-        s->row.from_seq = s->row.cursor = r.from_seq;
+        s->row.from_seq = s->row.cursor = s->row.seen = r.from_seq;
     }
     if (s->epoch_count == 0 || !evrt_slice_eq(s->epochs[s->epoch_count - 1].patterns, r.patterns))
         evrt_model_add_epoch(s, r.from_seq, r.patterns);
@@ -172,6 +172,7 @@ static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
     struct evrt_model_sub *s = evrt_model_find(m, r.sub);
     if (s == NULL) return 0;
     if (r.cursor > s->row.cursor) s->row.cursor = r.cursor;
+    s->row.seen = r.seen;
     s->row.matched = r.matched;
     s->row.done = r.done;
     s->row.dead = r.dead_total;

@@ -67,9 +67,10 @@ static struct evrt_slice column_slice(sqlite3_stmt *row, int at) {
 
 static uint64_t sub_sum(const struct evrt_model_sub *s, struct evrt_buf *scratch) {
     const struct evrt_state_sub *r = &s->row;
-    const uint64_t numbers[] = {r->sub,    r->from_seq,  (uint64_t)r->orphaned_ms,
-                                r->cursor, r->matched,   r->done,
-                                r->dead,   r->discarded, s->epoch_count};
+    const uint64_t numbers[] = {r->sub,        r->from_seq, (uint64_t)r->orphaned_ms,
+                                r->cursor,     r->seen,     r->matched,
+                                r->done,       r->dead,     r->discarded,
+                                s->epoch_count};
     evrt_buf_clear(scratch);
     evrt_buf_put(scratch, numbers, sizeof numbers);
     put_slice(scratch, evrt_slice_of(r->name));
@@ -124,12 +125,13 @@ static int load_sub(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evr
     s->row.from_seq = column_u64(row, 2);
     s->row.orphaned_ms = sqlite3_column_int64(row, 3);
     s->row.cursor = column_u64(row, 4);
-    s->row.matched = column_u64(row, 5);
-    s->row.done = column_u64(row, 6);
-    s->row.dead = column_u64(row, 7);
-    s->row.discarded = column_u64(row, 8);
-    s->sum = column_u64(row, 10);
-    if (evrt_rangeset_get(&s->ended, column_slice(row, 9)) < 0)
+    s->row.seen = column_u64(row, 5);
+    s->row.matched = column_u64(row, 6);
+    s->row.done = column_u64(row, 7);
+    s->row.dead = column_u64(row, 8);
+    s->row.discarded = column_u64(row, 9);
+    s->sum = column_u64(row, 11);
+    if (evrt_rangeset_get(&s->ended, column_slice(row, 10)) < 0)
         return damaged(db, "ranges in subs", err);
     return 0;
 }
@@ -243,6 +245,7 @@ static int put_sub(struct evrt_db *db, struct evrt_model_sub *s, struct evrt_buf
     bind_u64(&b, s->row.from_seq);
     bind_u64(&b, (uint64_t)s->row.orphaned_ms);
     bind_u64(&b, s->row.cursor);
+    bind_u64(&b, s->row.seen);
     bind_u64(&b, s->row.matched);
     bind_u64(&b, s->row.done);
     bind_u64(&b, s->row.dead);

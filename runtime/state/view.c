@@ -106,6 +106,7 @@ static void report_sub(void *arg, const struct evrt_state_sub *s) {
     field(o, "from_seq", s->from_seq);
     field(o, "orphaned_ms", (uint64_t)s->orphaned_ms);
     field(o, "cursor", s->cursor);
+    field(o, "seen", s->seen);
     field(o, "matched", s->matched);
     field(o, "done", s->done);
     field(o, "dead", s->dead);
