@@ -122,6 +122,7 @@ function record.settle(t)
     local b, r = support.buf(), ffi.new "struct evrt_record_settle"
     local ranges, dead = support.ranges(t.ranges), dead_list(t.dead_list)
     r.sub, r.cursor, r.matched, r.done = t.sub, t.cursor, t.matched or 0, t.done or 0
+    r.seen = t.seen or 0
     r.dead_total, r.discarded = t.dead_total or 0, t.discarded or 0
     r.ranges, r.dead = c.slice(ranges), c.slice(dead)
     lib.evrt_record_put_settle(b, r)
@@ -249,7 +250,7 @@ function Model:apply(r)
         local patterns = t.patterns or "**"
         if not sub then
             sub = { name = t.name or ("handler" .. t.sub), from_seq = t.from_seq or 1,
-                cursor = t.from_seq or 1, matched = 0, done = 0, dead = 0, discarded = 0,
+                cursor = t.from_seq or 1, seen = t.from_seq or 1, matched = 0, done = 0, dead = 0, discarded = 0,
                 settled = {}, epochs = {} }
             self.subs[t.sub] = sub
         end
@@ -270,7 +271,7 @@ function Model:apply(r)
         sub.orphaned_ms = t.at_ms
     else
         sub.cursor = math.max(sub.cursor, t.cursor)
-        sub.matched, sub.done = t.matched or 0, t.done or 0
+        sub.seen, sub.matched, sub.done = t.seen or 0, t.matched or 0, t.done or 0
         sub.dead, sub.discarded = t.dead_total or 0, t.discarded or 0
         for _, run in ipairs(t.ranges or {}) do
             for seq = run[1], run[1] + run[2] - 1 do sub.settled[seq] = true end
@@ -306,7 +307,7 @@ function Model:report(applied, seq)
     for _, number in ipairs(numbers) do
         local s = self.subs[number]
         out.subs[#out.subs + 1] = { sub = number, name = s.name, from_seq = s.from_seq,
-            orphaned_ms = s.orphaned_ms, cursor = s.cursor, matched = s.matched, done = s.done,
+            orphaned_ms = s.orphaned_ms, cursor = s.cursor, seen = s.seen, matched = s.matched, done = s.done,
             dead = s.dead, discarded = s.discarded, settled = runs_above(s.settled, s.cursor) }
         local first = 1
         for i, e in ipairs(s.epochs) do
@@ -344,7 +345,7 @@ function support.journal(seed, groups)
         if random(1, 3) == 1 then s.cursor = math.min(next_seq, s.cursor + random(0, 12)) end
         s.done = s.done + #ranges
         s.dead = s.dead + #dead
-        return record.settle { sub = number, cursor = s.cursor, matched = s.done + s.dead, done = s.done,
+        return record.settle { sub = number, cursor = s.cursor, seen = s.cursor + 3, matched = s.done + s.dead, done = s.done,
             dead_total = s.dead, discarded = 0, ranges = ranges, dead_list = dead }
     end
     for group = 1, groups do
