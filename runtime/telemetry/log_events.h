@@ -20,15 +20,15 @@
     X(EVENT_STORAGE_FAILED, ERROR, "Event storage failed", "event_type,event_id,error",         \
       "an event was refused because it could not be stored; its publisher was told")            \
     X(EVENT_HANDLED, INFO, "Event handled successfully",                                        \
-      "event_type,event_id,handler,duration,status,attempt,event_time,generation",              \
+      "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation",          \
       "a handler returned for this event and that is settled in the journal")                   \
     X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                        \
-      "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,"        \
+      "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"    \
       "generation,stacktrace?",                                                                 \
       "a handler raised, was rejected, ran out of time or died with this event")                \
     X(EVENT_DISCARDED, WARN, "Event discarded", "handler,count,reason",                         \
       "events pending for a handler were given up: it was forgotten or no longer matches them") \
-    X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,handler,hops,error",    \
+    X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,hops,error",            \
       "handlers publish in a circle; bus.max_hops stopped it")                                  \
     /* The node's life. */                                                                      \
     X(STARTING, INFO, "evrt starting", "version,pid,service,environment,config?",               \
@@ -51,7 +51,7 @@
       "group or everyone may read a file that holds a token: chmod 600")                        \
     X(READY, INFO, "evrt ready", "handlers,workers,duration",                                   \
       "every worker has loaded its scripts; events are delivered")                              \
-    X(DRAINING, INFO, "Draining", "signal?,in_flight",                                          \
+    X(DRAINING, INFO, "Draining", "in_flight",                                                  \
       "intake is closed; deliveries in flight may finish until workers.drain_timeout")          \
     X(DRAINED, INFO, "Drained", "duration,redeliver",                                           \
       "everything is settled and closed; `redeliver` deliveries wait for the next start")       \
@@ -82,7 +82,7 @@
     X(SCRIPT_PRINT, INFO, "Script print", "text,handler?",                                      \
       "a script called print, or wrote to its standard output or error")                        \
     /* HTTP. */                                                                                 \
-    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                 \
+    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                  \
       "a request that could be an attack: bad token, smuggling shape, too many connections")
 
 enum evrt_log_message_id {

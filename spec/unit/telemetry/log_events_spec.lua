@@ -25,6 +25,46 @@ describe("telemetry/log_events", function()
         assert.is_true(lib.evrt_log_message(-1) == nil)
     end)
 
+    -- Reads the sources: what is logged is in the table, with the fields that the code gives it.
+    it("says of every message what the code says", function()
+        local used = {}
+        local find = assert(io.popen "find runtime -name '*.c' | sort")
+        for path in find:lines() do
+            local file = assert(io.open(path))
+            local text = file:read "*a"
+            file:close()
+            for call in text:gmatch "evrt_log_event(%b())" do
+                local id = call:match "^%([^,]+,%s*([A-Z_]+)%s*[,)]"
+                if id then
+                    local fields = {}
+                    for name in call:gmatch 'EVRT_F_%u+%d*%(%s*"([%w_]+)"' do fields[name] = true end
+                    used[id] = used[id] or {}
+                    table.insert(used[id], { path = path, fields = fields })
+                end
+            end
+        end
+        find:close()
+        for i = 0, tonumber(lib.EVRT_MSG_COUNT) - 1 do
+            local m = lib.evrt_log_message(i)
+            local id, table_of = ffi.string(m.id), {}
+            for name, optional in ffi.string(m.fields):gmatch "([%w_]+)(%??)" do
+                table_of[name] = optional == "?" and "optional" or "always"
+            end
+            for _, call in ipairs(used[id] or {}) do
+                for name in pairs(call.fields) do
+                    assert.is_truthy(table_of[name],
+                        ("%s in %s: the table has no field %s"):format(id, call.path, name))
+                end
+                for name, when in pairs(table_of) do
+                    assert.is_true(when == "optional" or call.fields[name] == true,
+                        ("%s in %s: the field %s of the table is missing"):format(id, call.path, name))
+                end
+            end
+            used[id] = nil
+        end
+        assert.is_nil(next(used))
+    end)
+
     it("describes a failure by an error and a success by information", function()
         assert.equal(3, tonumber(lib.evrt_log_message(lib.EVRT_MSG_EVENT_HANDLE_FAILED).level))
         assert.equal(1, tonumber(lib.evrt_log_message(lib.EVRT_MSG_EVENT_HANDLED).level))
