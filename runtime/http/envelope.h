@@ -44,7 +44,7 @@ struct evrt_envelope {
 void evrt_envelope_init(struct evrt_envelope *e);
 void evrt_envelope_finish(struct evrt_envelope *e);
 
-/* -EINVAL: err names the attribute and, within it or within the body, the byte. */
+/* -EINVAL: err names the attribute and, within it or within the body, the byte (from 1). */
 EVRT_MUST_CHECK int evrt_envelope_binary(struct evrt_envelope *e, const struct evrt_header *h,
                                          size_t n, struct evrt_slice body, struct evrt_error *err);
 EVRT_MUST_CHECK int evrt_envelope_structured(struct evrt_envelope *e, struct evrt_slice json,

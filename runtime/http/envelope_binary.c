@@ -34,11 +34,12 @@ static int decode(struct evrt_envelope *e, const char *name, struct evrt_slice v
         return evrt_error_set(err, -EINVAL,
                               "ce-%s: byte %zu: '%%' is not followed by two hex digits (a percent "
                               "sign itself is sent as %%25)",
-                              name, bad);
+                              name, bad + 1);
     bad = evrt_utf8_check(e->text.p + at, e->text.n - at);
     if (bad == e->text.n - at) return 0;
-    return evrt_error_set(
-        err, -EINVAL, "ce-%s: percent-decodes to bytes that are not UTF-8, at byte %zu", name, bad);
+    return evrt_error_set(err, -EINVAL,
+                          "ce-%s: percent-decodes to bytes that are not UTF-8, at byte %zu", name,
+                          bad + 1);
 }
 
 static int take_value(struct evrt_envelope *e, struct evrt_slice name, struct evrt_slice value,

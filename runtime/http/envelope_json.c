@@ -15,7 +15,7 @@ static int wrong_type(const struct evrt_envelope *e, const struct evrt_json_memb
                       const char *expected, struct evrt_error *err) {
     return evrt_error_set(err, -EINVAL, "%.*s: expected %s, got %s at byte %zu",
                           (int)(m->key.n < 80 ? m->key.n : 80), m->key.p, expected,
-                          type_names[m->info.type], (size_t)(m->value.p - e->json.p));
+                          type_names[m->info.type], (size_t)(m->value.p - e->json.p) + 1);
 }
 
 /* The text of a JSON string: borrowed when it has no escapes, else appended to e->text. */
@@ -109,7 +109,8 @@ static int take_base64(struct evrt_envelope *e, bool json, struct evrt_error *er
     int rc = evrt_base64_decode(value, &e->text, &bad);
     evrt_buf_finish(&unescaped);
     if (rc < 0)
-        return evrt_error_set(err, -EINVAL, "data_base64: not base64 at character %zu of it", bad);
+        return evrt_error_set(err, -EINVAL, "data_base64: not base64 at character %zu of it",
+                              bad + 1);
     evrt_envelope_set_text(e, EVRT_FIELD_DATA, at);
     e->event.flags |= EVRT_EVENT_BASE64;
     if (!json) return 0;

@@ -55,7 +55,7 @@ static int check_field(struct evrt_header *h, struct evrt_error *err) {
                 err, -EINVAL,
                 "a header field's name has a character that is not allowed there, "
                 "at byte %zu of it",
-                i);
+                i + 1);
     struct evrt_slice *v = &h->value;
     while (v->n > 0 && (v->p[0] == ' ' || v->p[0] == '\t'))
         v->p++, v->n--;
@@ -64,7 +64,7 @@ static int check_field(struct evrt_header *h, struct evrt_error *err) {
     for (size_t i = 0; i < v->n; i++)
         if (((unsigned char)v->p[i] < 0x20 && v->p[i] != '\t') || v->p[i] == 0x7f)
             return evrt_error_set(err, -EINVAL, "%.*s: control character at byte %zu",
-                                  (int)h->name.n, h->name.p, i);
+                                  (int)h->name.n, h->name.p, i + 1);
     return 0;
 }
 

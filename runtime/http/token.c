@@ -20,8 +20,9 @@ static int take_line(const char *path, struct evrt_slice text, struct evrt_buf *
                               path);
     for (size_t i = 0; i < n; i++)
         if (text.p[i] <= 0x20 || text.p[i] >= 0x7f)
-            return evrt_error_set(
-                err, -EINVAL, "%s: byte %zu: a token is printable ASCII without spaces", path, i);
+            return evrt_error_set(err, -EINVAL,
+                                  "%s: byte %zu: a token is printable ASCII without spaces", path,
+                                  i + 1);
     evrt_buf_put(out, text.p, n);
     return 0;
 }
