@@ -111,37 +111,45 @@ step() { # NAME COMMAND...
     if "$@" >"$log" 2>&1; then count "$name" 1 0 "$log"; else count "$name" 0 1 "$log"; fi
 }
 
-spec_files() { # FOLDER
-    [ -d "$1" ] || return 0
+spec_files() { # PATH
+    [ -e "$1" ] || return 0
     find "$1" -name '*_spec.lua' | sort | while read -r file; do
         if wanted "$file"; then echo "$file"; fi
     done
 }
 
-# Busted over the folder's specs; its own summary gives the numbers. A run that ends without one (a crash,
-# the time limit) is one failure more.
-specs() { # NAME BUILD FOLDER [BUSTED OPTION...]
-    name=$1 build=$2 files=$(spec_files "$3")
-    shift 3
-    [ -n "$files" ] || return 0
-    log=$logs/$(printf '%s' "$name" | tr -c 'a-zA-Z0-9' '-').log
-    # shellcheck disable=SC2086 # file names without spaces
-    EVRT_BUILD=$build timeout -k 10 1200 busted --lua=luajit -o plainTerminal "$@" $files >"$log" 2>&1
-    status=$?
-    summary=$(grep -E '^[0-9]+ success' "$log" | tail -n 1)
-    good=$(echo "$summary" | sed -E 's/^([0-9]+) success.*/\1/')
-    bad=$(echo "$summary" | sed -E 's/.* ([0-9]+) failures? \/ ([0-9]+) errors? \/ ([0-9]+) pending.*/\1 + \2 + \3/')
-    if [ -z "$summary" ]; then
-        good=0 bad=1
-        echo "no summary, exit code $status" >>"$log"
-    fi
-    count "$name" "$good" "$((bad))" "$log"
-}
-
-# GCC's sanitizer runtimes must come first in a process that is not built with them.
-sanitized_specs() { # NAME FOLDER
-    LD_PRELOAD="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)" \
-        ASAN_OPTIONS=detect_leaks=0 specs "$1" build/asan "$2"
+# Busted over the specs of each path, one process a path: a crash takes no others along. Busted's summary
+# gives the numbers; a run that ends without one (a crash, the time limit) is one failure.
+environment= # VARIABLE=VALUE words
+options=     # for busted
+specs() {    # NAME BUILD PATH...
+    name=$1 build=$2 total_good=0 total_bad=0
+    shift 2
+    all=$logs/$(printf '%s' "$name" | tr -c 'a-zA-Z0-9' '-').log
+    : >"$all"
+    for path in "$@"; do
+        files=$(spec_files "$path")
+        [ -n "$files" ] || continue
+        log=$logs/busted.log
+        # shellcheck disable=SC2086 # words without spaces
+        timeout -k 10 900 env EVRT_BUILD="$build" $environment \
+            busted --lua=luajit -o plainTerminal $options $files >"$log" 2>&1
+        status=$?
+        summary=$(grep -aE '^[0-9]+ success' "$log" | tail -n 1)
+        if [ -n "$summary" ]; then
+            good=${summary%% *}
+            bad=$(echo "$summary" | sed -E 's,.* ([0-9]+) failures? / ([0-9]+) errors? / ([0-9]+) pending.*,\1 + \2 + \3,')
+        else
+            good=0 bad=1
+            echo "$path: no summary, exit code $status" >>"$log"
+        fi
+        total_good=$((total_good + good))
+        if [ $((bad)) != 0 ]; then
+            total_bad=$((total_bad + bad))
+            cat "$log" >>"$all"
+        fi
+    done
+    [ $((total_good + total_bad)) = 0 ] || count "$name" $total_good $total_bad "$all"
 }
 
 lints() {
@@ -183,23 +191,25 @@ say "building release"
 quietly build-release sh examples/quickstart.sh --no-run
 build dev
 lints
-specs "unit" build/dev spec/unit
+specs "unit" build/dev spec/unit/*
 if [ $fast = no ]; then
     build asan
-    sanitized_specs "unit, address sanitizer" spec/unit
+    # GCC's sanitizer runtimes must come first in a process that is not built with them.
+    environment="LD_PRELOAD=$(cc -print-file-name=libasan.so):$(cc -print-file-name=libubsan.so)"
+    environment="$environment ASAN_OPTIONS=detect_leaks=0"
+    specs "unit, address sanitizer" build/asan spec/unit/*
+    environment=
     fuzz_corpus
 fi
-if [ -x build/release/evrt ]; then
-    specs "integration" build/release spec/integration
-    if [ $fast = no ]; then
-        build tsan
-        EVRT_SPEC_PATIENCE=${EVRT_SPEC_PATIENCE:-60}
-        export EVRT_SPEC_PATIENCE
-        # Specs tagged #sanitizers in their names cover every subsystem once.
-        specs "integration, address sanitizer" build/asan spec/integration --tags=sanitizers
-        specs "integration, thread sanitizer" build/tsan spec/integration --tags=sanitizers
-        conformance build/release
-    fi
+specs "integration" build/release spec/integration/*
+if [ $fast = no ]; then
+    build tsan
+    # Specs with #sanitizers in their names cover every subsystem once.
+    options="--tags=sanitizers"
+    environment="EVRT_SPEC_PATIENCE=${EVRT_SPEC_PATIENCE:-60}"
+    specs "integration, address sanitizer" build/asan spec/integration/*
+    specs "integration, thread sanitizer" build/tsan spec/integration/*
+    conformance build/release
 fi
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
