@@ -11,6 +11,8 @@ local evrt = {
     version = require "evrt.c.script".version,
     json = require "evrt.json",
     log = require "evrt.log",
+    publish = publish.publish,
+    raw = publish.raw,
     time = require "evrt.time",
 }
 
@@ -22,29 +24,6 @@ function evrt.sleep(seconds)
     end
     local problem = delivery.sleep(seconds)
     wait.check(problem, "evrt.sleep")
-end
-
---- Publishes an event and waits until it is durable; with `{ wait = "handled" }` until the first attempt
---- of every handler that it matches has settled, or the timeout (30 s unless given).
----
----     local sent, why, code = evrt.publish { type = "stats.changed", data = { likes = 3 } }
----
----@param event evrt.NewEvent
----@param options? { wait?: "handled", timeout?: number|string }
----@return evrt.Published? published nil on failure
----@return string? message
----@return string? code "EHOPS", "EINVAL", "EMSGSIZE", "ENOSPC", "EAGAIN", "ESHUTDOWN"
-function evrt.publish(event, options)
-    local sent, message, code = publish.publish(event, options)
-    return sent, message, code
-end
-
---- Data that is JSON text already, to be published as these bytes.
----@param text string
----@return evrt.Raw
-function evrt.raw(text)
-    local raw = publish.raw(text)
-    return raw
 end
 
 --- Ends the handling for good: the event goes straight to the dead letters, without a retry.

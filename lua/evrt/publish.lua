@@ -27,7 +27,7 @@ for _, name in ipairs(attributes) do
 end
 
 local function misuse(...)
-    error("evrt.publish: " .. string.format(...), 4)
+    wait.misuse("evrt.publish: %s", string.format(...))
 end
 
 local function check_names(event)
@@ -113,15 +113,19 @@ local function checked_options(options)
     return options.wait == "handled", timeout
 end
 
--- Its own function, so that what is misused is reported at the caller of publish.
-local function check(event, options)
-    local copy, json = checked(event)
-    return copy, json, checked_options(options)
-end
-
---- See lua/evrt.lua.
+--- Publishes an event and waits until it is durable; with `{ wait = "handled" }` until the first attempt
+--- of every handler that it matches has settled, or the timeout (30 s unless given).
+---
+---     local sent, why, code = evrt.publish { type = "stats.changed", data = { likes = 3 } }
+---
+---@param event evrt.NewEvent
+---@param options? { wait?: "handled", timeout?: number|string }
+---@return evrt.Published? published nil on failure
+---@return string? message
+---@return string? code "EHOPS", "EINVAL", "EMSGSIZE", "ENOSPC", "EAGAIN", "ESHUTDOWN"
 function M.publish(event, options)
-    local copy, json, handled, timeout = check(event, options)
+    local copy, json = checked(event)
+    local handled, timeout = checked_options(options)
     local problem, id, seq, rest = cpublish.send(copy, json, handled, timeout)
     wait.check(problem, "evrt.publish")
     if id == nil then

@@ -1,5 +1,6 @@
 -- What waiting functions share: turning what stands in the way of a wait into an error.
 local errors = require "evrt.worker.errors"
+local scripts = require "evrt.worker.scripts"
 
 local wait = {}
 
@@ -9,7 +10,12 @@ local reasons = {
         .. "do the waiting before or after it",
 }
 
---- Raises when a wait did not come about, at the caller of the function that calls this.
+--- Raises an error at the nearest frame that is a script's.
+function wait.misuse(...)
+    error(("%s: %s"):format(scripts.where(2) or "?", string.format(...)), 0)
+end
+
+--- Raises when a wait did not come about.
 ---@param problem string? the first result of a waiting binding
 ---@param name string
 function wait.check(problem, name)
@@ -17,7 +23,7 @@ function wait.check(problem, name)
     if problem == "timeout" then
         error(setmetatable({}, errors.Timeout), 0)
     end
-    error(reasons[problem]:format(name), 3)
+    wait.misuse(reasons[problem], name)
 end
 
 return wait

@@ -32,11 +32,17 @@ static int next(lua_State *L) {
     return 4;
 }
 
-/* fail(error_type, message, traceback) */
+/* fail(error_type, message, traceback). What a script raises after it was told that its time or memory is
+ * over does not change what ended it. */
 static int fail(lua_State *L) {
     struct evrt_worker *w = evrt_worker_of(L);
+    struct evrt_delivery *d = w->deliveries.running;
+    if (d == NULL) return luaL_error(L, "no delivery to fail");
     struct evrt_frame_failed f = {0};
     f.error_type.p = luaL_checklstring(L, 1, &f.error_type.n);
+    if (d->expired && !evrt_slice_eq(f.error_type, EVRT_STR("rejected")))
+        f.error_type = EVRT_STR("timeout");
+    if (w->memory.exhausted) f.error_type = EVRT_STR("memory");
     f.message.p = luaL_checklstring(L, 2, &f.message.n);
     f.traceback.p = luaL_optlstring(L, 3, "", &f.traceback.n);
     evrt_worker_settle_failed(w, &f);

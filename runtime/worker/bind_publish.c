@@ -80,11 +80,8 @@ static int encode_data(lua_State *L, struct evrt_worker *w, bool json, struct ev
     e->data = (struct evrt_slice){b->p + from, b->n - from};
     e->flags |= EVRT_EVENT_HAS_DATA;
     if (!json) return 0;
-    struct evrt_json_info info;
-    int rc = evrt_json_check(e->data, &info, err);
-    if (rc < 0) return rc;
-    e->flags |= EVRT_EVENT_JSON | (info.cjson_decode_exact ? EVRT_EVENT_CJSON_EXACT : 0);
-    return 0;
+    e->flags |= EVRT_EVENT_JSON;
+    return evrt_json_check(e->data, NULL, err);
 }
 
 /* Fills *e; what it points into lives in the table, the scratch and the two texts. */

@@ -12,7 +12,6 @@ enum {
 
 static void *allocate(void *arg, void *p, size_t old_size, size_t size) {
     struct evrt_memory *m = arg;
-    if (m->closing && size == 0) return NULL;
     if (size > old_size && m->used + (size - old_size) > m->limit) {
         if (!m->exhausted) m->limit += SPARE;
         m->exhausted = true;
@@ -31,13 +30,6 @@ struct lua_State *evrt_memory_open(struct evrt_memory *m, size_t limit) {
     m->used = (size_t)lua_gc(L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB, 0);
     lua_setallocf(L, allocate, m);
     return L;
-}
-
-/* lua_close() ends LuaJIT's allocator only when it finds it in its place; else it frees the state's own
- * block through memory that is gone. So nothing is freed. */
-void evrt_memory_close(struct evrt_memory *m, struct lua_State *L) {
-    m->closing = true;
-    lua_close(L);
 }
 
 struct evrt_memory *evrt_memory_of(struct lua_State *L) {

@@ -17,13 +17,10 @@ struct evrt_memory {
     size_t limit;
     size_t collect_at; /* collect fully when `used` is beyond it */
     bool exhausted;    /* an allocation was refused */
-    bool closing;      /* nothing is freed any more */
 };
 
 /* A Lua state whose memory is counted in *m, which must not move. NULL: out of memory. */
 struct lua_State *evrt_memory_open(struct evrt_memory *m, size_t limit);
-/* Runs finalizers and ends the state; its memory goes with the process. */
-void evrt_memory_close(struct evrt_memory *m, struct lua_State *L);
 /* The memory that the state counts in: a way from any lua_State to what owns it. */
 struct evrt_memory *evrt_memory_of(struct lua_State *L);
 

@@ -102,6 +102,6 @@ int evrt_state_load(struct evrt_worker *w, struct evrt_slice *text) {
 void evrt_worker_state_close(struct evrt_worker *w) {
     if (w->L == NULL) return;
     evrt_runners_finish(w);
-    evrt_memory_close(&w->memory, w->L);
+    lua_close(w->L);
     w->L = NULL;
 }

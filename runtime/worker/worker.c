@@ -178,19 +178,21 @@ static void on_turn(uv_check_t *check) {
     struct evrt_worker *w = check->data;
     if (w->phase == EVRT_WORKER_GREETING || w->phase == EVRT_WORKER_LEAVING) return;
     evrt_runners_turn(w);
-    if (w->phase == EVRT_WORKER_DRAINING && w->deliveries.open == 0 &&
-        !evrt_deliveries_waiting(&w->deliveries)) {
-        answer(w, EVRT_FRAME_DRAINED, (struct evrt_slice){"", 0});
-        evrt_worker_leave(w, EX_OK);
-    }
 }
 
 static void on_again(uv_idle_t *idle) {
     (void)idle;
 }
 
+static void end_drain(struct evrt_worker *w) {
+    if (w->deliveries.open != 0 || evrt_deliveries_waiting(&w->deliveries)) return;
+    answer(w, EVRT_FRAME_DRAINED, (struct evrt_slice){"", 0});
+    evrt_worker_leave(w, EX_OK);
+}
+
 static void on_flush(uv_prepare_t *prepare) {
     struct evrt_worker *w = prepare->data;
+    if (w->phase == EVRT_WORKER_DRAINING) end_drain(w);
     evrt_worker_flush(w);
     if (w->phase == EVRT_WORKER_LEAVING) {
         if (evrt_channel_backlog(&w->channel) == 0) uv_stop(&w->loop);

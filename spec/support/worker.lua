@@ -45,8 +45,8 @@ local function buffer()
 end
 
 -- Handler files by path; a path under lib/ is a module ("lib/a/b.lua" is "a.b").
-local function seal(files)
-    local paths, b = {}, buffer()
+local function put_files(b, files)
+    local paths = {}
     for path in pairs(files) do paths[#paths + 1] = path end
     table.sort(paths)
     frame.evrt_snapshot_start(b)
@@ -54,6 +54,15 @@ local function seal(files)
         local module = path:match "^lib/(.*)%.lua$"
         frame.evrt_snapshot_add(b, ffi.new("struct evrt_snapshot_file", string.byte(module and "m" or "h"),
             c.slice(path), c.slice(module and (module:gsub("/", "."))), c.slice(files[path])))
+    end
+end
+
+local function seal(files)
+    local b = buffer()
+    if type(files) == "string" then
+        frame.evrt_buf_put(b, files, #files)
+    else
+        put_files(b, files)
     end
     local fd = frame.evrt_snapshot_seal(b)
     assert(fd >= 0, "cannot seal a snapshot")
@@ -83,7 +92,7 @@ local defaults = {
 }
 
 --- Starts a worker and greets it. Stop it in the same spec.
----@param files table<string, string>
+---@param files table<string, string>|string texts by path, or the snapshot's bytes
 ---@param hello? table fields that differ from the defaults
 function worker.start(files, hello)
     local fds = ffi.new "int[2]"
@@ -217,6 +226,70 @@ function Worker:expect(name)
         end
         self.logs[#self.logs + 1] = f
     end
+end
+
+--- Waits until a delivery has settled: "done", or the FAILED frame. Logs on the way are in self.logs.
+function Worker:settle(delivery)
+    self.logs, self.settled = self.logs or {}, self.settled or {}
+    while self.settled[delivery] == nil do
+        local f = self:next()
+        if f == nil then error("the worker has gone", 2) end
+        if f.frame == "DONE" then
+            for _, id in ipairs(f.deliveries) do self.settled[id] = "done" end
+        elseif f.frame == "FAILED" then
+            self.settled[f.delivery] = f
+        elseif f.frame == "LOG" then
+            self.logs[#self.logs + 1] = f
+        else
+            error("unexpected " .. f.frame .. " " .. (f.text or ""), 2)
+        end
+    end
+    return self.settled[delivery]
+end
+
+--- Delivers and settles.
+function Worker:handle(event, with)
+    return self:settle(self:deliver(event, with))
+end
+
+--- The messages logged so far; forgets them.
+function Worker:printed()
+    local list = {}
+    for i, f in ipairs(self.logs or {}) do list[i] = f.message end
+    self.logs = {}
+    return list
+end
+
+--- Runs the body of one handler on one event in a fresh worker: "done" or the FAILED frame, and what it
+--- printed. `options`: files, hello, and what deliver() takes.
+function worker.run(body, event, options)
+    options = options or {}
+    local files = { ["h.lua"] = 'local evrt = require "evrt"\n'
+        .. 'return { name = "H", events = "**", handle = function(event, ctx)\n' .. body .. "\nend }" }
+    for path, text in pairs(options.files or {}) do files[path] = text end
+    local w = worker.start(files, options.hello)
+    w:expect "READY"
+    local ok, outcome = pcall(w.handle, w, event or { type = "a.b" }, options)
+    local printed = w:printed()
+    w:stop()
+    if not ok then error(outcome, 2) end
+    return outcome, printed
+end
+
+--- The errors with which the files are refused, one a line; or nil and the READY text.
+function worker.check(files, hello)
+    hello = hello or {}
+    hello.check_only = 1
+    local w = worker.start(files, hello)
+    local f = w:next()
+    while f and f.frame == "LOG" do f = w:next() end
+    local code = w:stop()
+    if f.frame == "READY" then
+        assert(code == 0, "exit code " .. code)
+        return nil, f.text
+    end
+    assert(f.frame == "REFUSED" and code == 78, "exit code " .. code)
+    return f.text
 end
 
 --- Waits until the process has ended; its exit code, or minus the signal.

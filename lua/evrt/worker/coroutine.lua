@@ -16,28 +16,28 @@ local function pass(co, ok, first, ...)
     return ok, first, ...
 end
 
-function coroutine.resume(co, ...)
+rawset(coroutine, "resume", function(co, ...)
     return pass(co, resume(co, ...))
-end
+end)
 
 local function raise(ok, first, ...)
     if not ok then error(first, 0) end
     return first, ...
 end
 
-function coroutine.wrap(f)
+rawset(coroutine, "wrap", function(f)
     local co = create(f)
     return function(...)
         return raise(pass(co, resume(co, ...)))
     end
-end
+end)
 
-function coroutine.yield(...)
+rawset(coroutine, "yield", function(...)
     if runners[running()] then
         error("coroutine.yield: not in a coroutine that the script made", 2)
     end
     return yield(...)
-end
+end)
 
 local M = {}
 

@@ -22,11 +22,6 @@ local function is_a(value, class)
     return type(value) == "table" and getmetatable(value) == class
 end
 
---- Was it made by explain()?
-function errors.is_failure(value)
-    return is_a(value, Failure)
-end
-
 local function frame_line(info, path)
     local what
     if info.what == "main" then

@@ -58,14 +58,10 @@ end
 
 function checks.policies(value)
     if type(value) ~= "table" then return nil, "a list of policies" end
-    for _, policy in ipairs(value) do
-        if type(policy) == "string" then
-            return nil, ("a known policy; policy %q is not known"):format(policy)
-        end
-        return nil, ("the name of a policy, not a %s"):format(type(policy))
-    end
-    if next(value) ~= nil then return nil, "a list of policies" end
-    return value
+    local _, policy = next(value)
+    if policy == nil then return value end
+    if type(policy) ~= "string" then return nil, ("the name of a policy, not a %s"):format(type(policy)) end
+    return nil, ("the name of a policy; policy %q is not known"):format(policy)
 end
 
 function checks.timeout(value)
@@ -207,8 +203,13 @@ end
 ---@param handlers table[]
 ---@param errors string[]
 function M.check(declared, place, handlers, errors)
+    if declared == nil then
+        errors[#errors + 1] = ("%s:1: the file returns nothing: expected a handler (table) or a list of handlers")
+            :format(place.path)
+        return
+    end
     local list = { declared }
-    if type(declared) == "table" and declared[1] ~= nil and declared.name == nil and declared.handle == nil then
+    if type(declared) == "table" and (declared[1] ~= nil and declared.name == nil or next(declared) == nil) then
         list = declared
     end
     for _, one in ipairs(list) do
@@ -220,10 +221,6 @@ function M.check(declared, place, handlers, errors)
         elseif handler then
             handlers[#handlers + 1], handlers[handler.name] = handler, handler
         end
-    end
-    if declared == nil then
-        errors[#errors] = ("%s:1: the file returns nothing: expected a handler (table) or a list of handlers")
-            :format(place.path)
     end
 end
 

@@ -12,6 +12,7 @@ local loader = {
 
 -- A syntax error is "path:line: text" already, but for a shortened path.
 local function syntax_error(message, path)
+    if message:find "wrong mode$" then message = "bytecode is not accepted, only source text" end
     local position, text = scripts.split(message)
     return position and (position .. ": " .. text) or (path .. ":1: " .. message)
 end

@@ -22,7 +22,7 @@ local function is_ffi(name)
     return name:gsub("^.*%-", "") == "ffi"
 end
 if not script.allow_ffi then
-    package.loadlib = nil
+    rawset(package, "loadlib", nil)
 end
 
 local function from_scripts(name)
