@@ -345,8 +345,8 @@ function support.journal(seed, groups)
         if random(1, 3) == 1 then s.cursor = math.min(next_seq, s.cursor + random(0, 12)) end
         s.done = s.done + #ranges
         s.dead = s.dead + #dead
-        return record.settle { sub = number, cursor = s.cursor, seen = s.cursor + 3, matched = s.done + s.dead, done = s.done,
-            dead_total = s.dead, discarded = 0, ranges = ranges, dead_list = dead }
+        return record.settle { sub = number, cursor = s.cursor, seen = s.cursor + 3, matched = s.done + s.dead,
+            done = s.done, dead_total = s.dead, discarded = 0, ranges = ranges, dead_list = dead }
     end
     for group = 1, groups do
         local records = {}
