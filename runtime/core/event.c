@@ -67,6 +67,8 @@ int evrt_event_decode(const void *at, size_t n, struct evrt_event *e) {
         s->p = p + from;
         if (s->n > n - from) return -EBADMSG;
         from += s->n;
+        bool empty = f == EVRT_FIELD_DATA && (p[16] & EVRT_EVENT_HAS_DATA);
+        if (s->n == 0 && !empty) s->p = NULL;
     }
     if (from != n) return -EBADMSG;
     e->seq = evrt_get_u64(p);

@@ -227,6 +227,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
     free(h->waiters.ring);
+    free(h->barriers.ring);
     free(h->workers);
     free(h);
 }

@@ -66,6 +66,7 @@ struct host_worker {
     uv_timer_t restart;
     uint32_t outstanding; /* deliveries it has */
     int64_t started_ns, died_ns;
+    bool told;         /* it was told to end */
     unsigned failures; /* quick deaths in a row: the restart backs off */
     char reason[128];  /* why it is being ended, for the log */
 };
@@ -93,8 +94,9 @@ struct evrt_host {
 
     uint64_t appended, committed; /* records, since start */
     bool eager;                   /* someone waits for what was appended since the last submit */
-    struct host_waiters waiters;
-    struct evrt_sub *dirty; /* list: something ended since the last turn */
+    struct host_waiters waiters;  /* publishers: told before the bus has the event */
+    struct host_waiters barriers; /* told when state.db was given everything, too */
+    struct evrt_sub *dirty;       /* list: something ended since the last turn */
     struct evrt_buf scratch, ranges;
     bool full; /* intake is refused for want of space, and that was logged */
 
@@ -123,11 +125,11 @@ struct evrt_host {
 /* evrt_host_publish for scripts too: they may publish while the host drains. */
 EVRT_MUST_CHECK int host_publish(struct evrt_host *h, const struct evrt_event *e,
                                  evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
-/* Calls cb when everything appended so far is durable. */
+/* Calls cb when everything that has ended or was appended so far is durable. */
 void host_barrier(struct evrt_host *h, evrt_host_publish_cb cb, void *arg);
 void host_waiters_push(struct host_waiters *w, struct host_waiter waiter);
 /* Tells those whose record is committed. */
-void host_waiters_run(struct evrt_host *h);
+void host_waiters_run(struct evrt_host *h, struct host_waiters *w);
 /* Appends a record that is not an event; it always finds room. */
 void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_slice payload);
 
@@ -135,6 +137,8 @@ void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_sl
 
 extern const struct evrt_bus_ops host_bus_ops;
 void host_turn(struct evrt_host *h);
+/* Appends a settlement for each subscription of which something ended. */
+void host_settle(struct evrt_host *h);
 /* Takes what the journal committed. */
 void host_commits(struct evrt_host *h);
 /* Journals where a subscription stands, though nothing ended. */

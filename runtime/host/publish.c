@@ -24,8 +24,7 @@ void host_waiters_push(struct host_waiters *w, struct host_waiter waiter) {
     w->ring[w->tail++ & w->mask] = waiter;
 }
 
-void host_waiters_run(struct evrt_host *h) {
-    struct host_waiters *w = &h->waiters;
+void host_waiters_run(struct evrt_host *h, struct host_waiters *w) {
     while (w->head < w->tail && w->ring[w->head & w->mask].record <= h->committed) {
         struct host_waiter due = w->ring[w->head++ & w->mask]; /* a copy: cb may publish */
         due.cb(due.arg, due.seq);
@@ -33,12 +32,13 @@ void host_waiters_run(struct evrt_host *h) {
 }
 
 void host_barrier(struct evrt_host *h, evrt_host_publish_cb cb, void *arg) {
+    host_settle(h);
     if (h->appended == h->committed) {
         cb(arg, 0);
         return;
     }
     h->eager = true;
-    host_waiters_push(&h->waiters, (struct host_waiter){h->appended, 0, cb, arg});
+    host_waiters_push(&h->barriers, (struct host_waiter){h->appended, 0, cb, arg});
 }
 
 void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_slice payload) {
@@ -104,7 +104,7 @@ int evrt_host_complete(struct evrt_host *h, struct evrt_event *e, struct evrt_ho
 }
 
 int evrt_host_check_data(struct evrt_event *e, struct evrt_error *err) {
-    if (e->data.p == NULL && !(e->flags & EVRT_EVENT_HAS_DATA)) return 0;
+    if (e->data.p == NULL) return 0;
     e->flags |= EVRT_EVENT_HAS_DATA;
     if (!evrt_event_json_type(e->datacontenttype)) return 0;
     struct evrt_json_info info;

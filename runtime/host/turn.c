@@ -48,14 +48,18 @@ void host_checkpoint(struct evrt_host *h, struct evrt_sub *s) {
     evrt_sub_drop_epochs(s, s->told_cursor);
 }
 
-void host_turn(struct evrt_host *h) {
-    evrt_bus_pump(h->bus);
+void host_settle(struct evrt_host *h) {
     while (h->dirty != NULL) {
         struct evrt_sub *s = h->dirty;
         h->dirty = s->next_dirty;
         s->dirty = false;
         settle(h, s);
     }
+}
+
+void host_turn(struct evrt_host *h) {
+    evrt_bus_pump(h->bus);
+    host_settle(h);
     evrt_journal_submit(h->journal, !h->eager);
     h->eager = false;
     host_catch_up(h);
@@ -97,7 +101,7 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
     for (size_t at = 0; evrt_batch_next(batch, &at, &r);) {
         struct evrt_slice payload = {r.payload, r.n};
         h->committed++;
-        host_waiters_run(h);
+        host_waiters_run(h, &h->waiters);
         if (r.kind == EVRT_RECORD_EVENT)
             commit_event(h, payload, &b->hold);
         else
@@ -114,6 +118,7 @@ void host_commits(struct evrt_host *h) {
     }
     /* A group is committed as one, so all of its batches have been taken. */
     if (group != 0) evrt_state_advance(h->state, group);
+    host_waiters_run(h, &h->barriers);
     struct evrt_journal_stats stats;
     if (!h->full) return;
     evrt_journal_stats(h->journal, &stats);

@@ -69,7 +69,7 @@ static void describe_exit(struct host_worker *w, int64_t status, int signal) {
 static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
     struct host_worker *w = process->data;
     struct evrt_host *h = w->host;
-    bool expected = w->state == HOST_WORKER_ENDING && w->reason[0] == '\0';
+    bool expected = w->told && w->reason[0] == '\0';
     uint64_t again = evrt_bus_worker_gone(h->bus, w->instance);
     describe_exit(w, status, signal);
     w->died_ns = evrt_mono_ns();
@@ -139,6 +139,7 @@ static int start(struct host_worker *w) {
     w->instance = ++h->next_instance;
     w->started_ns = evrt_mono_ns();
     w->reason[0] = '\0';
+    w->told = false;
     w->outstanding = 0;
     int rc = spawn(w, pair[1], h->scripts.snapshot);
     close(pair[1]);
@@ -250,6 +251,7 @@ void host_workers_stop(struct evrt_host *h) {
         if (!w->process_open) continue;
         bool polite = w->state == HOST_WORKER_READY && w->outstanding == 0;
         w->state = HOST_WORKER_ENDING;
+        w->told = true;
         if (polite)
             evrt_frame_put_text(evrt_channel_out(&w->channel), EVRT_FRAME_DRAIN, EVRT_STR(""));
         else if (!uv_is_closing((uv_handle_t *)&w->process))

@@ -286,6 +286,8 @@ end
 function Node:restart(changes)
     local options = merge(self.options, changes)
     options.dir = self.dir
+    -- Scripts stay as they are on the disk by now.
+    options.handlers = changes and changes.handlers
     return evrt.start(options)
 end
 
