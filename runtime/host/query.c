@@ -25,6 +25,7 @@ struct query {
     uint32_t limit;
     bool single;
     int rc;
+    struct evrt_error err; /* of the journal */
     struct evrt_buf json;
     struct evrt_jsonout out;
     struct evrt_buf event; /* single: its encoding */
@@ -34,6 +35,9 @@ struct query {
 
 static void finish(struct query *q) {
     struct evrt_host *h = q->host;
+    if (q->rc < 0 && q->rc != -ENOENT && q->rc != -EINVAL)
+        evrt_log(h->log, EVRT_LOG_ERROR, "Journal unreadable", EVRT_F_CSTR("error", q->err.message),
+                 EVRT_F_I64("code", q->rc));
     q->cb(q->arg, q->rc, evrt_buf_slice(&q->json));
     evrt_pattern_set_unref(q->pattern);
     evrt_buf_finish(&q->json);
@@ -57,9 +61,10 @@ static struct query *start(struct evrt_host *h, evrt_host_json_cb cb, void *arg)
 }
 
 static void run(struct query *q, uv_work_cb work, uv_after_work_cb after) {
-    q->rc = evrt_journal_reader_open(&q->reader, q->host->journal);
-    if (q->rc == 0) q->rc = uv_queue_work(q->host->loop, &q->work, work, after);
-    if (q->rc < 0) after(&q->work, q->rc);
+    /* Once queued, q->rc is the job's to write. */
+    int rc = evrt_journal_reader_open(&q->reader, q->host->journal);
+    if (rc == 0) rc = uv_queue_work(q->host->loop, &q->work, work, after);
+    if (rc < 0) after(&q->work, rc);
 }
 
 static void close_reader(struct query *q) {
@@ -89,15 +94,14 @@ static int seek(struct query *q, struct evrt_error *err) {
 static void list_events(uv_work_t *work) {
     struct query *q = work->data;
     struct evrt_journal_record r;
-    struct evrt_error err;
     struct evrt_event e;
     uint64_t count = 0, looked_at = 0, last = 0;
     bool more = false;
-    int rc = seek(q, &err);
+    int rc = seek(q, &q->err);
     evrt_jsonout_object(&q->out);
     evrt_jsonout_key(&q->out, "items");
     evrt_jsonout_array(&q->out);
-    while (rc == 0 && (rc = evrt_journal_read(q->reader, &r, &err)) == 1) {
+    while (rc == 0 && (rc = evrt_journal_read(q->reader, &r, &q->err)) == 1) {
         rc = 0;
         if (r.kind != EVRT_RECORD_EVENT || evrt_event_decode(r.payload.p, r.payload.n, &e) < 0)
             continue;
@@ -158,9 +162,8 @@ void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *query,
 static void find_event(uv_work_t *work) {
     struct query *q = work->data;
     struct evrt_journal_record r;
-    struct evrt_error err;
-    int rc = evrt_journal_seek_seq(q->reader, q->first, &err);
-    while (rc == 0 && (rc = evrt_journal_read(q->reader, &r, &err)) == 1) {
+    int rc = evrt_journal_seek_seq(q->reader, q->first, &q->err);
+    while (rc == 0 && (rc = evrt_journal_read(q->reader, &r, &q->err)) == 1) {
         rc = 0;
         if (r.kind != EVRT_RECORD_EVENT) continue;
         if (evrt_event_seq(r.payload.p) == q->first)

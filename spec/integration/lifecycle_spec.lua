@@ -79,7 +79,8 @@ describe("a node", function()
             assert.equal(200, node:get("/api/v1/events/1").status)
             assert.equal(0, node:stop())
             node = node:restart()
-            assert.equal(durability == "os" and 200 or 404, node:get("/api/v1/events/1").status)
+            local event = node:get "/api/v1/events/1"
+            assert.equal(durability == "os" and 200 or 404, event.status, event.body)
             node:stop()
         end
     end)
