@@ -61,9 +61,9 @@ static void read_decimal(struct evrt_slice text, struct decimal *d) {
     }
     if (p == end) return;
     d->integer = false; /* an 'e' */
-    bool down = *++p == '-';
     long e = 0;
-    for (p += *p == '-' || *p == '+'; p < end; p++)
+    bool down = ++p < end && *p == '-';
+    for (p += p < end && (*p == '-' || *p == '+'); p < end && *p >= '0' && *p <= '9'; p++)
         if (e < 100000) e = e * 10 + (*p - '0');
     d->exponent += down ? -e : e;
 }
