@@ -40,13 +40,34 @@ static bool deliver(struct evrt_channel *c) {
     return true;
 }
 
+/* The peer is gone, which poll tells as an error, or read does once; what it had sent is still there. */
+static void read_rest(struct evrt_channel *c) {
+    bool reset = false;
+    while (!c->ended) {
+        ssize_t n = read(c->fd, evrt_buf_room(&c->in, READ_SIZE), READ_SIZE);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == ECONNRESET && !reset) {
+            reset = true;
+        } else if (n <= 0) {
+            end(c, n == 0 || errno == ECONNRESET || errno == EAGAIN ? 0 : -errno);
+        } else {
+            c->in.n += (size_t)n;
+            if (!deliver(c)) return;
+        }
+    }
+}
+
 static void read_all(struct evrt_channel *c) {
     for (int i = 0; i < READS_PER_TURN; i++) {
         ssize_t n = read(c->fd, evrt_buf_room(&c->in, READ_SIZE), READ_SIZE);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) return;
+        if (n < 0 && errno == ECONNRESET) {
+            read_rest(c);
+            return;
+        }
         if (n <= 0) {
-            end(c, n == 0 || errno == ECONNRESET ? 0 : -errno);
+            end(c, n == 0 ? 0 : -errno);
             return;
         }
         c->in.n += (size_t)n;
@@ -74,7 +95,7 @@ void evrt_channel_flush(struct evrt_channel *c) {
 static void on_poll(uv_poll_t *poll, int status, int events) {
     struct evrt_channel *c = poll->data;
     if (status < 0) {
-        end(c, status);
+        read_rest(c);
         return;
     }
     if (events & UV_READABLE) read_all(c);
