@@ -109,16 +109,18 @@ describe("a host killed with -9 under load", function()
         calm:stop(true)
 
         -- Everything that matched is handled.
-        local stats
-        node:await("every handler to be done", function()
+        local stats, answer
+        local done, why = pcall(node.await, node, "every handler to be done", function()
             stats = {}
             local pending = 0
-            for _, item in ipairs(node:get("/api/v1/handlers").json.items) do
+            answer = node:get "/api/v1/handlers"
+            for _, item in ipairs(answer.json.items) do
                 stats[item.name] = item
                 pending = pending + item.pending
             end
             return pending == 0
         end, 60)
+        assert.is_true(done, answer.body .. "\n" .. tostring(why))
         read()
 
         -- The journal's own account: every sequence once, every id once.
