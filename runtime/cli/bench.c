@@ -232,7 +232,7 @@ static bool read_options(struct evrt_cli *cli, struct bench *b, uint64_t *size) 
     uint64_t seconds;
     if (!evrt_cli_number(cli, "seconds", 5, 1, 3600, &seconds) ||
         !evrt_cli_number(cli, "rate", 10000, 1, 1000000, &b->rate) ||
-        !evrt_cli_number(cli, "in-flight", 20000, 1, 1000000, &b->in_flight) ||
+        !evrt_cli_number(cli, "in-flight", 8000, 1, 1000000, &b->in_flight) ||
         !evrt_cli_number(cli, "size", 300, 200, 1 << 20, size))
         return false;
     b->seconds = (double)seconds;

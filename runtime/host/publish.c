@@ -111,7 +111,7 @@ int evrt_host_check_data(struct evrt_event *e, struct evrt_error *err) {
     struct evrt_error why;
     int rc = evrt_json_check(e->data, &info, &why);
     if (rc < 0) return evrt_error_set(err, -EINVAL, "data: %s", why.message);
-    e->flags |= EVRT_EVENT_JSON | (info.cjson_decode_exact ? EVRT_EVENT_CJSON_EXACT : 0);
+    e->flags |= EVRT_EVENT_JSON;
     return 0;
 }
 

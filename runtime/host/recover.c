@@ -149,8 +149,12 @@ static int recount(struct evrt_host *h, struct evrt_error *err) {
 
 static int open_state(struct evrt_host *h, struct evrt_error *err) {
     bool memory = durability(h->config->store.durability) == EVRT_DURABILITY_MEMORY;
+    struct evrt_journal_stats stats;
+    evrt_journal_stats(h->journal, &stats);
     struct evrt_state_options options = {
         .path = memory ? NULL : h->config->store.path,
+        /* With durability os a power cut may leave state.db ahead of the journal. */
+        .next_group = stats.last_group + 1,
         .on_fatal = on_fatal,
         .arg = h,
     };
