@@ -107,9 +107,8 @@ int evrt_host_check_data(struct evrt_event *e, struct evrt_error *err) {
     if (e->data.p == NULL) return 0;
     e->flags |= EVRT_EVENT_HAS_DATA;
     if (!evrt_event_json_type(e->datacontenttype)) return 0;
-    struct evrt_json_info info;
     struct evrt_error why;
-    int rc = evrt_json_check(e->data, &info, &why);
+    int rc = evrt_json_check(e->data, NULL, &why);
     if (rc < 0) return evrt_error_set(err, -EINVAL, "data: %s", why.message);
     e->flags |= EVRT_EVENT_JSON;
     return 0;
