@@ -1,0 +1,80 @@
+-- The command line's manners: what is wrong is told with the nearest right word, and by the exit code.
+local cjson = require "cjson"
+local evrt = require "spec.support.evrt"
+
+local function has(text, part)
+    assert.truthy(text:find(part, 1, true), ("%q is not in:\n%s"):format(part, text))
+end
+
+describe("the command line", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    local wrong = {
+        { {}, "which command?" },
+        { { "pubish" }, 'unknown command "pubish"; the nearest is publish' },
+        { { "--jsn" }, 'unknown command "--jsn"' },
+        { { "publish" }, "expected: evrt publish TYPE" },
+        { { "publish", "a", "b" }, 'unexpected argument "b"' },
+        { { "publish", "a", "--dta", "{}" }, "unknown option --dta; the nearest is --data" },
+        { { "publish", "a", "-x" }, "unknown option -x" },
+        { { "publish", "a", "-d" }, "-d needs a value: JSON|@FILE|-" },
+        { { "publish", "a", "--url" }, "--url needs a value: URL" },
+        { { "publish", "a", "--wait=1" }, "--wait takes no value" },
+        { { "publish", "a", "--timeout", "5s" }, "--timeout is how long --wait waits" },
+        { { "publish", "a", "--wait", "--timeout", "soon" }, "expected a duration such as 5s" },
+        { { "publish", "a", "--url", "ftp://localhost" }, "ftp" },
+        { { "events", "first" }, 'expected a sequence number, got "first"' },
+        { { "events", "1", "--limit", "5" }, "--limit is for lists" },
+        { { "store", "verify" }, "expected: evrt store verify|repair PATH" },
+        { { "store", "mend", "/tmp" }, 'expected verify or repair, got "mend"' },
+        { { "store", "verify", "--yes", "/tmp" }, "--yes is for repair" },
+        { { "bench", "--seconds", "0" }, "--seconds: expected a whole number from 1 to 3600" },
+        { { "help", "pubish" }, 'no command "pubish"; the nearest is publish' },
+        { { "help", "--completion", "csh" }, "expected bash, zsh or fish" },
+    }
+    for _, case in ipairs(wrong) do
+        it("refuses: evrt " .. table.concat(case[1], " "), function()
+            local code, out, err = evrt.run(case[1])
+            assert.equal(64, code)
+            assert.equal("", out)
+            has(err, case[2])
+            if case[1][5] ~= "ftp://localhost" and not err:find "ftp" then has(err, "Try: evrt help") end
+        end)
+    end
+
+    it("helps with every command, in both ways", function()
+        local _, overview = evrt.run { "help" }
+        local count = 0
+        for name in overview:match("Commands:\n(.-)\n\n"):gmatch "%f[^\n%z] *(%l+) +%u" do
+            local code, out = evrt.run { "help", name }
+            assert.equal(0, code)
+            has(out, "Usage: evrt " .. name)
+            assert.equal(out, select(2, evrt.run { name, "--help" }))
+            count = count + 1
+        end
+        assert.equal(10, count)
+        assert.equal(overview, select(2, evrt.run { "--help" }))
+    end)
+
+    it("shows the version", function()
+        local code, out = evrt.run { "version" }
+        assert.equal(0, code)
+        local version = out:match "^evrt (%d+%.%d+%.%d+)$"
+        assert.truthy(version, out)
+        assert.equal(out, select(2, evrt.run { "--version" }))
+        assert.same({ version = version }, cjson.decode((select(2, evrt.run { "version", "--json" }))))
+    end)
+
+    it("shows the configuration's keys: the reference file, or JSON", function()
+        assert.equal(evrt.read "conf/evrt.yaml", select(2, evrt.run { "help", "config" }) .. "\n")
+        local keys = cjson.decode((select(2, evrt.run { "help", "config", "--json" })))
+        assert.truthy(#keys.items >= 35)
+        assert.equal("service.name", keys.items[1].key)
+    end)
+
+    it("fails when its output cannot be written", function()
+        local node = evrt.spawn { program = "/bin/sh", args = { "-c", '"$0" help >/dev/full', evrt.binary() } }
+        assert.equal(1, (node:wait()))
+        has(table.concat(node.err, "\n"), "cannot write to standard output: No space left on device")
+    end)
+end)
