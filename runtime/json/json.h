@@ -5,8 +5,6 @@
 #ifndef EVRT_JSON_JSON_H
 #define EVRT_JSON_JSON_H
 
-#include <stdbool.h>
-
 #include "core/buf.h"
 
 enum {
@@ -25,7 +23,6 @@ enum evrt_json_type {
 /* What a valid document holds. */
 struct evrt_json_info {
     enum evrt_json_type type;
-    bool cjson_decode_exact; /* false */
 };
 
 /* Scans one document that fills `text`. -EINVAL: err->message ends with "at byte N (line L, column C)"

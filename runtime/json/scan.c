@@ -1,8 +1,9 @@
 /* The strict scanner: one pass by recursive descent, nothing allocated for ordinary documents.
  *
- * Written by hand because the ingress checks every event on the loop thread: 300 bytes with ten members
- * take yajl 0.92 us before any of the checks that it lacks, and this about 0.3 us with all of them. yajl
- * is the oracle it is fuzzed against (spec/fuzz/json.c). */
+ * Written by hand because the ingress checks every event on the loop thread: 304 bytes with 13 names take
+ * yajl 0.58 us without the checks that it lacks, and this 0.31 us with all of them. yajl is also not
+ * strict: it passes form feeds for white space and a broken token behind the document. It is the oracle
+ * that this is fuzzed against (spec/fuzz/json.c). */
 #include "json/json.h"
 
 #include <errno.h>

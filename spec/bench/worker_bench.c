@@ -80,7 +80,7 @@ static void make_event(struct evrt_buf *out) {
             EVRT_STR("{\"user_id\":4711,\"email\":\"someone@example.com\",\"name\":\"Some One\","
                      "\"roles\":[\"reader\",\"writer\"],\"address\":{\"city\":\"Lund\",\"zip\":"
                      "\"22100\"},\"active\":true,\"score\":0.75}"),
-        .flags = EVRT_EVENT_JSON | EVRT_EVENT_CJSON_EXACT | EVRT_EVENT_HAS_DATA,
+        .flags = EVRT_EVENT_JSON | EVRT_EVENT_HAS_DATA,
         .seq = 1,
     };
     size_t n = evrt_event_size(&e);
