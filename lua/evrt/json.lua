@@ -38,13 +38,19 @@ json.decode = c.decode
 
 --- Encodes a value. A table with keys 1 to n is an array, any other an object; an empty one is `{}`
 --- unless it has the array mark. Functions, NaN, infinity, lists with holes, tables with both list items
---- and names, strings that are not UTF-8 and tables that contain themselves are refused.
+--- and names, strings that are not UTF-8 and tables that contain themselves are refused. An event encodes
+--- as a structured CloudEvent.
 ---@param value any
 ---@return string? text  nil when the value cannot be JSON
 ---@return string? message  the path to what cannot, and why
 ---@return "invalid"|"too_deep"|"too_large"|nil code
 ---@nodiscard
-json.encode = c.encode
+function json.encode(value)
+    local class = type(value) == "table" and getmetatable(value)
+    local totable = type(class) == "table" and rawget(class, "__totable")
+    if totable then value = totable(value) end
+    return c.encode(value)
+end
 
 --- Marks a table as an array, so that it encodes as `[]` when it is empty. Returns it.
 ---@generic T: table

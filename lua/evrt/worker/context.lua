@@ -16,7 +16,7 @@ function context.class(handler)
             local value = shared[key]
             if value ~= nil then return value end
             if key == "idempotency_key" then
-                value = event.idempotency_key(ctx[1], handler.name)
+                value = event.idempotency_key(ctx[0], handler.name)
                 ctx[key] = value
                 return value
             end

@@ -10,10 +10,13 @@ end
 
 local Event = {}
 
+-- The encoded event is at [0], in event and ctx alike: there it costs no hash part, ipairs passes over it,
+-- and JSON refuses it instead of taking it for data.
+
 function Event.__index(event, key)
     local get = getters[key]
     if get == nil then return nil end
-    local value = get(event[1])
+    local value = get(event[0])
     event[key] = value
     return value
 end
@@ -47,7 +50,7 @@ function Event.__totable(event)
     for name, value in pairs(event.extensions) do
         t[name] = value
     end
-    if fields.is_json(event[1]) then
+    if fields.is_json(event[0]) then
         t.data = event.data
     elseif event.raw then
         t.data_base64 = base64(event.raw)

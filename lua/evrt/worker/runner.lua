@@ -30,8 +30,8 @@ return function()
         local index, record, attempt, deadline = next()
         if index then
             handler = handlers[index]
-            local ok, result, why = xpcall(handler.handle, explain, setmetatable({ record }, Event),
-                setmetatable({ record, attempt = attempt, deadline = deadline }, handler.ctx))
+            local ok, result, why = xpcall(handler.handle, explain, setmetatable({ [0] = record }, Event),
+                setmetatable({ [0] = record, attempt = attempt, deadline = deadline }, handler.ctx))
             if not ok then
                 settle_failed(handler, result)
             elseif result == nil and why ~= nil then

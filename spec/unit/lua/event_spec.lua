@@ -81,8 +81,32 @@ describe("event", function()
     end)
 
     it("cannot be made to read beyond itself", function()
-        assert.equal("error", worker.run("event[1] = ('\\255'):rep(60) return event.type").error_type)
-        assert.equal("error", worker.run("event[1] = nil return event.type").error_type)
+        assert.equal("error", worker.run("event[0] = ('\\255'):rep(60) return event.type").error_type)
+        assert.equal("error", worker.run("event[0] = nil return event.type").error_type)
+    end)
+
+    it("encodes as a structured CloudEvent", function()
+        local cjson = require "cjson"
+        local base = { specversion = "1.0", id = "id-1", type = "a.b", source = "/spec",
+            time = "2025-01-07T10:30:45.123Z" }
+        local function encoded(event)
+            event.type = "a.b"
+            return cjson.decode(run("print(evrt.json.encode(event))", event)[1])
+        end
+        assert.same(base, encoded {})
+        base.data, base.traceparent = { x = 1 }, "abc"
+        assert.same(base, encoded { data = '{"x":1}', extensions = extensions { { "traceparent", "s", "abc" } } })
+        base.data, base.traceparent = nil, nil
+        for bytes, text in pairs {
+            ["\0"] = "AA==", ["\0\1"] = "AAE=", ["\255\254\253"] = "//79", ["abcd"] = "YWJjZA==",
+        } do
+            base.data_base64 = text
+            assert.same(base, encoded { data = bytes, flags = HAS_DATA })
+        end
+    end)
+
+    it("is not taken for data by mistake", function()
+        assert.same({ "nil" }, run "print((evrt.json.encode { event = event }))")
     end)
 
     it("reads as text", function()

@@ -10,7 +10,8 @@ local function publish(expression, with, hello)
     local w = worker.start({ ["h.lua"] = ([[local evrt = require "evrt"
         return { name = "H", events = "**", handle = function(event, ctx)
             local sent, message, code = evrt.publish(%s)
-            print(sent and sent.id, sent and sent.seq, message, code, sent and sent.outcomes and evrt.json.encode(sent.outcomes))
+            local outcomes = sent and sent.outcomes
+            print(sent and sent.id, sent and sent.seq, message, code, outcomes and evrt.json.encode(outcomes))
         end }]]):format(expression) }, hello)
     w:expect "READY"
     w.delivery_id = w:deliver({ type = "a", hops = with and with.hops }, with)
@@ -177,7 +178,7 @@ describe("publish", function()
         ["{ type = 't', id = 5 }"] = "id: a string expected, got number",
         ["{ type = 't', dta = 1 }"] = 'unknown field "dta" (did you mean "data"?); other attributes belong in '
             .. "extensions",
-        ["event"] = "a table of named fields expected, got the key 1; to pass on an event, make a new table of its "
+        ["event"] = "a table of named fields expected, got the key 0; to pass on an event, make a new table of its "
             .. "fields",
         ["{ type = 't', extensions = 1 }"] = "extensions: a table expected, got number",
         ["{ type = 't', extensions = { x = {} } }"] =
