@@ -33,8 +33,8 @@ struct evrt_config {
         uint64_t max_event_size, max_batch, max_connections, max_connections_per_address;
         uint64_t max_header_size; /* all header bytes of one request */
         uint64_t max_body_size;   /* bytes of a batch as it comes in */
-        int64_t request_timeout; /* from the first byte to the last */
-        int64_t idle_timeout;    /* of a connection between requests */
+        int64_t request_timeout;  /* from the first byte to the last */
+        int64_t idle_timeout;     /* of a connection between requests */
         char *token_file;
     } http;
     struct {

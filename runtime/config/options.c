@@ -47,14 +47,14 @@
       "Connections to the ingest listener at once.")                                             \
     X(http.max_connections_per_address, NUMBER, "1024", 1, 1000000, NULL, RESTART,               \
       "... of them from one address.")                                                           \
-    X(http.max_header_size, SIZE, "8KiB", 1 * KIB, 1 * MIB, NULL, RESTART,                         \
+    X(http.max_header_size, SIZE, "8KiB", 1 * KIB, 1 * MIB, NULL, RESTART,                       \
       "All header bytes of one request.")                                                        \
-    X(http.max_body_size, SIZE, "16MiB", 1 * KIB, 1024 * MIB, NULL, RESTART,                       \
-      "Largest body of a batch request. A single event has http.max_event_size.")                  \
+    X(http.max_body_size, SIZE, "16MiB", 1 * KIB, 1024 * MIB, NULL, RESTART,                     \
+      "Largest body of a batch request. A single event has http.max_event_size.")                \
     X(http.request_timeout, DURATION, "30s", 100, DAY, NULL, RELOAD,                             \
       "A request that takes longer to arrive is dropped, however steadily it trickles.")         \
-    X(http.idle_timeout, DURATION, "75s", 1 * SECOND, DAY, NULL, RESTART,                          \
-      "A connection without a request is closed after this.")                                      \
+    X(http.idle_timeout, DURATION, "75s", 1 * SECOND, DAY, NULL, RESTART,                        \
+      "A connection without a request is closed after this.")                                    \
     X(http.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                          \
       "File with the bearer token that publishers must show; empty: none is asked for.")         \
     X(admin.listen, ADDRESS, "127.0.0.1:9090", 0, 0, NULL, RESTART,                              \

@@ -1,5 +1,6 @@
 -- A socket as systemd gives to Type=notify services: receives the datagrams of sd_notify.
 local ffi = require "ffi"
+local uv = require "luv"
 require "spec.support.c"
 
 ffi.cdef [[
@@ -25,7 +26,9 @@ function notify.listen(path)
     ffi.copy(ffi.cast("char *", address) + 2, name, #name)
     local size = 2 + #name + (path:sub(1, 1) == "@" and 0 or 1)
     assert(ffi.C.bind(fd, address, size) == 0, path)
-    return setmetatable({ fd = fd, path = path, all = {} }, notify)
+    local self = setmetatable({ fd = fd, path = path, all = {}, poll = uv.new_poll(fd) }, notify)
+    self.poll:start("r", function() self:received() end) -- what arrives turns the loop
+    return self
 end
 
 --- Takes what has arrived; returns everything that ever did, in order.
@@ -47,6 +50,8 @@ function notify:has(message)
 end
 
 function notify:close()
+    self.poll:close()
+    uv.run "nowait"
     ffi.C.close(self.fd)
     if self.path:sub(1, 1) ~= "@" then ffi.C.unlink(self.path) end
 end
