@@ -1,6 +1,6 @@
 /* How fast one worker handles deliveries: starts `evrt worker` as the host does, keeps a window of
- * 300-byte events in flight, and counts what is done. Prints events per second and the CPU that the
- * worker spent per event.
+ * 300-byte events in flight, and counts what is done. Prints a JSON object: events per second, and the CPU
+ * that the worker spent per event.
  *
  *     worker_bench [PROGRAM [EVENTS [WINDOW [SCRIPT]]]]     PROGRAM worker is run; default ./evrt
  */
@@ -172,9 +172,8 @@ int main(int argc, char **argv) {
     int status;
     if (wait4(b.pid, &status, 0, &usage) != b.pid) die("wait4");
     double cpu = seconds(&usage.ru_utime) + seconds(&usage.ru_stime);
-    printf("worker: %.0f events/s, %.2f us of worker CPU per event (%zu-byte events, window %llu, "
-           "%llu failed, %ld KiB resident)\n",
-           (double)b.total / elapsed, cpu * 1e6 / (double)b.total, b.event.n,
-           (unsigned long long)b.window, (unsigned long long)b.failed, usage.ru_maxrss);
+    printf("{\"events_per_second\":%.0f,\"cpu_us_per_event\":%.3f,\"event_bytes\":%zu,"
+           "\"max_rss_kib\":%ld}\n",
+           (double)b.total / elapsed, cpu * 1e6 / (double)b.total, b.event.n, usage.ru_maxrss);
     return b.failed != 0 || status != 0;
 }
