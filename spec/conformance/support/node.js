@@ -122,7 +122,10 @@ export function shownValue(text) {
       }
       case '"': return rest.replace(/\\(..)/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
       case "#": return Number(rest);
-      default: return { null: null, true: true, false: false }[line];
+      default: {
+        const [, digits] = line.match(/^(-?\d+)U?L?L?$/) ?? []; // an integer beyond 2^53
+        return digits ? Number(digits) : { null: null, true: true, false: false }[line];
+      }
     }
   }
   const result = value();
