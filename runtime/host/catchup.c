@@ -144,9 +144,8 @@ static void on_read(uv_work_t *work, int status) {
     if (s != NULL) s->reading = false;
     if (s == NULL || status < 0 || job->rc < 0) {
         if (job->rc < 0) {
-            evrt_log(h->log, EVRT_LOG_ERROR, "Journal unreadable",
-                     EVRT_F_CSTR("handler", s == NULL ? "" : s->name),
-                     EVRT_F_CSTR("error", job->err.message));
+            evrt_log_event(h->log, JOURNAL_UNREADABLE, EVRT_F_CSTR("error", job->err.message),
+                           EVRT_F_CSTR("handler", s == NULL ? "" : s->name));
             /* Not read again until the next start: it would fail again, for ever. */
             if (s != NULL) s->reading = true;
         }

@@ -53,7 +53,7 @@ static void drop_segments(struct evrt_host *h, const struct evrt_journal_stats *
         rc =
             evrt_journal_drop(h->journal, group, evrt_wall_ms() - h->config->store.retention, &err);
     if (rc < 0) {
-        evrt_log(h->log, EVRT_LOG_ERROR, "Segments not dropped", EVRT_F_CSTR("error", err.message));
+        evrt_log_event(h->log, SEGMENTS_KEPT, EVRT_F_CSTR("error", err.message));
         return;
     }
     if (rc == 0) return;

@@ -36,8 +36,7 @@ struct query {
 static void finish(struct query *q) {
     struct evrt_host *h = q->host;
     if (q->rc < 0 && q->rc != -ENOENT && q->rc != -EINVAL)
-        evrt_log(h->log, EVRT_LOG_ERROR, "Journal unreadable", EVRT_F_CSTR("error", q->err.message),
-                 EVRT_F_I64("code", q->rc));
+        evrt_log_event(h->log, JOURNAL_UNREADABLE, EVRT_F_CSTR("error", q->err.message));
     q->cb(q->arg, q->rc, evrt_buf_slice(&q->json));
     evrt_pattern_set_unref(q->pattern);
     evrt_buf_finish(&q->json);

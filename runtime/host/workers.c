@@ -170,8 +170,8 @@ static void on_restart(uv_timer_t *timer) {
     w->host->restarts++;
     int rc = start(w);
     if (rc == 0) return;
-    evrt_log(w->host->log, EVRT_LOG_ERROR, "Worker not started", EVRT_F_U64("worker", w->slot),
-             EVRT_F_CSTR("error", uv_strerror(rc)));
+    evrt_log_event(w->host->log, WORKER_NOT_STARTED, EVRT_F_U64("worker", w->slot),
+                   EVRT_F_CSTR("error", uv_strerror(rc)));
     w->failures++;
     restart_later(w);
 }

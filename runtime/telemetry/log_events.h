@@ -46,6 +46,10 @@
       "a write or fsync failed; nothing of that group is acknowledged and the process ends")    \
     X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                        \
       "retention or store.max_size removed the oldest events")                                  \
+    X(SEGMENTS_KEPT, ERROR, "Segments not dropped", "error",                                    \
+      "retention could not remove old segments; it tries again each second")                    \
+    X(JOURNAL_UNREADABLE, ERROR, "Journal unreadable", "error,handler?",                        \
+      "a reader met damage; `evrt store verify` names it, that handler waits for the repair")   \
     X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses")   \
     X(TOKEN_EXPOSED, WARN, "Token file readable by others", "path",                             \
       "group or everyone may read a file that holds a token: chmod 600")                        \
@@ -65,6 +69,8 @@
       "a process was started and loads the scripts")                                            \
     X(WORKERS_READY, INFO, "Workers ready", "workers,generation,duration",                      \
       "all workers of a generation have loaded the scripts")                                    \
+    X(WORKER_NOT_STARTED, ERROR, "Worker not started", "worker,error",                          \
+      "the process could not be made; it is tried again, ever more slowly")                     \
     X(WORKER_EXITED, DEBUG, "Worker exited", "worker,worker_pid,generation,status",             \
       "a worker ended as it was told to")                                                       \
     X(WORKER_DIED, ERROR, "Worker died", "worker,worker_pid,generation,reason,redelivered",     \
