@@ -85,6 +85,10 @@ static void finish_text(struct store *s, const struct evrt_store_report *r) {
     evrt_buf_putc(&s->out, '\n');
 }
 
+static const char *plural(uint64_t n) {
+    return n == 1 ? "" : "s";
+}
+
 /* What the findings mean, and what to do: the last line, and the exit code. */
 static int conclude(struct store *s, const char *path, const struct evrt_store_report *r,
                     bool repair, bool yes) {
@@ -93,13 +97,13 @@ static int conclude(struct store *s, const char *path, const struct evrt_store_r
                       r->torn > 0 ? "sound; the next start cuts the torn tail\n" : "sound\n");
     else if (!s->json && repair && yes)
         evrt_buf_printf(&s->out,
-                        "repaired: %" PRIu64 " ranges set aside, %" PRIu64 " events lost\n",
-                        r->damaged, r->events_lost);
+                        "repaired: %" PRIu64 " range%s set aside, %" PRIu64 " event%s lost\n",
+                        r->damaged, plural(r->damaged), r->events_lost, plural(r->events_lost));
     else if (!s->json)
         evrt_buf_printf(&s->out,
                         "damaged in %" PRIu64
                         " places; to set them aside: evrt store repair --yes %s\n",
-                        r->damaged, path);
+                        r->damaged, plural(r->damaged), path);
     return r->damaged > 0 && !(repair && yes) ? EVRT_EXIT_FAILED : EVRT_EXIT_OK;
 }
 
