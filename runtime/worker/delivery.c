@@ -83,9 +83,11 @@ void evrt_delivery_end(struct evrt_delivery *d) {
     ds->free = d;
 }
 
-/* The index finds the delivery, the serial tells whether it still waits for this answer. */
+/* The index finds the delivery, the serial (never 0) tells whether it still waits for this answer. */
 uint64_t evrt_delivery_token(struct evrt_delivery *d) {
-    d->token = (uint64_t)++d->worker->deliveries.serial << 32 | d->index;
+    uint32_t *serial = &d->worker->deliveries.serial;
+    if (++*serial == 0) *serial = 1;
+    d->token = (uint64_t)*serial << 32 | d->index;
     return d->token;
 }
 

@@ -211,12 +211,18 @@ static void close_handle(uv_handle_t *handle, void *arg) {
     if (!uv_is_closing(handle)) uv_close(handle, NULL);
 }
 
-/* The host's group gets the terminal's signals; the host alone decides what they mean. The kernel ends
- * this process with the host; if the host ended before that was asked for, the socket tells. */
+static void ignore(int signal) {
+    (void)signal;
+}
+
+/* The host's group gets the terminal's signals; the host alone decides what they mean. They are caught
+ * and not SIG_IGN, which programs that a script runs would inherit. The kernel ends this process with
+ * the host; if the host ended before that was asked for, the socket tells. */
 static void detach(void) {
     const int ignored[] = {SIGINT, SIGHUP, SIGTERM, SIGPIPE, SIGUSR1};
+    const struct sigaction action = {.sa_handler = ignore, .sa_flags = SA_RESTART};
     for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-        signal(ignored[i], SIG_IGN);
+        sigaction(ignored[i], &action, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "evrt-worker");
 }

@@ -3,7 +3,7 @@
 local script, scripts = ...
 
 local loaded, preload = package.loaded, package.preload
-local search_lua, search_c, search_all_in_one = package.loaders[2], package.loaders[3], package.loaders[4]
+local loaders = package.loaders
 
 -- The working directory is no place for modules: a snapshot would not hold them.
 local function without_cwd(path)
@@ -33,10 +33,11 @@ local function from_scripts(name)
     return chunk
 end
 
+-- The first loader is the one of preload.
 local function from_system(name)
     local tried = {}
-    for _, search in ipairs { search_lua, search_c, search_all_in_one } do
-        local found = search(name)
+    for i = 2, #loaders do
+        local found = loaders[i](name)
         if type(found) == "function" then return found end
         tried[#tried + 1] = found
     end

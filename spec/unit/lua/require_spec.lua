@@ -36,6 +36,16 @@ describe("require", function()
         assert.is_nil(check("assert(require 'lfs' == 'mine')", { ["lib/lfs.lua"] = "return 'mine'" }))
     end)
 
+    it("asks loaders that a script adds", function()
+        assert.is_nil(check [[
+            table.insert(package.loaders, function(name)
+                return name == "made.up" and function() return "from a loader" end or "\n\tnot made up"
+            end)
+            assert(require "made.up" == "from a loader")
+            local _, message = pcall(require, "other")
+            assert(message:find "not made up$")]])
+    end)
+
     it("says where a missing module is required", function()
         local message = check "local x\nx = require 'no.such'"
         assert.matches("^h.lua:2: module 'no.such' not found:\n\tno module of that name beside the scripts", message)

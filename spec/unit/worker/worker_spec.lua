@@ -77,6 +77,11 @@ describe("worker/worker", function()
         assert.equal(0, w:stop())
     end)
 
+    it("does not make what scripts run deaf to signals", function()
+        local _, printed = worker.run "print(io.popen('kill -TERM $$; echo alive'):read '*a')"
+        assert.same({ "" }, printed)
+    end)
+
     it("only checks when asked to", function()
         local refused, ready = worker.check(quiet)
         assert.is_nil(refused)
