@@ -102,7 +102,7 @@ static int conclude(struct store *s, const char *path, const struct evrt_store_r
     else if (!s->json)
         evrt_buf_printf(&s->out,
                         "damaged in %" PRIu64
-                        " places; to set them aside: evrt store repair --yes %s\n",
+                        " place%s; to set them aside: evrt store repair --yes %s\n",
                         r->damaged, plural(r->damaged), path);
     return r->damaged > 0 && !(repair && yes) ? EVRT_EXIT_FAILED : EVRT_EXIT_OK;
 }
