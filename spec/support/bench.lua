@@ -91,6 +91,11 @@ end
 --- Runs f, ends what it started, and says what failed.
 function bench.main(f)
     loop.patience = 60
+    local load, cores = uv.loadavg(), #uv.cpu_info()
+    if load > cores / 2 then
+        bench.note(("this machine is busy (load %.1f on %d cores): the figures are not what it can do")
+            :format(load, cores))
+    end
     local ok, why = pcall(f)
     evrt.cleanup()
     if not ok then
