@@ -210,11 +210,13 @@ static void abandon(struct evrt_host *h) {
     h->phase = HOST_CLOSING;
     for (uint32_t i = 0; h->workers != NULL && i < h->worker_count; i++)
         if (h->workers[i].process_open) uv_process_kill(&h->workers[i].process, SIGKILL);
-    while (h->workers != NULL && !host_workers_gone(h))
+    while (h->workers != NULL && h->phase != HOST_CLOSED && !host_workers_gone(h))
         uv_run(h->loop, UV_RUN_ONCE);
-    h->phase = HOST_CLOSED;
-    close_store(h);
-    close_handles(h);
+    if (h->phase != HOST_CLOSED) { /* nothing was committed meanwhile that closed it */
+        h->phase = HOST_CLOSED;
+        close_store(h);
+        close_handles(h);
+    }
     while (h->handles != 0)
         uv_run(h->loop, UV_RUN_ONCE);
 }
