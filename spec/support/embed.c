@@ -1,7 +1,8 @@
-/* A program that embeds evrt: publishes one event, waits until handlers are done with it, drains. Built by
+/* A program that embeds evrt: once it is ready publishes one event, waits until handlers are done with it, drains. Built by
  * spec/integration/install_spec.lua against an installation, as a user would build it.
  *     embed CONFIG WORKER */
 #include <evrt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -9,6 +10,7 @@
 struct program {
     struct evrt *rt;
     uv_timer_t timer;
+    bool published;
     uint64_t seq;
 };
 
@@ -16,17 +18,6 @@ static void on_drained(void *arg) {
     struct program *p = arg;
     printf("drained\n");
     evrt_destroy(p->rt);
-}
-
-static void on_tick(uv_timer_t *timer) {
-    struct program *p = timer->data;
-    struct evrt_totals totals;
-    evrt_totals(p->rt, &totals);
-    if (p->seq == 0 || totals.done == 0) return;
-    printf("done %llu of %llu\n", (unsigned long long)totals.done,
-           (unsigned long long)totals.events);
-    uv_close((uv_handle_t *)timer, NULL);
-    evrt_drain(p->rt, on_drained, p);
 }
 
 static void on_durable(void *arg, int status, uint64_t seq, struct evrt_slice id) {
@@ -41,6 +32,26 @@ static void must(int rc, const struct evrt_error *err) {
     exit(1);
 }
 
+static void publish(struct program *p) {
+    const struct evrt_event event = {
+        .id = EVRT_STR("one"), .type = EVRT_STR("a.b"), .data = EVRT_STR("{\"n\":1}")};
+    struct evrt_error err;
+    must(evrt_publish(p->rt, &event, on_durable, p, &err), &err);
+    p->published = true;
+}
+
+static void on_tick(uv_timer_t *timer) {
+    struct program *p = timer->data;
+    struct evrt_totals totals;
+    if (!p->published && evrt_ready(p->rt, NULL)) publish(p);
+    evrt_totals(p->rt, &totals);
+    if (p->seq == 0 || totals.done == 0) return;
+    printf("done %llu of %llu\n", (unsigned long long)totals.done,
+           (unsigned long long)totals.events);
+    uv_close((uv_handle_t *)timer, NULL);
+    evrt_drain(p->rt, on_drained, p);
+}
+
 int main(int argc, char **argv) {
     struct evrt_error err;
     struct program p = {0};
@@ -48,9 +59,6 @@ int main(int argc, char **argv) {
     printf("version %s\n", evrt_version());
     must(evrt_create(&p.rt, argv[1], &(struct evrt_options){.worker_path = argv[2]}, &err), &err);
     must(evrt_start(p.rt, uv_default_loop(), &err), &err);
-    const struct evrt_event event = {
-        .id = EVRT_STR("one"), .type = EVRT_STR("a.b"), .data = EVRT_STR("{\"n\":1}")};
-    must(evrt_publish(p.rt, &event, on_durable, &p, &err), &err);
     p.timer.data = &p;
     uv_timer_init(uv_default_loop(), &p.timer);
     uv_timer_start(&p.timer, on_tick, 1, 1);

@@ -153,13 +153,14 @@ function evrt.spawn(options)
     return node
 end
 
---- Runs a command of the binary to its end: exit code, standard output, standard error.
+--- Runs a command of the binary to its end: exit code (128 and the signal's number when one ended it, as
+--- in a shell), standard output, standard error.
 ---@param args string[]
 ---@param options? SpawnOptions
 function evrt.run(args, options)
     local node = evrt.spawn(merge(options or {}, { args = args }))
     node:wait()
-    return node.code, table.concat(node.out, "\n"), table.concat(node.err, "\n")
+    return node.signal ~= 0 and 128 + node.signal or node.code, table.concat(node.out, "\n"), table.concat(node.err, "\n")
 end
 
 --- Lays out a node's folder without starting it. `config`: a table merged into evrt.defaults, or YAML text.
