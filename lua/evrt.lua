@@ -3,7 +3,7 @@ local clock = require "evrt.c.clock"
 local delivery = require "evrt.c.delivery"
 local errors = require "evrt.worker.errors"
 local publish = require "evrt.publish"
-local wait = require "evrt.wait"
+local wait = require "evrt.worker.wait"
 
 ---@class evrt
 local evrt = {

@@ -3,7 +3,7 @@ local cpublish = require "evrt.c.publish"
 local cjson = require "evrt.c.json"
 local duration = require "evrt.worker.handlers".duration
 local nearest = require "evrt.worker.nearest"
-local wait = require "evrt.wait"
+local wait = require "evrt.worker.wait"
 
 local M = {}
 
