@@ -36,11 +36,20 @@ export async function start() {
   const ended = once(child, "exit");
   process.once("exit", () => child.kill("SIGKILL"));
   const said = [];
-  const url = await Promise.race([
-    ready(child, said),
-    ended.then(([code]) => { throw new Error(`evrt ended with ${code}:\n${said.join("\n")}`); }),
-    sleep(patience, null, { ref: false }).then(() => { throw new Error(`evrt is not ready:\n${said.join("\n")}`); }),
-  ]);
+  const given = new Promise((_, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code) => reject(new Error(`evrt ended with ${code}`)));
+    setTimeout(() => reject(new Error("evrt is not ready")), patience).unref();
+  });
+  let url;
+  try {
+    url = await Promise.race([ready(child, said), given]);
+  } catch (error) {
+    child.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+    throw new Error(`${error.message}:\n${said.join("\n")}`);
+  }
+  given.catch(() => {}); // its end is stop()'s business from here on
 
   async function stop() {
     child.kill("SIGTERM");
