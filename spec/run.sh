@@ -196,8 +196,7 @@ if command -v dpkg-query >/dev/null; then
     # shellcheck disable=SC2086 # a list of words
     install_missing $packages
 fi
-say "building release"
-quietly build-release sh examples/quickstart.sh --no-run
+sh examples/quickstart.sh --no-run || die "cannot build release"
 build dev
 lints
 specs "unit" build/dev spec/unit/*
