@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="build-essential cmake ninja-build pkg-config libluajit-5.1-dev libuv1-dev
-    libmicrohttpd-dev libsqlite3-dev libyaml-dev libxxhash-dev libcurl4-openssl-dev"
+    libmicrohttpd-dev libsqlite3-dev libyaml-dev libxxhash-dev libcurl4-openssl-dev lua-cjson-dev"
 run=yes
 port=8080
 admin=9090

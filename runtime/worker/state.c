@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <lua-cjson.h>
 #include <lualib.h>
 
 #include "core/error.h"
@@ -50,6 +51,8 @@ static int prepare(lua_State *L) {
     for (size_t i = 0; i < COUNT(preloaded); i++)
         preload(L, preloaded[i].name, preloaded[i].func);
     preload(L, "evrt.c.json", evrt_json_open);
+    /* For scripts that were written against it; evrt.json.null is its null, so values mix. */
+    preload(L, "cjson", luaopen_cjson);
     return 0;
 }
 
