@@ -164,7 +164,8 @@ function evrt.run(args, options)
 end
 
 --- Lays out a node's folder without starting it. `config`: a table merged into evrt.defaults, or YAML text.
----@param options {config?: table|string, handlers?: table<string, string>, files?: table<string, string>, dir?: string}
+---@param options {config?: table|string, handlers?: table<string, string>, files?: table<string, string>,
+---  dir?: string}
 ---@return string dir
 function evrt.lay(options)
     local dir = options.dir or evrt.folder()
