@@ -11,84 +11,80 @@
 #include "telemetry/log.h"
 
 /* id, level, text, the fields it has ('?': where there is one), what it means. */
-#define EVRT_LOG_MESSAGES(X)                                                                    \
-    /* An event's way, named as the dashboards know it. */                                      \
-    X(EVENT_PUBLISHED, INFO, "Event published", "event_type,event_id,source,seq",               \
-      "an event was accepted and is durable as configured")                                     \
-    X(EVENT_STORED, DEBUG, "Event stored successfully", "event_type,event_id,seq,duration",     \
-      "the journal's commit that holds the event is done")                                      \
-    X(EVENT_STORAGE_FAILED, ERROR, "Event storage failed", "event_type,event_id,error",         \
-      "an event was refused because it could not be stored; its publisher was told")            \
-    X(EVENT_HANDLED, INFO, "Event handled successfully",                                        \
-      "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation",          \
-      "a handler returned for this event and that is settled in the journal")                   \
-    X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                        \
-      "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"    \
-      "generation,stacktrace?",                                                                 \
-      "a handler raised, was rejected, ran out of time or died with this event")                \
-    X(EVENT_DISCARDED, WARN, "Event discarded", "handler,count,reason",                         \
-      "events pending for a handler were given up: it was forgotten or no longer matches them") \
-    X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,hops,error",            \
-      "handlers publish in a circle; bus.max_hops stopped it")                                  \
-    /* The node's life. */                                                                      \
-    X(STARTING, INFO, "evrt starting", "version,pid,service,environment,config?",               \
-      "a process begins; the store is not open yet")                                            \
-    X(STORE_OPENED, INFO, "Store opened", "path,durability,events,segments,duration",           \
-      "the journal and its projection are recovered and consistent")                            \
-    X(TORN_TAIL, WARN, "Torn tail cut", "segment,offset,bytes",                                 \
-      "the last group was not whole: an unacknowledged write that a crash interrupted")         \
-    X(STATE_RESTORED, WARN, "State restored", "from,applied,duration",                          \
-      "state.db was missing or damaged and was rebuilt from a snapshot and the journal")        \
-    X(STORE_FULL, ERROR, "Store is full", "path,error",                                         \
-      "no space for a new segment; publishing answers 503 until there is")                      \
-    X(STORE_SPACE, INFO, "Store has space again", "path", "publishing is accepted again")       \
-    X(STORE_FAILED, ERROR, "Store failed", "path,error",                                        \
-      "a write or fsync failed; nothing of that group is acknowledged and the process ends")    \
-    X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                        \
-      "retention or store.max_size removed the oldest events")                                  \
-    X(SEGMENTS_KEPT, ERROR, "Segments not dropped", "error",                                    \
-      "retention could not remove old segments; it tries again each second")                    \
-    X(JOURNAL_UNREADABLE, ERROR, "Journal unreadable", "error,handler?",                        \
-      "a reader met damage; `evrt store verify` names it, that handler waits for the repair")   \
-    X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses")   \
-    X(TOKEN_EXPOSED, WARN, "Token file readable by others", "path",                             \
-      "group or everyone may read a file that holds a token: chmod 600")                        \
-    X(READY, INFO, "evrt ready", "handlers,workers,duration",                                   \
-      "every worker has loaded its scripts; events are delivered")                              \
-    X(DRAINING, INFO, "Draining", "in_flight",                                                  \
-      "intake is closed; deliveries in flight may finish until workers.drain_timeout")          \
-    X(DRAINED, INFO, "Drained", "duration,redeliver",                                           \
-      "everything is settled and closed; `redeliver` deliveries wait for the next start")       \
-    X(LOG_REOPENED, INFO, "Log file reopened", "path", "SIGUSR1 came")                          \
-    X(LOG_REOPEN_FAILED, ERROR, "Log file not reopened", "path,error",                          \
-      "the file opened before stays in use")                                                    \
-    X(LOG_DROPPED, WARN, "Log lines dropped", "count,error?",                                   \
-      "lines came faster than the outputs take them, or an output failed")                      \
-    /* Workers and scripts. */                                                                  \
-    X(WORKER_STARTED, DEBUG, "Worker started", "worker,worker_pid,generation",                  \
-      "a process was started and loads the scripts")                                            \
-    X(WORKERS_READY, INFO, "Workers ready", "workers,generation,duration",                      \
-      "all workers of a generation have loaded the scripts")                                    \
-    X(WORKER_NOT_STARTED, ERROR, "Worker not started", "worker,error",                          \
-      "the process could not be made; it is tried again, ever more slowly")                     \
-    X(WORKER_EXITED, DEBUG, "Worker exited", "worker,worker_pid,generation,status",             \
-      "a worker ended as it was told to")                                                       \
-    X(WORKER_DIED, ERROR, "Worker died", "worker,worker_pid,generation,reason,redelivered",     \
-      "a worker crashed, was killed or broke the protocol; its deliveries are made again")      \
-    X(WORKER_REPLACED, INFO, "Worker replaced", "worker,worker_pid,generation,duration",        \
-      "a new process took a dead worker's place")                                               \
-    X(SCRIPTS_REFUSED, ERROR, "Scripts refused", "file?,line?,error,generation",                \
-      "scripts do not load; what ran before goes on")                                           \
-    X(HANDLER_ADDED, INFO, "Handler added", "handler,events,start",                             \
-      "a subscription was made; it is durable from here")                                       \
-    X(HANDLER_REMOVED, WARN, "Handler removed", "handler,pending",                              \
-      "its script is gone; its events are kept until it returns or is forgotten")               \
-    X(HANDLER_FORGOTTEN, WARN, "Handler forgotten", "handler,discarded,reason",                 \
-      "a removed handler's events are given up: bus.orphan_ttl or an operator")                 \
-    X(SCRIPT_PRINT, INFO, "Script print", "text,handler?",                                      \
-      "a script called print, or wrote to its standard output or error")                        \
-    /* HTTP. */                                                                                 \
-    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                  \
+#define EVRT_LOG_MESSAGES(X)                                                                  \
+    /* An event's way, named as the dashboards know it. */                                    \
+    X(EVENT_PUBLISHED, INFO, "Event published", "event_type,event_id,source,seq",             \
+      "an event was accepted and is durable as configured")                                   \
+    X(EVENT_STORED, DEBUG, "Event stored successfully", "event_type,event_id,seq,duration?",  \
+      "the journal's commit that holds the event is done")                                    \
+    X(EVENT_STORAGE_FAILED, ERROR, "Event storage failed", "event_type,event_id,error",       \
+      "an event was refused because it could not be stored; its publisher was told")          \
+    X(EVENT_HANDLED, INFO, "Event handled successfully",                                      \
+      "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation",        \
+      "a handler returned for this event and that is settled in the journal")                 \
+    X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                      \
+      "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"  \
+      "generation,stacktrace?",                                                               \
+      "a handler raised, was rejected, ran out of time or died with this event")              \
+    X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,hops,error",          \
+      "handlers publish in a circle; bus.max_hops stopped it")                                \
+    /* The node's life. */                                                                    \
+    X(STARTING, INFO, "evrt starting", "version,pid,service,environment,config?",             \
+      "a process begins; the store is not open yet")                                          \
+    X(STORE_OPENED, INFO, "Store opened", "path,durability,events,segments,duration",         \
+      "the journal and its projection are recovered and consistent")                          \
+    X(TORN_TAIL, WARN, "Torn tail cut", "segment,offset,bytes",                               \
+      "the last group was not whole: an unacknowledged write that a crash interrupted")       \
+    X(STATE_RESTORED, WARN, "State restored", "from,applied,duration",                        \
+      "state.db was missing or damaged and was rebuilt from a snapshot and the journal")      \
+    X(STORE_FULL, ERROR, "Store is full", "path,error",                                       \
+      "no space for a new segment; publishing answers 503 until there is")                    \
+    X(STORE_SPACE, INFO, "Store has space again", "path", "publishing is accepted again")     \
+    X(STORE_FAILED, ERROR, "Store failed", "path,error",                                      \
+      "a write or fsync failed; nothing of that group is acknowledged and the process ends")  \
+    X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                      \
+      "retention or store.max_size removed the oldest events")                                \
+    X(SEGMENTS_KEPT, ERROR, "Segments not dropped", "error",                                  \
+      "retention could not remove old segments; it tries again each second")                  \
+    X(JOURNAL_UNREADABLE, ERROR, "Journal unreadable", "error,handler?",                      \
+      "a reader met damage; `evrt store verify` names it, that handler waits for the repair") \
+    X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses") \
+    X(TOKEN_EXPOSED, WARN, "Token file readable by others", "path",                           \
+      "group or everyone may read a file that holds a token: chmod 600")                      \
+    X(READY, INFO, "evrt ready", "handlers,workers,duration",                                 \
+      "every worker has loaded its scripts; events are delivered")                            \
+    X(DRAINING, INFO, "Draining", "in_flight",                                                \
+      "intake is closed; deliveries in flight may finish until workers.drain_timeout")        \
+    X(DRAINED, INFO, "Drained", "duration,redeliver",                                         \
+      "everything is settled and closed; `redeliver` deliveries wait for the next start")     \
+    X(LOG_REOPENED, INFO, "Log file reopened", "path", "SIGUSR1 came")                        \
+    X(LOG_REOPEN_FAILED, ERROR, "Log file not reopened", "path,error",                        \
+      "the file opened before stays in use")                                                  \
+    X(LOG_DROPPED, WARN, "Log lines dropped", "count,error?",                                 \
+      "lines came faster than the outputs take them, or an output failed")                    \
+    /* Workers and scripts. */                                                                \
+    X(WORKER_STARTED, DEBUG, "Worker started", "worker,worker_pid,generation",                \
+      "a process was started and loads the scripts")                                          \
+    X(WORKERS_READY, INFO, "Workers ready", "workers,generation,duration",                    \
+      "all workers of a generation have loaded the scripts")                                  \
+    X(WORKER_NOT_STARTED, ERROR, "Worker not started", "worker,error",                        \
+      "the process could not be made; it is tried again, ever more slowly")                   \
+    X(WORKER_EXITED, DEBUG, "Worker exited", "worker,worker_pid,generation,status",           \
+      "a worker ended as it was told to")                                                     \
+    X(WORKER_DIED, ERROR, "Worker died", "worker,worker_pid,generation,reason,redelivered",   \
+      "a worker crashed, was killed or broke the protocol; its deliveries are made again")    \
+    X(WORKER_REPLACED, INFO, "Worker replaced", "worker,worker_pid,generation,duration",      \
+      "a new process took a dead worker's place")                                             \
+    X(SCRIPTS_REFUSED, ERROR, "Scripts refused", "file?,line?,error,generation",              \
+      "scripts do not load; what ran before goes on")                                         \
+    X(HANDLER_ADDED, INFO, "Handler added", "handler,events,start",                           \
+      "a subscription was made; it is durable from here")                                     \
+    X(HANDLER_REMOVED, WARN, "Handler removed", "handler,pending",                            \
+      "its script is gone; its events are kept until it returns or is forgotten")             \
+    X(HANDLER_FORGOTTEN, WARN, "Handler forgotten", "handler,discarded,reason",               \
+      "a removed handler's events are given up: bus.orphan_ttl or an operator")               \
+    /* HTTP. */                                                                               \
+    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                \
       "a request that could be an attack: bad token, smuggling shape, too many connections")
 
 enum evrt_log_message_id {
