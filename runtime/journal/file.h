@@ -10,6 +10,8 @@
 
 #include "evrt.h"
 
+enum { EVRT_FILE_PAGE = 4096 };
+
 /* Reads up to n bytes at `offset`; less only at the end of the file. The count, or a negative errno. */
 ssize_t evrt_file_read(int fd, void *p, size_t n, uint64_t offset);
 EVRT_MUST_CHECK int evrt_file_write(int fd, const void *p, size_t n, uint64_t offset);

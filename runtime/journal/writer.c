@@ -59,15 +59,22 @@ static struct evrt_batch *next_batch(struct evrt_journal *j) {
     }
 }
 
-/* Writes one group behind the last one. iov[0] is for the header. */
+/* Writes one group behind the last one. iov[0] is for the header, and there is room for one more behind
+ * the last. Zeros follow to the end of the page: the segment was filled past the page cache, and a write
+ * that covers a page only in part would have to read the rest of it first. */
 static int write_group(struct evrt_journal *j, struct iovec *iov, size_t count,
                        struct evrt_group *g) {
+    static const char zeros[EVRT_FILE_PAGE];
     char head[EVRT_GROUP_HEAD];
     bool dsync = j->options.durability == EVRT_DURABILITY_FSYNC;
     g->number = j->durable_group + 1;
     g->time_ms = evrt_wall_ms();
     evrt_group_put(head, iov, count, g, j->active->salt);
-    return evrt_file_writev(j->fd, iov, count, EVRT_GROUP_HEAD + (size_t)g->length, j->active->end,
+    size_t bytes = EVRT_GROUP_HEAD + (size_t)g->length;
+    uint64_t end = j->active->end + bytes, page = EVRT_ALIGN(end, EVRT_FILE_PAGE);
+    if (page > j->active->size) page = j->active->size;
+    iov[count] = (struct iovec){(void *)(uintptr_t)zeros, (size_t)(page - end)};
+    return evrt_file_writev(j->fd, iov, count + 1, bytes + (size_t)(page - end), j->active->end,
                             dsync);
 }
 
@@ -137,7 +144,7 @@ static int name_it(struct evrt_journal *j, const struct evrt_spare *spare,
 static int write_seal(struct evrt_journal *j, struct evrt_group *g) {
     char record[EVRT_RECORD_HEAD];
     evrt_record_begin(record, EVRT_RECORD_SEAL, 0);
-    struct iovec iov[2] = {{NULL, 0}, {record, sizeof record}};
+    struct iovec iov[3] = {{NULL, 0}, {record, sizeof record}};
     *g = (struct evrt_group){.first_seq = j->durable_seq, .length = EVRT_RECORD_HEAD, .records = 1};
     return write_group(j, iov, 2, g);
 }
@@ -196,7 +203,7 @@ static int change_segment(struct evrt_journal *j, uint64_t need) {
 /* ---- Committing ---- */
 
 static int commit(struct evrt_journal *j, struct evrt_batch *b, struct evrt_group *g) {
-    struct iovec iov[EVRT_BATCH_SPANS_MAX + 1];
+    struct iovec iov[EVRT_BATCH_SPANS_MAX + 2];
     uint64_t need = EVRT_GROUP_HEAD + b->bytes;
     if (need > room_in(j->active->size, j->active->end)) {
         int rc = change_segment(j, need);
