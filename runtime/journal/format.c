@@ -109,9 +109,15 @@ void evrt_group_put(void *head, struct iovec *iov, size_t count, const struct ev
 }
 
 int evrt_group_head(const void *at, uint64_t salt, struct evrt_group *g) {
-    const char *p = at;
-    if (evrt_get_u32(p) != GROUP_MAGIC || evrt_get_u32(p + 4) != head_check(p, salt))
+    if (evrt_get_u32(at) != GROUP_MAGIC ||
+        evrt_get_u32((const char *)at + 4) != head_check(at, salt))
         return -EBADMSG;
+    return evrt_group_look(at, g);
+}
+
+int evrt_group_look(const void *at, struct evrt_group *g) {
+    const char *p = at;
+    if (evrt_get_u32(p) != GROUP_MAGIC) return -EBADMSG;
     memset(g, 0, sizeof *g);
     g->number = evrt_get_u64(p + 8);
     g->first_seq = evrt_get_u64(p + 16);

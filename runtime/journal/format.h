@@ -77,6 +77,8 @@ void evrt_group_put(void *head, struct iovec *iov, size_t count, const struct ev
                     uint64_t salt);
 /* Reads 56 bytes. -EBADMSG: not a group's header under this salt. */
 EVRT_MUST_CHECK int evrt_group_head(const void *p, uint64_t salt, struct evrt_group *g);
+/* The same without the salted check: a guess at what stands in a segment whose salt is lost. */
+EVRT_MUST_CHECK int evrt_group_look(const void *p, struct evrt_group *g);
 /* The rest of a group whose header at p was read: 56 + g->length bytes. -EBADMSG: damaged. */
 EVRT_MUST_CHECK int evrt_group_body(const void *p, uint64_t salt, struct evrt_group *g);
 
