@@ -1,6 +1,7 @@
 -- The load of spec/bench/http, for wrk: wrk ... -s http_load.lua URL -- single|batch. POSTs structured
 -- CloudEvents of 300 bytes, one or 100 a request, and prints what came of it as a JSON object.
 local SIZE, BATCH = 300, 100
+-- luacheck: globals wrk init done
 
 local function event()
     local head = '{"specversion":"1.0","type":"comment.created","source":"/app/comments","subject":"post/17",'
