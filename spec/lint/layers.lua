@@ -10,6 +10,7 @@ layers.libraries = {
     { "^lauxlib%.h$", "worker" },
     { "^lualib%.h$", "worker" },
     { "^luajit%.h$", "worker" },
+    { "^lua%-cjson%.h$", "worker" },
     { "^lua5%.1/", "worker" },
     { "^luajit%-2%.1/", "worker" },
     { "^microhttpd%.h$", "http" },

@@ -160,7 +160,8 @@ end
 function evrt.run(args, options)
     local node = evrt.spawn(merge(options or {}, { args = args }))
     node:wait()
-    return node.signal ~= 0 and 128 + node.signal or node.code, table.concat(node.out, "\n"), table.concat(node.err, "\n")
+    local code = node.signal ~= 0 and 128 + node.signal or node.code
+    return code, table.concat(node.out, "\n"), table.concat(node.err, "\n")
 end
 
 --- Lays out a node's folder without starting it. `config`: a table merged into evrt.defaults, or YAML text.
