@@ -50,6 +50,8 @@ struct evrt_journal {
     struct evrt_batch *queue, *queue_last; /* submitted; the last one may still grow */
     bool urgent;                           /* someone waits for what is queued */
     int64_t lazy_until;                    /* monotonic ns; when nobody does */
+    int64_t last_begin;                    /* writer only: when the last commit began, */
+    uint32_t last_events;                  /* and how many events it had */
     struct evrt_batch *done, **done_end;   /* committed, in order */
     bool notified;                         /* on_commit was called and the owner has not come yet */
     enum evrt_writer_state writer_state;

@@ -18,6 +18,8 @@
 #include "journal/file.h"
 #include "journal/internal.h"
 
+enum { PACE_NS = 250000, PACE_EVENTS = 64, PACE_BYTES = 64 << 10 };
+
 void evrt_journal_wait_until(struct evrt_journal *j, pthread_cond_t *c, int64_t mono_ns) {
     struct timespec at = {mono_ns / 1000000000, mono_ns % 1000000000};
     pthread_cond_timedwait(c, &j->lock, &at);
@@ -35,13 +37,29 @@ void evrt_journal_fatal(struct evrt_journal *j, int rc, const char *fmt, ...) {
     if (j->options.on_fatal != NULL) j->options.on_fatal(j->options.arg, &err);
 }
 
+/* Several publishers at once: the last group or the next has more than one event. Then a commit begins at
+ * most each PACE_NS: at 10,000 events/s that is half the commits, wake-ups and CPU for some 0.1 ms. One
+ * publisher that waits for each ack never waits here, nor does a group that is worth its commit. */
+static bool must_gather(const struct evrt_journal *j, const struct evrt_batch *b) {
+    bool crowd = j->last_events > 1 || b->events > 1;
+    return crowd && b->events < PACE_EVENTS && b->bytes < PACE_BYTES && b->next == NULL &&
+           !j->stop && evrt_mono_ns() < j->last_begin + PACE_NS;
+}
+
+static bool is_due(const struct evrt_journal *j, const struct evrt_batch *b) {
+    return j->urgent || j->stop || b->next != NULL || evrt_mono_ns() >= j->lazy_until;
+}
+
 /* With the lock held. NULL: stop. */
 static struct evrt_batch *next_batch(struct evrt_journal *j) {
     for (;;) {
         struct evrt_batch *b = j->queue;
         if ((atomic_load(&j->gate) & EVRT_GATE_FATAL) != 0) return NULL;
-        if (b != NULL &&
-            (j->urgent || j->stop || b->next != NULL || evrt_mono_ns() >= j->lazy_until)) {
+        if (b != NULL && is_due(j, b)) {
+            if (must_gather(j, b)) { /* as BUSY: nobody need wake it */
+                evrt_journal_wait_until(j, &j->work, j->last_begin + PACE_NS);
+                continue;
+            }
             j->queue = b->next;
             b->next = NULL;
             if (j->queue == NULL) j->urgent = false;
@@ -249,6 +267,8 @@ void *evrt_journal_writer(void *journal) {
         struct evrt_group g;
         pthread_mutex_unlock(&j->lock);
         int64_t begin = evrt_mono_ns();
+        j->last_begin = begin;
+        j->last_events = b->events;
         int rc = commit(j, b, &g);
         int64_t took = evrt_mono_ns() - begin;
         if (rc < 0 && rc != -ECANCELED)
