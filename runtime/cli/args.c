@@ -42,7 +42,7 @@ int evrt_cli_error(int code, const struct evrt_error *err) {
 }
 
 int evrt_cli_print(struct evrt_buf *out) {
-    bool ok = fwrite(out->p, 1, out->n, stdout) == out->n && fflush(stdout) == 0;
+    bool ok = (out->n == 0 || fwrite(out->p, 1, out->n, stdout) == out->n) && fflush(stdout) == 0;
     int rc = errno;
     evrt_buf_clear(out);
     return ok ? EVRT_EXIT_OK

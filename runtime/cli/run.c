@@ -97,7 +97,9 @@ int evrt_cli_run(struct evrt_cli *cli) {
     if (evrt_start(r.rt, &r.loop, &err) < 0) {
         rc = evrt_cli_error(err.code == -EINVAL ? EVRT_EXIT_CONFIG : EVRT_EXIT_FAILED, &err);
         evrt_destroy(r.rt);
-        return rc; /* the loop may hold what a failed start left: the process ends with it */
+        uv_run(&r.loop, UV_RUN_NOWAIT); /* lets handles that a failed start closed end */
+        uv_loop_close(&r.loop);
+        return rc;
     }
     watch(&r);
     uv_run(&r.loop, UV_RUN_DEFAULT);
