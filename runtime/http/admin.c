@@ -9,6 +9,7 @@
 #include "core/jsonout.h"
 #include "core/units.h"
 #include "host/host.h"
+#include "http/http.h"
 #include "http/request.h"
 #include "http/uri.h"
 
@@ -44,7 +45,10 @@ static void get_handlers(struct evrt_http_request *r) {
 static void get_stats(struct evrt_http_request *r) {
     if (evrt_request_query(r, no_parameters, NULL) < 0) return;
     evrt_host_stats(evrt_request_host(r), &r->out);
-    evrt_buf_putc(&r->out, '\n');
+    r->out.n--; /* the object goes on */
+    evrt_buf_puts(&r->out, ",\"http\":");
+    evrt_http_counts(evrt_request_http(r), &r->out);
+    evrt_buf_puts(&r->out, "}\n");
     evrt_request_answer(r, 200);
 }
 

@@ -88,7 +88,7 @@ static struct evrt_slice resolve(const struct evrt_envelope *e, int field) {
 
 void evrt_envelope_end(struct evrt_envelope *e) {
     for (size_t i = 0; i < ATTRIBUTES; i++)
-        *(struct evrt_slice *)((char *)&e->event + attributes[i].at) =
+        *(struct evrt_slice *)(void *)((char *)&e->event + attributes[i].at) =
             resolve(e, (int)attributes[i].field);
     e->event.extensions = evrt_buf_slice(&e->extensions);
     e->event.data = resolve(e, EVRT_FIELD_DATA);

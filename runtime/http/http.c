@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "core/error.h"
+#include "core/jsonout.h"
 #include "host/host.h"
 #include "http/admin.h"
 #include "http/ingest.h"
@@ -62,8 +63,11 @@ static int listen_all(struct evrt_http *h, const struct evrt_config *c, int fds[
 static int serve(struct evrt_http *h, struct evrt_http_server **out, int *fd,
                  const struct evrt_buf *token, const struct evrt_route *routes, size_t count,
                  struct evrt_error *err) {
-    struct evrt_http_server_options options = {
-        .fd = *fd, .token = evrt_buf_slice(token), .routes = routes, .route_count = count};
+    struct evrt_http_server_options options = {.fd = *fd,
+                                               .token = evrt_buf_slice(token),
+                                               .http = h,
+                                               .routes = routes,
+                                               .route_count = count};
     *fd = -1;
     return evrt_http_server_create(out, h->host, &options, err);
 }
@@ -136,6 +140,30 @@ void evrt_http_destroy(struct evrt_http *h) {
     evrt_buf_finish(&h->ingest_token);
     evrt_buf_finish(&h->admin_token);
     free(h);
+}
+
+static void put_counts(struct evrt_jsonout *o, const char *key, const struct evrt_http_server *s) {
+    struct evrt_http_counts counts;
+    evrt_http_server_counts(s, &counts);
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_object(o);
+    evrt_jsonout_key(o, "requests");
+    evrt_jsonout_u64(o, counts.requests);
+    evrt_jsonout_key(o, "refused");
+    evrt_jsonout_u64(o, counts.refused);
+    evrt_jsonout_key(o, "late");
+    evrt_jsonout_u64(o, counts.late);
+    evrt_jsonout_key(o, "connections");
+    evrt_jsonout_u64(o, counts.connections);
+    evrt_jsonout_end(o);
+}
+
+void evrt_http_counts(const struct evrt_http *h, struct evrt_buf *out) {
+    struct evrt_jsonout o = evrt_jsonout_start(out);
+    evrt_jsonout_object(&o);
+    put_counts(&o, "ingest", h->ingest);
+    put_counts(&o, "admin", h->admin);
+    evrt_jsonout_end(&o);
 }
 
 uint16_t evrt_http_ingest_port(const struct evrt_http *h) {

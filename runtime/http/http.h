@@ -20,6 +20,10 @@ void evrt_http_quiesce(struct evrt_http *h);
 void evrt_http_stop(struct evrt_http *h, void (*cb)(void *arg), void *arg);
 void evrt_http_destroy(struct evrt_http *h);
 
+/* Appends {"ingest":{"requests","refused","late","connections"},"admin":{...}}. */
+struct evrt_buf;
+void evrt_http_counts(const struct evrt_http *h, struct evrt_buf *out);
+
 /* The port really bound (0 in the config asks for any). */
 uint16_t evrt_http_ingest_port(const struct evrt_http *h);
 uint16_t evrt_http_admin_port(const struct evrt_http *h);

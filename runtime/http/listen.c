@@ -35,7 +35,7 @@ static socklen_t to_sockaddr(const struct evrt_address *a, union any_address *ou
 }
 
 char *evrt_peer_format(const struct sockaddr *address, char buf[EVRT_PEER_SIZE]) {
-    const union any_address *a = (const union any_address *)address;
+    const union any_address *a = (const void *)address;
     char host[INET6_ADDRSTRLEN] = "?";
     if (a->any.sa_family == AF_INET6) {
         inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof host);

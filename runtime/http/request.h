@@ -13,6 +13,7 @@
 struct MHD_Connection;
 struct evrt_host;
 struct evrt_host_wait;
+struct evrt_http;
 struct evrt_http_server;
 
 /* What was published for a request: one event, or one of a batch. */
@@ -64,6 +65,7 @@ struct evrt_http_request {
     void (*cancel)(struct evrt_http_request *r);
 };
 
+struct evrt_http *evrt_request_http(const struct evrt_http_request *r);
 struct evrt_host *evrt_request_host(const struct evrt_http_request *r);
 const struct evrt_config *evrt_request_config(const struct evrt_http_request *r);
 

@@ -90,6 +90,13 @@ static size_t pool_size(const struct evrt_config *config) {
     return at_least(config->http.max_header_size + config->http.max_header_size / 2, 4096);
 }
 
+/* The daemon's own timeout is for clients that do not take their answer; the sweep is for the rest. */
+static unsigned stuck_seconds(const struct evrt_config *config) {
+    int64_t ms = config->http.idle_timeout;
+    if (ms < config->http.request_timeout) ms = config->http.request_timeout;
+    return at_least((uint64_t)ms / 1000 + 2, 1);
+}
+
 static int start_daemon(struct evrt_http_server *s, int fd) {
     const struct evrt_config *c = s->config;
     s->daemon = MHD_start_daemon(
@@ -101,8 +108,7 @@ static int start_daemon(struct evrt_http_server *s, int fd) {
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_size(c), MHD_OPTION_CONNECTION_LIMIT,
         at_least(c->http.max_connections, 1), MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         at_least(c->http.max_connections_per_address, 1), MHD_OPTION_CONNECTION_TIMEOUT,
-        at_least(((uint64_t)c->http.idle_timeout + 999) / 1000, 1),
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 0, MHD_OPTION_END);
+        stuck_seconds(c), MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 0, MHD_OPTION_END);
     return s->daemon == NULL ? -EIO : 0;
 }
 

@@ -73,7 +73,7 @@ static const char too_late[] =
     "{\"error\":{\"code\":\"timeout\",\"message\":\"the request took longer than http.request_timeout to "
     "arrive\"}}\n";
 
-static void drop(struct evrt_http_peer *p, int64_t took) {
+static void refuse(struct evrt_http_peer *p, int64_t took) {
     char name[EVRT_PEER_SIZE];
     struct evrt_http_server *s = p->server;
     evrt_log_event(
@@ -81,25 +81,26 @@ static void drop(struct evrt_http_peer *p, int64_t took) {
         EVRT_F_CSTR("peer", evrt_http_peer_name(p, name, sizeof name)), EVRT_F_U64("status", 408),
         EVRT_F_CSTR("error", "the request took longer than http.request_timeout to arrive"),
         EVRT_F_DURATION("duration", took * 1000000));
-    p->late = true;
     s->counts.late++;
     s->counts.refused++;
     /* Nothing of an answer was written, so this is well-formed; if it does not fit, it is not missed. */
     ssize_t sent = send(p->fd, too_late, sizeof too_late - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)sent;
-    shutdown(p->fd, SHUT_RDWR); /* the daemon sees the end and lets go */
 }
 
 static void look_at(struct evrt_http_peer *p, int64_t now) {
-    int64_t limit = p->server->config->http.request_timeout;
+    const struct evrt_config *c = p->server->config;
     if (p->late || p->phase == EVRT_HTTP_ANSWERING) return;
     if (p->phase == EVRT_HTTP_IDLE && !p->trickles) {
         p->trickles = trickles(p, now);
         /* A fresh connection's first byte came about when it was opened. */
         if (p->trickles && !p->fresh) p->since = now;
-        if (!p->trickles) return;
     }
-    if (now - p->since > limit) drop(p, now - p->since);
+    bool idle = p->phase == EVRT_HTTP_IDLE && !p->trickles;
+    if (now - p->since <= (idle ? c->http.idle_timeout : c->http.request_timeout)) return;
+    p->late = true;
+    if (!idle) refuse(p, now - p->since);
+    shutdown(p->fd, SHUT_RDWR); /* the daemon sees the end and lets go */
 }
 
 void evrt_http_sweep(struct evrt_http_server *s) {

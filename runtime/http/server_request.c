@@ -102,6 +102,10 @@ void evrt_request_park(struct evrt_http_request *r) {
     r->park = true;
 }
 
+struct evrt_http *evrt_request_http(const struct evrt_http_request *r) {
+    return r->server->options.http;
+}
+
 struct evrt_host *evrt_request_host(const struct evrt_http_request *r) {
     return r->server->host;
 }

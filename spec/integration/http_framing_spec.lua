@@ -12,7 +12,12 @@ describe("HTTP framing", function()
 
     setup(function()
         node = evrt.start {
-            config = { http = { request_timeout = "1s", max_header_size = "4KiB", max_connections_per_address = 8 } },
+            config = {
+                http = {
+                    request_timeout = "1s", idle_timeout = "3s", max_header_size = "4KiB",
+                    max_connections_per_address = 8,
+                },
+            },
         }
     end)
 
@@ -107,16 +112,25 @@ describe("HTTP framing", function()
     end)
 
     it("drops a request that trickles, by its total time", function()
-        for _, start in ipairs { "POST /ev", "POST /events HTTP/1.1\r\nHost: x\r\nX: ",
+        local open = {}
+        for i, start in ipairs { "POST /ev", "POST /events HTTP/1.1\r\nHost: x\r\nX: ",
             "POST /events HTTP/1.1\r\nHost: x\r\nce-type: a\r\nContent-Length: 1000\r\n\r\n" } do
-            local c = evrt.connect(node.ingest)
-            c:send(start)
-            local r
-            repeat
-                c:send "x"
-                evrt.idle(0.05)
-            until c.ended or #c.buffer > 0
-            r = c:response()
+            open[i] = evrt.connect(node.ingest)
+            open[i]:send(start)
+        end
+        local left
+        repeat
+            left = 0
+            for _, c in ipairs(open) do
+                if not c.ended and c.buffer == "" then
+                    c:send "x"
+                    left = left + 1
+                end
+            end
+            evrt.idle(0.05)
+        until left == 0
+        for _, c in ipairs(open) do
+            local r = c:response()
             assert.are.equal(408, r and r.status)
             c:await_close()
             c:close()
@@ -136,6 +150,26 @@ describe("HTTP framing", function()
         until c.ended or #c.buffer > 0
         assert.are.equal(408, c:response().status)
         c:close()
+    end)
+
+    it("closes connections that are idle", function()
+        local used, fresh = evrt.connect(node.ingest), evrt.connect(node.ingest)
+        used:send(request(length))
+        assert.are.equal(202, used:response().status)
+        used:await_close()
+        fresh:await_close()
+        assert.are.equal("", used.buffer .. fresh.buffer)
+        used:close()
+        fresh:close()
+    end)
+
+    it("counts what it refuses and what comes late", function()
+        local before = node:get "/api/v1/stats".json.http.ingest
+        first_and_only(shapes["two Hosts"])
+        local after = node:get "/api/v1/stats".json.http.ingest
+        assert.are.equal(before.refused + 1, after.refused)
+        assert.are.equal(before.requests + 1, after.requests)
+        assert.is_true(after.late >= 4)
     end)
 
     it("bounds the connections of one address", function()
