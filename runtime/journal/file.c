@@ -111,6 +111,10 @@ static int fill(int fd, uint64_t from, uint64_t to, bool smooth,
     return rc;
 }
 
+int evrt_file_allocate(int fd, uint64_t from, uint64_t to) {
+    return fallocate(fd, 0, (off_t)from, (off_t)(to - from)) < 0 ? -errno : 0;
+}
+
 int evrt_file_fill(int fd, uint64_t from, uint64_t to, bool smooth,
                    int (*pause)(void *arg, uint64_t done), void *arg) {
     uint64_t page = EVRT_ALIGN(from, EVRT_FILE_PAGE);

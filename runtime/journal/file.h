@@ -24,9 +24,11 @@ EVRT_MUST_CHECK int evrt_file_size(int fd, uint64_t *size);
 
 /* Creates `name` in the folder, empty, 0600, replacing what was there. The descriptor or an errno. */
 int evrt_file_create(int dir, const char *name);
-/* Allocates [from, to) of the file and fills it with zeros, so that a later write there changes no
- * metadata. `pause` (may be NULL) is asked after each piece with the bytes done; non-zero ends the
- * work with that value. `smooth`: hands each piece to the disk at once instead of in one burst. */
+/* Allocates [from, to) of the file; it reads as zeros. */
+EVRT_MUST_CHECK int evrt_file_allocate(int fd, uint64_t from, uint64_t to);
+/* And fills it with zeros, so that a later write there changes no metadata. `pause` (may be NULL) is
+ * asked after each piece with the bytes done; non-zero ends the work with that value. `smooth`: hands
+ * each piece to the disk at once instead of in one burst. */
 EVRT_MUST_CHECK int evrt_file_fill(int fd, uint64_t from, uint64_t to, bool smooth,
                                    int (*pause)(void *arg, uint64_t done), void *arg);
 /* Makes a folder 0700 unless it is there; 1 when it was made. */

@@ -14,7 +14,13 @@
 #include "journal/file.h"
 #include "journal/internal.h"
 
-enum { RETRY_NS = 1000000000, PACE_NS = 5000000 };
+enum {
+    RETRY_NS = 1000000000,
+    PACE_NS = 5000000,
+    FAST_NS = 300000000, /* a segment that lasted less was written in large groups */
+    PACE_STOP = 1,
+    PACE_ENOUGH = 2,
+};
 static const char fresh_name[] = "spare.new";
 
 void evrt_keeper_adopt(struct evrt_journal *j) {
@@ -33,33 +39,51 @@ void evrt_keeper_adopt(struct evrt_journal *j) {
     }
 }
 
+struct filling {
+    struct evrt_journal *j;
+    bool allocated; /* the disk has given all the space already */
+};
+
 /* Between pieces. While the segment being written has much room left there is no hurry, and the disk
- * belongs to the commits. */
+ * belongs to the commits; when the writer waits, the file is good enough as it is. */
 static int pace(void *arg, uint64_t done) {
-    struct evrt_journal *j = arg;
+    struct filling *f = arg;
+    struct evrt_journal *j = f->j;
     pthread_mutex_lock(&j->lock);
     const struct evrt_segment *s = evrt_segments_last(&j->segments);
     double used = (double)s->end / (double)s->size;
     double filled = (double)done / (double)j->options.segment_size;
-    bool hurry = j->wants_spare || filled < 2 * used;
-    if (!hurry && !j->keeper_stop) evrt_journal_wait_until(j, &j->chores, evrt_mono_ns() + PACE_NS);
-    int stop = j->keeper_stop;
+    if (filled >= 2 * used && !j->wants_spare && !j->keeper_stop)
+        evrt_journal_wait_until(j, &j->chores, evrt_mono_ns() + PACE_NS);
+    int rc = j->keeper_stop ? PACE_STOP : j->wants_spare && f->allocated ? PACE_ENOUGH : 0;
     pthread_mutex_unlock(&j->lock);
-    return stop;
+    return rc;
+}
+
+/* Zeros make small commits cheaper and cost as much of the disk as the commits themselves: large groups
+ * do better without. */
+static int fill(struct evrt_journal *j, int fd, uint64_t size, bool fast) {
+    struct filling f = {j, false};
+    int rc = evrt_file_allocate(fd, 0, size);
+    if (rc < 0 && rc != -EOPNOTSUPP) return rc;
+    f.allocated = rc == 0;
+    if (fast && f.allocated) return 0;
+    rc = evrt_file_fill(fd, 0, size, true, pace, &f);
+    return rc == PACE_ENOUGH ? 0 : rc;
 }
 
 /* Without the lock. The descriptor, a negative errno, or -ECANCELED when the journal is closing. */
-static int make_file(struct evrt_journal *j, const struct evrt_spare *spare) {
+static int make_file(struct evrt_journal *j, const struct evrt_spare *spare, bool fast) {
     int dir = j->folder.journal;
     int fd = evrt_file_create(dir, fresh_name);
     if (fd < 0) return fd;
-    int rc = evrt_file_fill(fd, 0, spare->size, true, pace, j);
+    int rc = fill(j, fd, spare->size, fast);
     if (rc == 0) rc = evrt_file_sync(fd);
     if (rc == 0 && renameat(dir, fresh_name, dir, spare->name) < 0) rc = -errno;
     if (rc == 0) return fd;
     close(fd);
     (void)unlinkat(dir, fresh_name, 0);
-    return rc > 0 ? -ECANCELED : rc;
+    return rc == PACE_STOP ? -ECANCELED : rc;
 }
 
 /* What goes away when someone makes room. */
@@ -71,8 +95,9 @@ static bool passing(int rc) {
 /* With the lock held; lets go of it while it works. 0, or a negative errno. */
 static int make(struct evrt_journal *j, struct evrt_spare *spare) {
     char size[EVRT_UNITS_SIZE];
+    bool fast = j->taken_before_ns > 0 && j->taken_ns - j->taken_before_ns < FAST_NS;
     pthread_mutex_unlock(&j->lock);
-    int fd = make_file(j, spare);
+    int fd = make_file(j, spare, fast);
     if (fd < 0 && fd != -ECANCELED && !passing(fd))
         evrt_journal_fatal(j, fd, "preparing %s/journal/%s", j->folder.path, spare->name);
     pthread_mutex_lock(&j->lock);

@@ -41,9 +41,10 @@ void evrt_journal_fatal(struct evrt_journal *j, int rc, const char *fmt, ...) {
  * most each PACE_NS: at 10,000 events/s that is half the commits, wake-ups and CPU for some 0.1 ms. One
  * publisher that waits for each ack never waits here, nor does a group that is worth its commit. */
 static bool must_gather(const struct evrt_journal *j, const struct evrt_batch *b) {
-    bool crowd = j->last_events > 1 || b->events > 1;
-    return crowd && b->events < PACE_EVENTS && b->bytes < PACE_BYTES && b->next == NULL &&
-           !j->stop && evrt_mono_ns() < j->last_begin + PACE_NS;
+    bool crowd = j->last_events > 1 || (b != NULL && b->events > 1);
+    bool worth =
+        b != NULL && (b->events >= PACE_EVENTS || b->bytes >= PACE_BYTES || b->next != NULL);
+    return crowd && !worth && !j->stop && evrt_mono_ns() < j->last_begin + PACE_NS;
 }
 
 static bool is_due(const struct evrt_journal *j, const struct evrt_batch *b) {
@@ -55,11 +56,11 @@ static struct evrt_batch *next_batch(struct evrt_journal *j) {
     for (;;) {
         struct evrt_batch *b = j->queue;
         if ((atomic_load(&j->gate) & EVRT_GATE_FATAL) != 0) return NULL;
+        if (must_gather(j, b)) { /* as BUSY: nobody need wake it */
+            evrt_journal_wait_until(j, &j->work, j->last_begin + PACE_NS);
+            continue;
+        }
         if (b != NULL && is_due(j, b)) {
-            if (must_gather(j, b)) { /* as BUSY: nobody need wake it */
-                evrt_journal_wait_until(j, &j->work, j->last_begin + PACE_NS);
-                continue;
-            }
             j->queue = b->next;
             b->next = NULL;
             if (j->queue == NULL) j->urgent = false;
@@ -143,6 +144,8 @@ static int take_fd(struct evrt_journal *j, struct evrt_spare *spare) {
     pthread_mutex_lock(&j->lock);
     int fd = spare->fd;
     spare->fd = -1;
+    j->taken_before_ns = j->taken_ns;
+    j->taken_ns = evrt_mono_ns();
     pthread_cond_signal(&j->chores);
     pthread_mutex_unlock(&j->lock);
     return fd;

@@ -31,12 +31,13 @@ local function group(records, salt)
     end
     body = table.concat(body)
     local head, iov = ffi.new "char[56]", ffi.new "struct iovec[2]"
-    local keep = ffi.new("char[?]", math.max(#body, 1), body)
+    local keep = c.exact(body)
     iov[1].iov_base, iov[1].iov_len = keep, #body
     local g = ffi.new "struct evrt_group"
     g.number, g.first_seq, g.time_ms = 42, 1000, 1700000000123
     g.length, g.events, g.records = #body, events, #records
     lib.evrt_group_put(head, iov, 2, g, salt or SALT)
+    assert(keep)
     return ffi.string(head, 56) .. body
 end
 
