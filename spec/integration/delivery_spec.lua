@@ -199,7 +199,7 @@ describe("a script", function()
         node:stop()
     end)
 
-    it("that ends or breaks its worker costs that worker only", function()
+    it("that ends or breaks its worker costs that worker only #plain", function()
         local dir = evrt.folder()
         local node = evrt.start { dir = dir, config = { workers = { count = 2, allow_ffi = true } }, handlers = {
             ["a.lua"] = ([[

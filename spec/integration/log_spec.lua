@@ -92,7 +92,7 @@ describe("the log", function()
         assert.equal(#node:logged { msg = "Event published" }, 2)
     end)
 
-    it("goes to files that SIGUSR1 opens anew #sanitizers", function()
+    it("goes to files that SIGUSR1 opens anew", function()
         local dir = evrt.folder()
         local node = evrt.start {
             dir = dir,

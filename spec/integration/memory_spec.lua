@@ -15,7 +15,7 @@ end
 describe("a handler that does not get on", function()
     require("spec.support.leak").guard(before_each, after_each)
 
-    it("costs disk, not memory", function()
+    it("costs disk, not memory #plain", function()
         local node = evrt.start {
             config = {
                 workers = { count = 1, drain_timeout = "100ms" },

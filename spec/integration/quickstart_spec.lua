@@ -3,7 +3,7 @@ local evrt = require "spec.support.evrt"
 local leak = require "spec.support.leak"
 local uv = require "luv"
 
-describe("the quickstart #sanitizers", function()
+describe("the quickstart", function()
     leak.guard(before_each, after_each)
 
     local top = assert(uv.cwd())

@@ -16,7 +16,7 @@ end
 describe("a worker killed with -9", function()
     require("spec.support.leak").guard(before_each, after_each)
 
-    it("is replaced, and what it had is delivered again #sanitizers", function()
+    it("is replaced, and what it had is delivered again", function()
         local dir = evrt.folder()
         local side = dir .. "/handled.log"
         local node = evrt.start {

@@ -27,7 +27,8 @@ local evrt = { connect = http.connect, format = http.format, await = loop.await,
 local Node = {}
 Node.__index = Node
 
-local nodes, folders = {}, {}
+local nodes, folders = {}, {} -- running; to be removed
+local suspects = {}           -- ended, what they said is still to be looked at
 
 evrt.defaults = {
     handlers = "handlers/",
@@ -276,6 +277,7 @@ function Node:wait(seconds)
     loop.await(function() return "the process to end; it said:\n" .. self:said() end,
         function() return self.code end, seconds)
     nodes[self] = nil
+    suspects[#suspects + 1] = self
     return self.code, self.signal
 end
 
@@ -294,7 +296,7 @@ function Node:restart(changes)
     return evrt.start(options)
 end
 
---- Ends every node left and removes every folder.
+--- Ends every node left and removes every folder. Raises when a sanitizer had something to say.
 function evrt.cleanup()
     local left = {}
     for node in pairs(nodes) do left[#left + 1] = node end
@@ -303,7 +305,17 @@ function evrt.cleanup()
         node:wait()
     end
     for _, dir in ipairs(folders) do os.execute("rm -rf '" .. dir .. "'") end
-    folders = {}
+    local ended = suspects
+    folders, suspects = {}, {}
+    for _, node in ipairs(ended) do
+        for _, lines in ipairs { node.err, node.out } do -- a worker's report may come as a line of the log
+            for _, line in ipairs(lines) do
+                if line:find "Sanitizer" or line:find ": runtime error: " then
+                    error("a sanitizer's report: " .. table.concat(lines, "\n"), 0)
+                end
+            end
+        end
+    end
 end
 
 return evrt

@@ -73,6 +73,12 @@ describe("spec/support", function()
         assert.is_nil(uv.fs_stat(dir))
     end)
 
+    it("does not overlook a sanitizer's report", function()
+        shell("echo '==7==ERROR: AddressSanitizer: heap-buffer-overflow' >&2"):wait()
+        assert.error_matches(evrt.cleanup, "heap%-buffer%-overflow")
+        evrt.cleanup()
+    end)
+
     it("sees children, descriptors and handles", function()
         local before = #leak.descriptors()
         local node = shell "exec sleep 60"
