@@ -10,7 +10,7 @@ local function sh(script, env)
     return node.code, table.concat(node.out, "\n"), table.concat(node.err, "\n")
 end
 
-describe("an installation", function()
+describe("an installation #plain", function()
     leak.guard(before_each, after_each)
 
     local root, env
