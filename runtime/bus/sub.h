@@ -100,8 +100,9 @@ struct evrt_sub {
     struct evrt_range *skip;
     size_t skip_count;
 
-    uint64_t seen; /* events below it are counted in `matched` */
-    bool counting; /* commits count for it; else its reader does (seen trails) */
+    int64_t typical_ns; /* from sending to a good answer, of late; kept by the host */
+    uint64_t seen;      /* events below it are counted in `matched` */
+    bool counting;      /* commits count for it; else its reader does (seen trails) */
     uint64_t matched, done, dead, discarded;
 
     uint64_t *ended; /* positions that ended since the last settlement */

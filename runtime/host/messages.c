@@ -52,6 +52,7 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
             continue;
         }
         w->outstanding--;
+        s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
         settle_waits(h, s, d.seq, NULL);
         log_handled(h, s, &d, now);
     }

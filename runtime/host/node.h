@@ -106,6 +106,7 @@ struct evrt_host {
 
     struct host_worker *workers;
     uint32_t worker_count;
+    struct host_worker *fed; /* in this turn, last */
     uint32_t next_instance;
     uint64_t restarts;
     uint64_t stale; /* answers refused (D8) */

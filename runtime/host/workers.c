@@ -23,7 +23,8 @@ enum {
     QUICK_DEATH_MS = 1000, /* a worker that lives longer was fine */
     BACKOFF_MS = 50,       /* after the second quick death, doubling */
     BACKOFF_MAX_MS = 10000,
-    LOAD_GRACE_MS = 1000, /* a process start on a busy machine, beside workers.stall_timeout */
+    COMPANY_MAX = 4,     /* deliveries that one wake-up of a worker may bring, though others idle */
+    COMPANY_NS = 500000, /* ... of handlers that usually answer within this time */
 };
 
 static void restart_later(struct host_worker *w);
@@ -204,6 +205,15 @@ int host_workers_start(struct evrt_host *h, struct evrt_error *err) {
 
 /* ---- Work ---- */
 
+/* A worker that has just been given something, while that is little and quickly done: one wake-up for
+ * both, where the other worker would cost one of its own. */
+static struct host_worker *companion(struct evrt_host *h, const struct evrt_sub *s) {
+    struct host_worker *w = h->fed;
+    bool quick = s->typical_ns != 0 && s->typical_ns < COMPANY_NS;
+    if (w == NULL || !quick || w->state != HOST_WORKER_READY) return NULL;
+    return w->outstanding < COMPANY_MAX ? w : NULL;
+}
+
 static struct host_worker *least_busy(struct evrt_host *h) {
     struct host_worker *best = NULL;
     for (uint32_t i = 0; i < h->worker_count; i++) {
@@ -217,7 +227,8 @@ static struct host_worker *least_busy(struct evrt_host *h) {
 
 uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
                            unsigned attempt, struct evrt_slice event) {
-    struct host_worker *w = least_busy(h);
+    struct host_worker *w = companion(h, s);
+    if (w == NULL) w = h->fed = least_busy(h);
     if (w == NULL || h->phase != HOST_SERVING) return 0;
     struct evrt_frame_deliver f = {
         .handler = s->handler,
@@ -235,6 +246,7 @@ void host_workers_flush(struct evrt_host *h) {
     for (uint32_t i = 0; i < h->worker_count; i++)
         if (h->workers[i].channel_open && evrt_channel_backlog(&h->workers[i].channel) != 0)
             evrt_channel_flush(&h->workers[i].channel);
+    h->fed = NULL;
 }
 
 uint32_t host_workers_ready(const struct evrt_host *h) {
