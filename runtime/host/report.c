@@ -4,6 +4,7 @@
 #include "host/node.h"
 
 #include "bus/pattern.h"
+#include "core/base64.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "core/jsonout.h"
@@ -28,18 +29,10 @@ static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
 /* ---- Events ---- */
 
 static void put_base64(struct evrt_jsonout *o, struct evrt_slice s) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     struct evrt_buf out;
     evrt_buf_init(&out);
-    for (size_t i = 0; i < s.n; i += 3) {
-        const unsigned char *p = (const unsigned char *)s.p + i;
-        size_t left = s.n - i;
-        unsigned v = (unsigned)p[0] << 16 | (left > 1 ? p[1] << 8 : 0) | (left > 2 ? p[2] : 0);
-        evrt_buf_putc(&out, digits[v >> 18]);
-        evrt_buf_putc(&out, digits[v >> 12 & 63]);
-        evrt_buf_putc(&out, left > 1 ? digits[v >> 6 & 63] : '=');
-        evrt_buf_putc(&out, left > 2 ? digits[v & 63] : '=');
-    }
+    evrt_base64_encode(s, evrt_buf_room(&out, evrt_base64_size(s.n)));
+    out.n = evrt_base64_size(s.n);
     put_str(o, "data_base64", evrt_buf_slice(&out));
     evrt_buf_finish(&out);
 }

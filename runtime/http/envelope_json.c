@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/base64.h"
 #include "core/error.h"
-#include "http/base64.h"
 #include "http/envelope_internal.h"
 
 static const char *const type_names[] = {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base64.h"
 #include "core/event.h"
 #include "core/hash.h"
 #include "worker/bind.h"
@@ -121,6 +122,17 @@ static int idempotency_key(lua_State *L) {
     return 1;
 }
 
+/* The bytes of data as base64. The text is made in a userdata, which Lua frees whatever happens. */
+static int get_base64(lua_State *L) {
+    struct evrt_event e;
+    check_event(L, &e);
+    size_t n = evrt_base64_size(e.data.n);
+    char *text = lua_newuserdata(L, n);
+    evrt_base64_encode(e.data, text);
+    lua_pushlstring(L, text, n);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"id", get_id},
     {"type", get_type},
@@ -134,6 +146,7 @@ static const luaL_Reg functions[] = {
     {"hops", get_hops},
     {"data", get_data},
     {"raw", get_raw},
+    {"base64", get_base64},
     {"is_json", is_json},
     {"idempotency_key", idempotency_key},
     {NULL, NULL},

@@ -25,22 +25,6 @@ function Event.__tostring(event)
     return ("event %s %s from %s"):format(event.type, event.id, event.source)
 end
 
-local base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-local function base64(bytes)
-    local text = bytes:gsub("..?.?", function(three)
-        local a, b, c = three:byte(1, 3)
-        local n = a * 65536 + (b or 0) * 256 + (c or 0)
-        local four = {}
-        for i = 1, 4 do
-            local at = math.floor(n / 64 ^ (4 - i)) % 64 + 1
-            four[i] = i <= #three + 1 and base64_digits:sub(at, at) or "="
-        end
-        return table.concat(four)
-    end)
-    return text
-end
-
 --- The event as a plain table in the form of a structured CloudEvent, for evrt.json.encode.
 function Event.__totable(event)
     local t = { specversion = "1.0" }
@@ -53,7 +37,7 @@ function Event.__totable(event)
     if fields.is_json(event[0]) then
         t.data = event.data
     elseif event.raw then
-        t.data_base64 = base64(event.raw)
+        t.data_base64 = fields.base64(event[0])
     end
     return t
 end

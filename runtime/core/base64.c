@@ -1,5 +1,5 @@
 /* See base64.h. */
-#include "http/base64.h"
+#include "core/base64.h"
 
 #include <errno.h>
 
@@ -50,4 +50,19 @@ int evrt_base64_decode(struct evrt_slice s, struct evrt_buf *out, size_t *bad) {
     }
     out->n += n;
     return 0;
+}
+
+void evrt_base64_encode(struct evrt_slice s, char *to) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < s.n; i += 3, to += 4) {
+        const unsigned char *p = (const unsigned char *)s.p + i;
+        size_t left = s.n - i;
+        uint32_t bits = (uint32_t)p[0] << 16;
+        if (left > 1) bits |= (uint32_t)p[1] << 8;
+        if (left > 2) bits |= p[2];
+        to[0] = digits[bits >> 18];
+        to[1] = digits[bits >> 12 & 63];
+        to[2] = left > 1 ? digits[bits >> 6 & 63] : '=';
+        to[3] = left > 2 ? digits[bits & 63] : '=';
+    }
 }
