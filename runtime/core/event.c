@@ -166,7 +166,8 @@ bool evrt_event_json_type(struct evrt_slice type) {
     if (n == 0) return type.n == 0;
     return (n == 16 && strncasecmp(type.p, "application/json", 16) == 0) ||
            (n == 9 && strncasecmp(type.p, "text/json", 9) == 0) ||
-           (n > 5 && strncasecmp(type.p + n - 5, "+json", 5) == 0);
+           (n > 5 && memchr(type.p, '/', n) != NULL &&
+            strncasecmp(type.p + n - 5, "+json", 5) == 0);
 }
 
 void evrt_event_defaults(struct evrt_event *e, struct evrt_random *random, struct evrt_slice source,

@@ -97,7 +97,7 @@ void evrt_envelope_end(struct evrt_envelope *e) {
 
 bool evrt_envelope_json_data(const struct evrt_envelope *e) {
     struct evrt_slice type = resolve(e, EVRT_FIELD_DATACONTENTTYPE);
-    return type.n == 0 || evrt_media_is_json(evrt_media_parse(type).type);
+    return evrt_event_json_type(type);
 }
 
 static const char what_to_send[] =

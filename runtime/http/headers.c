@@ -139,10 +139,3 @@ struct evrt_media evrt_media_parse(struct evrt_slice value) {
     }
     return media;
 }
-
-bool evrt_media_is_json(struct evrt_slice type) {
-    if (evrt_caseless_eq(type, "application/json") || evrt_caseless_eq(type, "text/json"))
-        return true;
-    return type.n > 5 && memchr(type.p, '/', type.n) != NULL &&
-           evrt_caseless_eq((struct evrt_slice){type.p + type.n - 5, 5}, "+json");
-}

@@ -38,7 +38,5 @@ struct evrt_media {
 struct evrt_media evrt_media_parse(struct evrt_slice value);
 /* Equal but for case; `text` is in lower case. */
 bool evrt_caseless_eq(struct evrt_slice s, const char *text);
-/* application/json, text/json or anything that ends in +json. */
-bool evrt_media_is_json(struct evrt_slice type);
 
 #endif

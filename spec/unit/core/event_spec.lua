@@ -209,4 +209,15 @@ describe("core/event", function()
             assert.is_true(tonumber(at[0]) <= n)
         end
     end)
+
+    it("says which content types are JSON, with or without parameters", function()
+        for _, text in ipairs { "", "application/json", "Application/JSON", "text/json", "application/geo+json",
+            "application/vnd.x+JSON", "application/json; charset=utf-8", "application/json ;x=y" } do
+            assert.is_true(lib.evrt_event_json_type(c.slice(text)), text)
+        end
+        for _, text in ipairs { "json", "+json", "application/jsonp", "application/xml", "x+json", ";",
+            "text/plain; x=application/json" } do
+            assert.is_false(lib.evrt_event_json_type(c.slice(text)), text)
+        end
+    end)
 end)

@@ -124,15 +124,5 @@ describe("http/headers", function()
             assert.are.same({ "", "" }, parse "")
             assert.are.same({ "", "" }, parse(nil))
         end)
-
-        it("say JSON or not", function()
-            for _, text in ipairs { "application/json", "Application/JSON", "text/json", "application/geo+json",
-                "application/vnd.x+JSON" } do
-                assert.is_true(lib.evrt_media_is_json(c.slice(text)), text)
-            end
-            for _, text in ipairs { "", "json", "+json", "application/jsonp", "application/xml", "x+json" } do
-                assert.is_false(lib.evrt_media_is_json(c.slice(text)), text)
-            end
-        end)
     end)
 end)
