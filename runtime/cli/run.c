@@ -5,6 +5,7 @@
  * One thread: the loop's. The runtime owns its threads and workers. */
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <uv.h>
 
 #include "cli/cli.h"
@@ -28,6 +29,14 @@ struct run {
 static void notify(const char *state) {
     int rc = evrt_sd_notify(state);
     if (rc < 0) fprintf(stderr, "evrt: cannot tell systemd %s: %s\n", state, strerror(-rc));
+}
+
+/* A connection is a descriptor, and the usual soft limit is below http.max_connections. */
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static void on_drained(void *arg) {
@@ -90,6 +99,7 @@ int evrt_cli_run(struct evrt_cli *cli) {
     struct evrt_error err;
     int rc = create(cli, &r.rt);
     if (rc != EVRT_EXIT_OK) return rc;
+    raise_descriptor_limit();
     if (uv_loop_init(&r.loop) < 0) {
         evrt_destroy(r.rt);
         return evrt_cli_fail(EVRT_EXIT_FAILED, "cannot make an event loop: %s", strerror(errno));

@@ -106,10 +106,10 @@ size_t evrt_type_check(struct evrt_slice type) {
 
 static int check_text(const char *name, struct evrt_slice s, struct evrt_error *err) {
     size_t bad = evrt_utf8_check(s.p, s.n);
-    if (bad != s.n) return evrt_error_set(err, -EINVAL, "%s: not UTF-8 at byte %zu", name, bad);
+    if (bad != s.n) return evrt_error_set(err, -EINVAL, "%s: not UTF-8 at byte %zu", name, bad + 1);
     for (size_t i = 0; i < s.n; i++)
         if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-            return evrt_error_set(err, -EINVAL, "%s: control character at byte %zu", name, i);
+            return evrt_error_set(err, -EINVAL, "%s: control character at byte %zu", name, i + 1);
     return 0;
 }
 
@@ -147,13 +147,13 @@ int evrt_event_check(const struct evrt_event *e, struct evrt_error *err) {
         return evrt_error_set(err, -EINVAL,
                               "type: byte %zu: expected segments of letters, digits, '_' or '-' "
                               "separated by single dots",
-                              bad);
+                              bad + 1);
     int64_t ms;
     if (e->time.n != 0 && evrt_rfc3339_parse(e->time, &ms, &bad) < 0)
         return evrt_error_set(err, -EINVAL,
                               "time: byte %zu: expected RFC 3339, as in "
                               "2025-01-07T10:30:45.123Z",
-                              bad);
+                              bad + 1);
     return 0;
 }
 

@@ -152,9 +152,9 @@ describe("publish", function()
     end)
 
     for expression, expected in pairs {
-        ["{ type = 'a b' }"] = "type: byte 1: expected segments[^\t]*\tEINVAL",
-        ["{ type = 't', time = 'noon' }"] = "time: byte 0: expected RFC 3339[^\t]*\tEINVAL",
-        ["{ type = 't', subject = '\\1' }"] = "subject: control character at byte 0\tEINVAL",
+        ["{ type = 'a b' }"] = "type: byte 2: expected segments[^\t]*\tEINVAL",
+        ["{ type = 't', time = 'noon' }"] = "time: byte 1: expected RFC 3339[^\t]*\tEINVAL",
+        ["{ type = 't', subject = '\\1' }"] = "subject: control character at byte 1\tEINVAL",
         ["{ type = 't', extensions = { Bad = 1 } }"] = "extensions.Bad: expected a name[^\t]*\tEINVAL",
         ["{ type = 't', data = { f = print } }"] = "data.f: [^\t]*\tEINVAL",
         ["{ type = 't', data = { n = 0/0 } }"] = "data.n: [^\t]*\tEINVAL",
