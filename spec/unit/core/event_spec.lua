@@ -138,17 +138,17 @@ describe("core/event", function()
 
     it("names the attribute that is bad, and where", function()
         for _, case in ipairs {
-            { { type = "a..b" }, "type: byte 2" },
+            { { type = "a..b" }, "type: byte 3" },
             { { type = ("a"):rep(257) }, "type: 257 bytes, at most 256" },
-            { { id = "a\255" }, "id: not UTF-8 at byte 1" },
-            { { source = "a\nb" }, "source: control character at byte 1" },
-            { { subject = "ab\127" }, "subject: control character at byte 2" },
+            { { id = "a\255" }, "id: not UTF-8 at byte 2" },
+            { { source = "a\nb" }, "source: control character at byte 2" },
+            { { subject = "ab\127" }, "subject: control character at byte 3" },
             { { subject = ("a"):rep(2049) }, "subject: 2049 bytes" },
-            { { time = "2025-02-30T00:00:00Z" }, "time: byte 10" },
-            { { time = "yesterday" }, "time: byte 0: expected RFC 3339" },
+            { { time = "2025-02-30T00:00:00Z" }, "time: byte 11" },
+            { { time = "yesterday" }, "time: byte 1: expected RFC 3339" },
             { { dataschema = "\0" }, "dataschema: control character" },
             { { extensions = "\9s\0" }, "extensions: malformed" },
-            { { extensions = extensions { { "x", "s", "a\1" } } }, "x: control character at byte 1" },
+            { { extensions = extensions { { "x", "s", "a\1" } } }, "x: control character at byte 2" },
             { { extensions = extensions { { "big", "s", ("v"):rep(2049) } } }, "big: 2049 bytes" },
         } do
             local rc, message = check(good(case[1]))
