@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="build-essential cmake ninja-build pkg-config libluajit-5.1-dev libuv1-dev
-    libmicrohttpd-dev libsqlite3-dev libyaml-dev libxxhash-dev libcurl4-openssl-dev lua-cjson-dev"
+    libmicrohttpd-dev libsqlite3-dev libyaml-dev libxxhash-dev libcurl4-openssl-dev curl lua-cjson-dev"
 run=yes
 port=8080
 admin=9090
@@ -95,7 +95,7 @@ cat >&2 <<END
 
 When evrt is ready, post a webhook from another terminal and watch it being handled here:
 
-  curl -i http://127.0.0.1:$port/events -H 'ce-specversion: 1.0' -H 'ce-type: com.github.issues' -H 'ce-source: /evrt/quickstart' -H 'Content-Type: application/json' -d @examples/quickstart/issue.json
+  curl -i http://127.0.0.1:$port/events -H 'ce-specversion: 1.0' -H 'ce-type: com.github.issues' -H 'ce-source: /evrt/quickstart' -H 'Content-Type: application/json' -d @$PWD/examples/quickstart/issue.json
 
 Handlers are in examples/quickstart/handlers. Ctrl-C stops it; what it has acknowledged is kept.
 
