@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format shellcheck strace
+packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format shellcheck
     util-linux"
 only=
 fast=no
