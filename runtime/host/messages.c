@@ -11,6 +11,12 @@
 #include "core/error.h"
 #include "core/event.h"
 
+enum {
+    MESSAGE_MAX = 8 << 10, /* bytes of a failure's message that are kept */
+    TRACEBACK_MAX = 16 << 10,
+    DEAD_BYTES = 64 << 10, /* of failures in one settlement */
+};
+
 static struct evrt_sub *sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position) {
     *position = delivery & ((1ull << 40) - 1);
     return evrt_bus_by_id(h->bus, (uint32_t)(delivery >> 40));
@@ -59,11 +65,21 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
     return 0;
 }
 
+/* At a character's start, so that what was UTF-8 stays it. */
+static struct evrt_slice cut(struct evrt_slice s, size_t most) {
+    if (s.n <= most) return s;
+    while (most > 0 && ((unsigned char)s.p[most] & 0xc0) == 0x80)
+        most--;
+    return (struct evrt_slice){s.p, most};
+}
+
 static int on_failed(struct host_worker *w, struct evrt_slice payload) {
     struct evrt_host *h = w->host;
     struct evrt_frame_failed f;
     uint64_t position;
     if (evrt_frame_get_failed(payload, &f) < 0) return -EBADMSG;
+    f.message = cut(f.message, MESSAGE_MAX);
+    f.traceback = cut(f.traceback, TRACEBACK_MAX);
     struct evrt_sub *s = sub_of(h, f.delivery, &position);
     struct evrt_delivery d;
     if (s == NULL || evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) {
@@ -82,6 +98,7 @@ static int on_failed(struct host_worker *w, struct evrt_slice payload) {
                    EVRT_F_STR("error", f.message), EVRT_F_STR("error_type", f.error_type),
                    EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d.seq),
                    EVRT_F_U64("generation", h->generation), EVRT_F_STR("stacktrace", f.traceback));
+    if (s->dead_list.n > DEAD_BYTES) host_settle(h); /* a record has to fit into a group */
     return 0;
 }
 
@@ -193,12 +210,15 @@ static int on_log(struct host_worker *w, struct evrt_slice payload) {
     snprintf(caller, sizeof caller, "%.*s", (int)f.caller.n, f.caller.p);
     uint64_t position;
     const struct evrt_sub *s = f.delivery == 0 ? NULL : sub_of(h, f.delivery, &position);
-    struct evrt_log_field fields[3];
+    const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
+    struct evrt_log_field fields[5];
     size_t count = 0;
-    if (s != NULL) {
-        const struct evrt_delivery *d = evrt_sub_in_flight(s, position, w->instance);
-        fields[count++] = EVRT_F_CSTR("handler", s->name);
-        if (d != NULL) fields[count++] = EVRT_F_U64("seq", d->seq);
+    if (s != NULL) fields[count++] = EVRT_F_CSTR("handler", s->name);
+    if (d != NULL) {
+        struct evrt_delivery_names names = evrt_delivery_names(d);
+        fields[count++] = EVRT_F_STR("event_type", names.type);
+        fields[count++] = EVRT_F_STR("event_id", names.id);
+        fields[count++] = EVRT_F_U64("seq", d->seq);
     }
     if (f.fields.n != 0) fields[count++] = EVRT_F_MEMBERS(f.fields);
     evrt_log_write(h->log, f.level, caller, f.message, fields, count);

@@ -90,9 +90,7 @@ int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publ
 
 int evrt_host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,
                       void *arg, struct evrt_error *err) {
-    if (h->phase == HOST_STARTING)
-        return evrt_error_set(err, -EAGAIN, "starting: workers are loading scripts");
-    if (h->phase != HOST_SERVING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
+    if (h->phase > HOST_SERVING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
     return host_publish(h, e, cb, arg, err);
 }
 

@@ -199,6 +199,20 @@ describe("a script", function()
         node:stop()
     end)
 
+    it("that fails with much to say is kept in part, and settled", function()
+        local node = evrt.start { handlers = {
+            ["a.lua"] = [[return { name = "A", events = "x", handle = function()
+                error(("\195\164"):rep(1000000)) end }]],
+        } }
+        for i = 1, 20 do node:publish { type = "x", source = "/t", id = tostring(i) } end
+        node:await("the end", settled(node))
+        local said = node:get("/api/v1/events/20").json.handlers[1]
+        assert.equal("dead", said.outcome)
+        assert.equal(true, #said.error.message <= 8192 and #said.error.message > 8000, #said.error.message)
+        assert.equal(20, node:get("/api/v1/stats").json.dead)
+        node:stop()
+    end)
+
     it("that ends or breaks its worker costs that worker only #plain", function()
         local dir = evrt.folder()
         local node = evrt.start { dir = dir, config = { workers = { count = 2, allow_ffi = true } }, handlers = {
