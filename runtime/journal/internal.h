@@ -56,9 +56,7 @@ struct evrt_journal {
     bool notified;                         /* on_commit was called and the owner has not come yet */
     enum evrt_writer_state writer_state;
     bool stop, keeper_stop;
-    bool wants_spare; /* the writer is waiting for one */
-    int64_t taken_ns,
-        taken_before_ns;           /* monotonic: when it took the last one, and the one before */
+    bool wants_spare;              /* the writer is waiting for one */
     bool refused;                  /* an event was refused for max_size since the gate came up */
     char disk_reason[160];         /* of EVRT_GATE_DISK */
     struct evrt_segments segments; /* the last one is being written */

@@ -33,8 +33,10 @@ struct evrt_journal_options {
         backlog_bytes; /* appended, not yet durable; beyond it events get -EAGAIN. 0: default */
     uint64_t max_size; /* of all segments; beyond it events get -ENOSPC. 0: none */
     uint64_t reserve;  /* bytes kept back for settlements when space is short. 0: default */
-    void (*on_commit)(void *arg); /* writer thread: something was committed, or space came back */
-    /* Writer thread: a write or fsync failed; nothing after it will ever be reported committed.
+    /* A thread of the journal: something was committed, or space came back. Called once until the owner
+     * has called evrt_journal_take again. */
+    void (*on_commit)(void *arg);
+    /* A thread of the journal: a write or fsync failed; nothing after it will ever be reported committed.
      * The host ends the process (D9). */
     void (*on_fatal)(void *arg, const struct evrt_error *err);
     void *arg;
@@ -83,7 +85,8 @@ struct evrt_batch_record {
     uint32_t kind;
 };
 
-/* The next committed batch, or NULL. The caller holds a reference and ends it with unref. */
+/* The next committed batch, or NULL. A batch is one whole group: what was submitted while a commit ran
+ * comes back joined. The caller holds a reference and ends it with unref. */
 struct evrt_batch *evrt_journal_take(struct evrt_journal *j);
 struct evrt_batch *evrt_batch_ref(struct evrt_batch *b);
 /* Owner thread. The memory goes with the last reference. */

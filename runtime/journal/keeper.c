@@ -17,7 +17,6 @@
 enum {
     RETRY_NS = 1000000000,
     PACE_NS = 5000000,
-    FAST_NS = 300000000, /* a segment that lasted less was written in large groups */
     PACE_STOP = 1,
     PACE_ENOUGH = 2,
 };
@@ -53,31 +52,28 @@ static int pace(void *arg, uint64_t done) {
     const struct evrt_segment *s = evrt_segments_last(&j->segments);
     double used = (double)s->end / (double)s->size;
     double filled = (double)done / (double)j->options.segment_size;
-    if (filled >= 2 * used && !j->wants_spare && !j->keeper_stop)
+    if (filled >= 1.25 * used && !j->wants_spare && !j->keeper_stop)
         evrt_journal_wait_until(j, &j->chores, evrt_mono_ns() + PACE_NS);
     int rc = j->keeper_stop ? PACE_STOP : j->wants_spare && f->allocated ? PACE_ENOUGH : 0;
     pthread_mutex_unlock(&j->lock);
     return rc;
 }
 
-/* Zeros make small commits cheaper and cost as much of the disk as the commits themselves: large groups
- * do better without. */
-static int fill(struct evrt_journal *j, int fd, uint64_t size, bool fast) {
+static int fill(struct evrt_journal *j, int fd, uint64_t size) {
     struct filling f = {j, false};
     int rc = evrt_file_allocate(fd, 0, size);
     if (rc < 0 && rc != -EOPNOTSUPP) return rc;
     f.allocated = rc == 0;
-    if (fast && f.allocated) return 0;
     rc = evrt_file_fill(fd, 0, size, true, pace, &f);
     return rc == PACE_ENOUGH ? 0 : rc;
 }
 
 /* Without the lock. The descriptor, a negative errno, or -ECANCELED when the journal is closing. */
-static int make_file(struct evrt_journal *j, const struct evrt_spare *spare, bool fast) {
+static int make_file(struct evrt_journal *j, const struct evrt_spare *spare) {
     int dir = j->folder.journal;
     int fd = evrt_file_create(dir, fresh_name);
     if (fd < 0) return fd;
-    int rc = fill(j, fd, spare->size, fast);
+    int rc = fill(j, fd, spare->size);
     if (rc == 0) rc = evrt_file_sync(fd);
     if (rc == 0 && renameat(dir, fresh_name, dir, spare->name) < 0) rc = -errno;
     if (rc == 0) return fd;
@@ -95,9 +91,8 @@ static bool passing(int rc) {
 /* With the lock held; lets go of it while it works. 0, or a negative errno. */
 static int make(struct evrt_journal *j, struct evrt_spare *spare) {
     char size[EVRT_UNITS_SIZE];
-    bool fast = j->taken_before_ns > 0 && j->taken_ns - j->taken_before_ns < FAST_NS;
     pthread_mutex_unlock(&j->lock);
-    int fd = make_file(j, spare, fast);
+    int fd = make_file(j, spare);
     if (fd < 0 && fd != -ECANCELED && !passing(fd))
         evrt_journal_fatal(j, fd, "preparing %s/journal/%s", j->folder.path, spare->name);
     pthread_mutex_lock(&j->lock);

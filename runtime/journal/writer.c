@@ -144,8 +144,6 @@ static int take_fd(struct evrt_journal *j, struct evrt_spare *spare) {
     pthread_mutex_lock(&j->lock);
     int fd = spare->fd;
     spare->fd = -1;
-    j->taken_before_ns = j->taken_ns;
-    j->taken_ns = evrt_mono_ns();
     pthread_cond_signal(&j->chores);
     pthread_mutex_unlock(&j->lock);
     return fd;

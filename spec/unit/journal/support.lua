@@ -18,6 +18,10 @@ int open(const char *path, int flags, ...);
 int close(int fd);
 struct evrt_spec_rlimit { unsigned long soft, hard; };
 int getrlimit(int what, struct evrt_spec_rlimit *r);
+int sigemptyset(void *set);
+int sigaddset(void *set, int signal);
+int pthread_sigmask(int how, const void *set, void *old);
+int sigtimedwait(const void *set, void *info, const void *timeout);
 int setrlimit(int what, const struct evrt_spec_rlimit *r);
 ]]
 local C = ffi.C
@@ -337,6 +341,21 @@ function support.with_file_limit(bytes, f)
     local ok, why = pcall(f)
     assert(C.setrlimit(RLIMIT_FSIZE, before) == 0)
     if not ok then error(why, 0) end
+end
+
+local SIG_BLOCK, SIG_SETMASK, signals = 0, 2, { SIGXFSZ = 25 }
+
+--- Blocks a signal for this thread; the function returned discards what came and puts things back.
+function support.block_signal(name)
+    local set, before = ffi.new "uint64_t[16]", ffi.new "uint64_t[16]"
+    C.sigemptyset(set)
+    C.sigaddset(set, signals[name])
+    assert(C.pthread_sigmask(SIG_BLOCK, set, before) == 0)
+    return function()
+        local now = ffi.new "long[2]"
+        while C.sigtimedwait(set, nil, now) > 0 do end
+        assert(C.pthread_sigmask(SIG_SETMASK, before, nil) == 0)
+    end
 end
 
 return support
