@@ -31,17 +31,14 @@ static void on_turn(uv_prepare_t *handle) {
     host_progress(h);
 }
 
-static void on_tick(uv_timer_t *handle) {
-    host_keep(handle->data);
-}
-
 static int open_handles(struct evrt_host *h) {
     uv_prepare_init(h->loop, &h->turn);
     uv_timer_init(h->loop, &h->tick);
     uv_timer_init(h->loop, &h->deadline);
+    uv_timer_init(h->loop, &h->patience);
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
-    h->turn.data = h->tick.data = h->deadline.data = h->wake.data = h;
-    h->handles += rc < 0 ? 3 : 4;
+    h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->wake.data = h;
+    h->handles += rc < 0 ? 4 : 5;
     return rc;
 }
 
@@ -59,7 +56,8 @@ static void on_restart_closed(uv_handle_t *handle) {
 
 static void close_handles(struct evrt_host *h) {
     uv_handle_t *own[] = {(uv_handle_t *)&h->turn, (uv_handle_t *)&h->tick,
-                          (uv_handle_t *)&h->deadline, (uv_handle_t *)&h->wake};
+                          (uv_handle_t *)&h->deadline, (uv_handle_t *)&h->patience,
+                          (uv_handle_t *)&h->wake};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (own[i]->type != UV_UNKNOWN_HANDLE) uv_close(own[i], on_handle_closed);
     for (uint32_t i = 0; h->workers != NULL && i < h->worker_count; i++)
@@ -110,7 +108,8 @@ static void begin_closing(struct evrt_host *h) {
     host_turn(h);
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
         host_checkpoint(h, evrt_bus_get(h->bus, i));
-    evrt_journal_submit(h->journal, false);
+    h->submitted = h->appended;
+    (void)evrt_journal_submit(h->journal, false);
 }
 
 static void finish_closing(struct evrt_host *h) {
@@ -194,7 +193,7 @@ int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *opt
     if (rc == 0) {
         host_subscribe(h);
         uv_prepare_start(&h->turn, on_turn);
-        uv_timer_start(&h->tick, on_tick, 1000, 1000);
+        host_keep_start(h);
         rc = host_workers_start(h, err);
     }
     if (rc < 0) {

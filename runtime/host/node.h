@@ -7,7 +7,7 @@
  *     workers.c   worker processes: started, fed, replaced, ended
  *     scripts.c   the folder of scripts, frozen; probe.c loads it once in a worker of its own
  *     recover.c   opening: journal, state, counts
- *     keeper.c    once a second: snapshots, retention, orphans
+ *     keeper.c    from time to time: snapshots, retention, orphans
  *     wait.c      publish(..., wait = handled)
  *     query.c     reading events for people; report.c what the node says of itself
  *
@@ -71,6 +71,16 @@ struct host_worker {
     char reason[128];  /* why it is being ended, for the log */
 };
 
+enum { HOST_SEGMENT_BYTES = 64 << 20 }; /* store.max_size is at least three */
+
+/* Snapshots of state.db, as far as they were asked for. */
+struct host_snapshots {
+    uint64_t asked;        /* so many have ended when the last one has */
+    uint64_t bytes, group; /* of the journal, when it was asked for */
+    uint64_t failures;
+    int64_t not_before_ns;
+};
+
 enum host_phase { HOST_STARTING, HOST_SERVING, HOST_DRAINING, HOST_CLOSING, HOST_CLOSED };
 
 struct evrt_host {
@@ -88,17 +98,19 @@ struct evrt_host {
 
     uv_async_t wake;     /* the writer and the state thread: something was committed */
     uv_prepare_t turn;   /* before the loop waits */
-    uv_timer_t tick;     /* once a second */
+    uv_timer_t tick;     /* the keeper's */
     uv_timer_t deadline; /* of draining */
+    uv_timer_t patience; /* of settlements that wait to be submitted */
     unsigned handles;    /* handles of the host itself that are not closed yet */
 
-    uint64_t appended, committed; /* records, since start */
+    uint64_t appended, submitted, committed; /* records, since start */
     bool eager;                   /* someone waits for what was appended since the last submit */
     struct host_waiters waiters;  /* publishers: told before the bus has the event */
     struct host_waiters barriers; /* told when state.db was given everything, too */
     struct evrt_sub *dirty;       /* list: something ended since the last turn */
     struct evrt_buf scratch, ranges;
     bool full; /* intake is refused for want of space, and that was logged */
+    uint64_t refused_full, refused_backlog; /* events: no space; store.max_backlog */
 
     struct evrt_scripts scripts; /* the generation in service */
     uint64_t generation;
@@ -113,7 +125,8 @@ struct evrt_host {
 
     unsigned reads; /* jobs in the thread pool */
     struct host_wait_table *waits;
-    uint64_t snapshot_bytes; /* of the journal when the last snapshot was asked for */
+    struct host_snapshots snapshots;
+    int64_t dropped_ns; /* when the last segment was */
 
     void (*drain_cb)(void *arg);
     void *drain_arg;
@@ -154,9 +167,6 @@ void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason);
 /* ---- catchup.c ---- */
 
 void host_catch_up(struct evrt_host *h);
-/* The number of the group that holds `seq`, or the next one's when it is not written yet. */
-EVRT_MUST_CHECK int host_group_of(struct evrt_host *h, uint64_t seq, uint64_t *group,
-                                  struct evrt_error *err);
 
 /* ---- workers.c ---- */
 
@@ -186,7 +196,9 @@ EVRT_MUST_CHECK int host_open_store(struct evrt_host *h, struct evrt_error *err)
 
 /* ---- keeper.c ---- */
 
-void host_keep(struct evrt_host *h);
+void host_keep_start(struct evrt_host *h);
+/* Space is short: looks at once, and often, whether segments can go. */
+void host_keep_soon(struct evrt_host *h);
 
 /* ---- wait.c ---- */
 

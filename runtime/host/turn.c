@@ -57,13 +57,33 @@ void host_settle(struct evrt_host *h) {
     }
 }
 
+/* Settlements alone wait for company: nobody waits for them, and the next event's commit takes them along. */
+static void on_patience(uv_timer_t *timer) {
+    struct evrt_host *h = timer->data;
+    h->eager = true;
+}
+
+static bool submit(struct evrt_host *h) {
+    enum { PATIENCE_MS = 5 };
+    if (!h->eager) {
+        if (h->appended != h->submitted && !uv_is_active((uv_handle_t *)&h->patience))
+            uv_timer_start(&h->patience, on_patience, PATIENCE_MS, 0);
+        return false;
+    }
+    h->eager = false;
+    h->submitted = h->appended;
+    uv_timer_stop(&h->patience);
+    return evrt_journal_submit(h->journal, true);
+}
+
 void host_turn(struct evrt_host *h) {
     evrt_bus_pump(h->bus);
     host_settle(h);
-    evrt_journal_submit(h->journal, !h->eager);
-    h->eager = false;
+    host_workers_flush(h); /* they work while this thread writes */
+    if (submit(h)) host_commits(h);
     host_catch_up(h);
     host_workers_flush(h);
+    if (h->eager || h->dirty != NULL) uv_async_send(&h->wake); /* what the commit set off */
 }
 
 /* ---- Commits ---- */

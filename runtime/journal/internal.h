@@ -1,7 +1,7 @@
 /* The journal's inside, shared by journal.c, open.c, writer.c, keeper.c and reader.c.
  *
  *     owner    appends, submits, takes, drops              (journal.c)
- *     writer   commits; makes a spare the next segment     (writer.c)
+ *     writer   commits; makes a spare the next segment     (writer.c); while it is idle the owner may commit
  *     keeper   makes spares, unlinks what was dropped      (keeper.c)
  *     readers  anyone's threads; see only `segments`       (reader.c)
  *
@@ -20,7 +20,8 @@
 /* Why events are refused; bits of `gate`. */
 enum { EVRT_GATE_DISK = 1, EVRT_GATE_MAX_SIZE = 2, EVRT_GATE_FATAL = 4 };
 
-enum evrt_writer_state { EVRT_WRITER_BUSY, EVRT_WRITER_IDLE, EVRT_WRITER_LAZY };
+/* The owner commits a group of at most so many bytes itself when the disk is quick. */
+enum { EVRT_JOURNAL_HERE_BYTES = 32 << 10 };
 
 /* A zero-filled, synced file that can become a segment. */
 struct evrt_spare {
@@ -48,13 +49,12 @@ struct evrt_journal {
     pthread_cond_t work;                   /* the writer waits: for a batch, for a spare */
     pthread_cond_t chores;                 /* the keeper waits */
     struct evrt_batch *queue, *queue_last; /* submitted; the last one may still grow */
-    bool urgent;                           /* someone waits for what is queued */
-    int64_t lazy_until;                    /* monotonic ns; when nobody does */
-    int64_t last_begin;                    /* writer only: when the last commit began, */
+    int64_t last_begin;                    /* when the last commit began, */
     uint32_t last_events;                  /* and how many events it had */
+    int64_t small_ns;                      /* how long small commits take, smoothed */
     struct evrt_batch *done, **done_end;   /* committed, in order */
     bool notified;                         /* on_commit was called and the owner has not come yet */
-    enum evrt_writer_state writer_state;
+    bool idle;                             /* the writer waits, and would have to be woken */
     bool stop, keeper_stop;
     bool wants_spare;              /* the writer is waiting for one */
     bool refused;                  /* an event was refused for max_size since the gate came up */
@@ -84,6 +84,9 @@ EVRT_MUST_CHECK int evrt_journal_name_segment(struct evrt_journal *j, int fd, co
 struct evrt_segment *evrt_segment_create(const struct evrt_segment_header *h,
                                          uint64_t segment_size);
 uint64_t evrt_journal_salt(void);
+
+/* Owner, with the lock held and something queued: commits it on the spot if that is cheap. */
+bool evrt_journal_commit_here(struct evrt_journal *j);
 
 /* writer.c, keeper.c: thread functions. */
 void *evrt_journal_writer(void *journal);

@@ -18,7 +18,7 @@ static const uint64_t default_segment = 64 << 20;
 static const uint64_t default_group_bytes = 4 << 20;
 static const uint64_t default_backlog = 16 << 20;
 static const uint64_t default_reserve = 8 << 20;
-enum { DEFAULT_GROUP_RECORDS = 65536, SEGMENT_MIN = 16 << 10, LAZY_NS = 5000000 };
+enum { DEFAULT_GROUP_RECORDS = 65536, SEGMENT_MIN = 16 << 10 };
 
 /* ---- Opening and closing ---- */
 
@@ -176,7 +176,8 @@ void *evrt_journal_append(struct evrt_journal *j, enum evrt_record_kind kind, si
     }
     uint64_t bytes = evrt_record_bytes(n);
     if (kind == EVRT_RECORD_EVENT && (*rc = refuse_event(j, bytes)) < 0) return NULL;
-    if (j->open != NULL && group_is_full(j, j->open, bytes, 1, 1)) evrt_journal_submit(j, false);
+    if (j->open != NULL && group_is_full(j, j->open, bytes, 1, 1))
+        (void)evrt_journal_submit(j, false);
     if (j->open == NULL) j->open = evrt_batch_create(&j->pool, j->next_seq);
     /* The owner is the only one to add. */
     uint64_t appended = atomic_load_explicit(&j->appended, memory_order_relaxed) + bytes;
@@ -203,19 +204,18 @@ static void enqueue(struct evrt_journal *j, struct evrt_batch *b) {
     j->queue_last = b;
 }
 
-void evrt_journal_submit(struct evrt_journal *j, bool lazy) {
+bool evrt_journal_submit(struct evrt_journal *j, bool here) {
     struct evrt_batch *b = j->open;
-    if (b == NULL) return;
+    if (b == NULL) return false;
     j->open = NULL;
     evrt_batch_stamp(b, evrt_wall_ms());
     pthread_mutex_lock(&j->lock);
-    if (j->queue == NULL && lazy) j->lazy_until = evrt_mono_ns() + LAZY_NS;
-    if (!lazy) j->urgent = true;
     enqueue(j, b);
-    bool wake = j->writer_state == EVRT_WRITER_IDLE ||
-                (j->writer_state == EVRT_WRITER_LAZY && (!lazy || j->queue->next != NULL));
+    bool committed = here && evrt_journal_commit_here(j);
+    bool wake = !committed && j->idle;
     pthread_mutex_unlock(&j->lock);
     if (wake) pthread_cond_signal(&j->work);
+    return committed;
 }
 
 struct evrt_batch *evrt_journal_take(struct evrt_journal *j) {
@@ -250,9 +250,7 @@ void evrt_journal_gauge(struct evrt_journal *j) {
     }
 }
 
-int evrt_journal_drop(struct evrt_journal *j, uint64_t below_group, int64_t before_ms,
-                      struct evrt_error *err) {
-    (void)err;
+int evrt_journal_drop(struct evrt_journal *j, uint64_t below_group, int64_t before_ms) {
     int dropped = 0;
     pthread_mutex_lock(&j->lock);
     while (j->segments.n > 1) {

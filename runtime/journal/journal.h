@@ -5,7 +5,7 @@
  *     evrt_journal_submit ────▶ queue ────────▶ one group: header + batches, pwritev, fdatasync
  *     evrt_journal_take  ◀──── committed ◀───── on_commit() wakes the owner
  *
- * While one commit runs the next gathers. No libuv here: on_commit is called on the writer thread and
+ * While one commit runs the next gathers; a small one may be written by the owner itself. No libuv here: on_commit is called on the writer thread and
  * must only wake the owner. All functions but those of readers are the owner thread's.
  *
  * Disk (all little-endian; journal/format.h has the details): STORE/journal/<number>.seg, each with a
@@ -36,7 +36,7 @@ struct evrt_journal_options {
     /* A thread of the journal: something was committed, or space came back. Called once until the owner
      * has called evrt_journal_take again. */
     void (*on_commit)(void *arg);
-    /* A thread of the journal: a write or fsync failed; nothing after it will ever be reported committed.
+    /* A thread of the journal, or the owner's within submit: a write or fsync failed; nothing after it will ever be reported committed.
      * The host ends the process (D9). */
     void (*on_fatal)(void *arg, const struct evrt_error *err);
     void *arg;
@@ -72,9 +72,10 @@ void *evrt_journal_append(struct evrt_journal *j, enum evrt_record_kind kind, si
 /* The seq that the next appended event gets. */
 uint64_t evrt_journal_next_seq(const struct evrt_journal *j);
 /* Hands the open batch to the writer. Call once per loop turn; a no-op when nothing was appended.
- * `lazy`: nobody waits for these records (settlements); they may wait for company for a few
- * milliseconds. */
-void evrt_journal_submit(struct evrt_journal *j, bool lazy);
+ * `here`: the caller can spare the time of a short write (some 0.1 ms): when the writer is idle, the batch
+ * small and the disk quick, it is committed on this thread, which saves two wake-ups. True: so it was;
+ * call take now, for on_commit will not be. */
+bool evrt_journal_submit(struct evrt_journal *j, bool here);
 
 /* ---- Committed batches, in order ---- */
 
@@ -133,9 +134,8 @@ EVRT_MUST_CHECK int evrt_journal_read(struct evrt_journal_reader *r,
 
 /* Drops whole segments, oldest first, whose every record is in a group below `group` and which are
  * older than `before_ms`, or whatever their age while the journal is over max_size. The newest segment
- * always stays. Returns how many were dropped, or a negative errno. */
-int evrt_journal_drop(struct evrt_journal *j, uint64_t below_group, int64_t before_ms,
-                      struct evrt_error *err);
+ * stays. Returns how many were dropped. */
+int evrt_journal_drop(struct evrt_journal *j, uint64_t below_group, int64_t before_ms);
 
 struct evrt_journal_stats {
     uint64_t first_seq, next_seq;                         /* events kept: [first_seq, next_seq) */

@@ -47,8 +47,12 @@ static bool must_gather(const struct evrt_journal *j, const struct evrt_batch *b
     return crowd && !worth && !j->stop && evrt_mono_ns() < j->last_begin + PACE_NS;
 }
 
-static bool is_due(const struct evrt_journal *j, const struct evrt_batch *b) {
-    return j->urgent || j->stop || b->next != NULL || evrt_mono_ns() >= j->lazy_until;
+/* With the lock held. */
+static struct evrt_batch *pop(struct evrt_journal *j) {
+    struct evrt_batch *b = j->queue;
+    j->queue = b->next;
+    b->next = NULL;
+    return b;
 }
 
 /* With the lock held. NULL: stop. */
@@ -56,25 +60,15 @@ static struct evrt_batch *next_batch(struct evrt_journal *j) {
     for (;;) {
         struct evrt_batch *b = j->queue;
         if ((atomic_load(&j->gate) & EVRT_GATE_FATAL) != 0) return NULL;
-        if (must_gather(j, b)) { /* as BUSY: nobody need wake it */
+        if (must_gather(j, b)) { /* not idle: nobody need wake it */
             evrt_journal_wait_until(j, &j->work, j->last_begin + PACE_NS);
             continue;
         }
-        if (b != NULL && is_due(j, b)) {
-            j->queue = b->next;
-            b->next = NULL;
-            if (j->queue == NULL) j->urgent = false;
-            return b;
-        }
-        if (b == NULL && j->stop) return NULL;
-        if (b == NULL) {
-            j->writer_state = EVRT_WRITER_IDLE;
-            pthread_cond_wait(&j->work, &j->lock);
-        } else {
-            j->writer_state = EVRT_WRITER_LAZY;
-            evrt_journal_wait_until(j, &j->work, j->lazy_until);
-        }
-        j->writer_state = EVRT_WRITER_BUSY;
+        if (b != NULL) return pop(j);
+        if (j->stop) return NULL;
+        j->idle = true;
+        pthread_cond_wait(&j->work, &j->lock);
+        j->idle = false;
     }
 }
 
@@ -237,8 +231,16 @@ static int commit(struct evrt_journal *j, struct evrt_batch *b, struct evrt_grou
     return write_group(j, iov, b->span_count + 1, g);
 }
 
-/* Returns whether the owner must be woken. */
-static bool hand_back(struct evrt_journal *j, struct evrt_batch *b, const struct evrt_group *g,
+/* How long a small write takes here, smoothed over the last few: what decides who commits. One that took
+ * very long counts as SLOW_NS, so that the way back is short. */
+static void note_time(struct evrt_journal *j, const struct evrt_batch *b, int64_t ns) {
+    enum { SLOW_NS = 4000000, WEIGHT = 8 };
+    if (b->bytes > EVRT_JOURNAL_HERE_BYTES) return;
+    j->small_ns += ((ns < SLOW_NS ? ns : SLOW_NS) - j->small_ns) / WEIGHT;
+}
+
+/* With the lock held. */
+static void hand_back(struct evrt_journal *j, struct evrt_batch *b, const struct evrt_group *g,
                       int64_t ns) {
     b->group = g->number;
     atomic_fetch_add(&j->committed, b->bytes);
@@ -246,12 +248,10 @@ static bool hand_back(struct evrt_journal *j, struct evrt_batch *b, const struct
     j->figures.committed_records += b->records;
     j->figures.committed_bytes += EVRT_GROUP_HEAD + b->bytes;
     j->figures.fsync_ns += (uint64_t)ns;
+    note_time(j, b, ns);
     publish(j, g);
     *j->done_end = b;
     j->done_end = &b->next;
-    bool wake = !j->notified;
-    j->notified = true;
-    return wake;
 }
 
 static void put_back(struct evrt_journal *j, struct evrt_batch *b) {
@@ -260,33 +260,51 @@ static void put_back(struct evrt_journal *j, struct evrt_batch *b) {
     j->queue = b;
 }
 
+/* With the lock held, which it lets go of while it writes. False: the journal is at its end. */
+static bool put_through(struct evrt_journal *j, struct evrt_batch *b) {
+    struct evrt_group g;
+    j->last_begin = evrt_mono_ns();
+    j->last_events = b->events;
+    pthread_mutex_unlock(&j->lock);
+    int64_t begin = evrt_mono_ns();
+    int rc = commit(j, b, &g);
+    int64_t took = evrt_mono_ns() - begin;
+    if (rc < 0 && rc != -ECANCELED)
+        evrt_journal_fatal(j, rc, "writing group %llu of the journal at %s/journal/%016llx.seg",
+                           (unsigned long long)j->durable_group + 1,
+                           j->folder.path != NULL ? j->folder.path : "memory",
+                           (unsigned long long)j->active->number);
+    pthread_mutex_lock(&j->lock);
+    if (rc < 0)
+        put_back(j, b);
+    else
+        hand_back(j, b, &g, took);
+    return rc == 0;
+}
+
 void *evrt_journal_writer(void *journal) {
     struct evrt_journal *j = journal;
     struct evrt_batch *b;
     pthread_mutex_lock(&j->lock);
-    while ((b = next_batch(j)) != NULL) {
-        struct evrt_group g;
-        pthread_mutex_unlock(&j->lock);
-        int64_t begin = evrt_mono_ns();
-        j->last_begin = begin;
-        j->last_events = b->events;
-        int rc = commit(j, b, &g);
-        int64_t took = evrt_mono_ns() - begin;
-        if (rc < 0 && rc != -ECANCELED)
-            evrt_journal_fatal(j, rc, "writing group %llu of the journal at %s/journal/%016llx.seg",
-                               (unsigned long long)j->durable_group + 1,
-                               j->folder.path != NULL ? j->folder.path : "memory",
-                               (unsigned long long)j->active->number);
-        pthread_mutex_lock(&j->lock);
-        if (rc < 0) {
-            put_back(j, b);
-            break;
-        }
-        if (!hand_back(j, b, &g, took)) continue;
+    while ((b = next_batch(j)) != NULL && put_through(j, b)) {
+        if (j->notified) continue;
+        j->notified = true;
         pthread_mutex_unlock(&j->lock);
         if (j->options.on_commit != NULL) j->options.on_commit(j->options.arg);
         pthread_mutex_lock(&j->lock);
     }
     pthread_mutex_unlock(&j->lock);
     return NULL;
+}
+
+/* While the writer is idle its things are the owner's: it looks at nothing but the queue, which is empty
+ * then, before it waits again. */
+bool evrt_journal_commit_here(struct evrt_journal *j) {
+    enum { QUICK_NS = 500000 };
+    const struct evrt_batch *b = j->queue;
+    bool quick = j->idle && j->small_ns < QUICK_NS && b->next == NULL &&
+                 b->bytes <= EVRT_JOURNAL_HERE_BYTES &&
+                 EVRT_GROUP_HEAD + b->bytes <= room_in(j->active->size, j->active->end) &&
+                 (atomic_load(&j->gate) & EVRT_GATE_FATAL) == 0;
+    return quick && put_through(j, pop(j));
 }

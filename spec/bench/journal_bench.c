@@ -178,7 +178,7 @@ static double journal(struct bench *b, unsigned turn, double time) {
         bool room = true;
         for (unsigned i = 0; i < turn && room; i++)
             room = append(b, payload);
-        evrt_journal_submit(b->j, false);
+        (void)evrt_journal_submit(b->j, false);
         struct pollfd ready = {b->wake, POLLIN, 0};
         if (poll(&ready, 1, room ? 0 : -1) > 0) take(b, true);
     } while ((now = seconds()) - begin < time);
@@ -203,11 +203,11 @@ static void warm_up(struct bench *b, const char *path) {
     char payload[PAYLOAD] = {0};
     for (size_t bytes = 0; bytes < WARM_UP; bytes += ON_DISK) {
         while (!append(b, payload)) {
-            evrt_journal_submit(b->j, false);
+            (void)evrt_journal_submit(b->j, false);
             take(b, true);
         }
     }
-    evrt_journal_submit(b->j, false);
+    (void)evrt_journal_submit(b->j, false);
     while (b->taken + 1 < evrt_journal_next_seq(b->j))
         take(b, true);
     settle(path);
@@ -261,7 +261,7 @@ static void latency(const char *folder) {
     for (int i = 0; i < LATENCIES; i++) {
         double begin = seconds();
         if (!append(&b, payload)) exit(1);
-        evrt_journal_submit(b.j, false);
+        (void)evrt_journal_submit(b.j, false);
         take(&b, true);
         ours[i] = (seconds() - begin) * 1e6;
         begin = seconds();

@@ -204,7 +204,7 @@ describe("journal/store", function()
 
     it("begins after a first segment that retention could have dropped", function()
         local j = assert(s.open(path))
-        assert.equal(1, lib.evrt_journal_drop(j, 13, 2 ^ 52, nil))
+        assert.equal(1, lib.evrt_journal_drop(j, 13, 2 ^ 52))
         s.close(j)
         damage(2, 0, ("?"):rep(4096))
         local report = assert(s.verify(path))
