@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "config/load.h"
+#include "core/units.h"
 
 static const struct evrt_place *place_of(const struct evrt_load *l, const char *key) {
     return &l->from[evrt_option_find(evrt_slice_of(key)) - evrt_options];
@@ -67,8 +68,20 @@ static void check_listeners(struct evrt_load *l) {
                        c->admin.listen);
 }
 
+static void check_backlog(struct evrt_load *l) {
+    const struct evrt_config *c = l->c;
+    char backlog[EVRT_UNITS_SIZE], event[EVRT_UNITS_SIZE];
+    if (c->store.max_backlog / 2 >= c->http.max_event_size) return;
+    evrt_load_fail(l, place_of(l, "store.max_backlog"),
+                   "store.max_backlog: %s is not twice http.max_event_size %s: the largest events "
+                   "could never be stored",
+                   evrt_size_format(c->store.max_backlog, backlog),
+                   evrt_size_format(c->http.max_event_size, event));
+}
+
 void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_listeners(l);
+    check_backlog(l);
     if (trust_files) return;
     check_handlers(l);
     check_token_file(l, "http.token_file", l->c->http.token_file);

@@ -44,6 +44,7 @@ struct evrt_config {
         char *path, *durability; /* fsync | os | memory */
         int64_t retention;
         uint64_t max_size;
+        uint64_t max_backlog;
     } store;
     struct {
         uint64_t max_hops;

@@ -68,8 +68,11 @@
       "nothing.")                                                                                \
     X(store.retention, DURATION, "30d", 0, 36500 * DAY, NULL, RELOAD,                            \
       "Events older than this are dropped, a whole segment at a time, once nobody needs them.")  \
-    X(store.max_size, SIZE, "64GiB", 128 * MIB, 1024 * TIB, NULL, RELOAD,                        \
-      "Most bytes of journal on disk. Beats retention.")                                         \
+    X(store.max_size, SIZE, "64GiB", 192 * MIB, 1024 * TIB, NULL, RESTART,                       \
+      "Most bytes of journal on disk, in segments of 64MiB. Beats retention; when nothing can "  \
+      "be dropped, publishing answers 503.")                                                     \
+    X(store.max_backlog, SIZE, "16MiB", 64 * KIB, 1 * TIB, NULL, RESTART,                        \
+      "Events that wait for the disk. Beyond it publishing answers 429.")                        \
     X(bus.max_hops, NUMBER, "16", 1, 255, NULL, RELOAD,                                          \
       "How many publishes by handlers may lead from one event to the next: stops loops.")        \
     X(bus.orphan_ttl, DURATION, "7d", 0, 36500 * DAY, NULL, RELOAD,                              \

@@ -202,22 +202,3 @@ void host_catch_up(struct evrt_host *h) {
             start_read(h, s, &want);
     }
 }
-
-int host_group_of(struct evrt_host *h, uint64_t seq, uint64_t *group, struct evrt_error *err) {
-    struct evrt_journal_reader *reader;
-    struct evrt_journal_record r;
-    int rc = evrt_journal_reader_open(&reader, h->journal);
-    if (rc < 0) return evrt_error_set(err, rc, "cannot read the journal: %s", uv_strerror(rc));
-    rc = evrt_journal_seek_seq(reader, seq, err);
-    if (rc == 0) rc = evrt_journal_read(reader, &r, err);
-    evrt_journal_reader_close(reader);
-    if (rc == 1) {
-        *group = r.group;
-        return 0;
-    }
-    if (rc < 0 && rc != -ENOENT) return rc;
-    struct evrt_journal_stats stats;
-    evrt_journal_stats(h->journal, &stats);
-    *group = stats.last_group + 1;
-    return 0;
-}

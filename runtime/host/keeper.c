@@ -1,17 +1,26 @@
-/* Once a second: what keeps a store small and its start short. Subscriptions that stood still are journaled
- * where they stand, so that segments behind them may go and a start has little to count; a snapshot of
- * state.db is taken when enough was written since the last; segments that retention or max_size ask for,
- * and nobody needs, are dropped; removed handlers are forgotten after bus.orphan_ttl. */
-#include <errno.h>
-
+/* What keeps a store small and its start short, once a second, and more often when space is short.
+ * Subscriptions that stood still are journaled where they stand, so that a start has little to count; a
+ * snapshot of state.db is taken when enough was written since the last; segments that retention, max_size
+ * or a full disk ask for, and nobody needs, are dropped; removed handlers are forgotten after
+ * bus.orphan_ttl.
+ *
+ * A segment is needed while a handler has not ended with its events, and while less than two snapshots
+ * cover it. */
 #include "host/node.h"
 
 #include "core/clock.h"
-#include "core/error.h"
+#include "journal/oldest.h"
 
 enum {
     CHECKPOINT_EVENTS = 50000,  /* a subscription's record is at most so far behind */
     SNAPSHOT_BYTES = 256 << 20, /* journal written between two snapshots */
+    CALM_MS = 1000,
+    CROWDED_MS = 100, /* max_size will soon be reached: between two looks, */
+    SHORT_MS = 20,    /* and when it is */
+    /* A full disk says only that there was no room, and making use of more takes a while: segments go one
+     * by one. */
+    DISK_MS = 250,
+    SNAPSHOT_RETRY_MS = 1000, /* after one that failed */
 };
 
 static void checkpoint(struct evrt_host *h) {
@@ -32,51 +41,116 @@ static void forget_orphans(struct evrt_host *h) {
     }
 }
 
-/* The first group that someone still needs. */
-static int pinned(struct evrt_host *h, uint64_t *group, struct evrt_error *err) {
-    uint64_t next = evrt_bus_next_seq(h->bus), cursor = next;
+/* ---- Snapshots ---- */
+
+/* Subscription 0 is never given out: this changes nothing but the journal's position. */
+static void journal_nothing(struct evrt_host *h) {
+    evrt_buf_clear(&h->scratch);
+    evrt_record_put_sub(&h->scratch, &(struct evrt_record_sub){0, evrt_wall_ms()});
+    host_append(h, EVRT_RECORD_ORPHAN, evrt_buf_slice(&h->scratch));
+}
+
+/* One after the other. Where nothing was journaled since the last, there would be no second one beside it:
+ * a snapshot is known by its position. */
+static void ask_snapshot(struct evrt_host *h, const struct evrt_journal_stats *journal) {
+    struct host_snapshots *s = &h->snapshots;
+    struct evrt_state_stats state;
+    evrt_state_stats(h->state, &state);
+    if (state.snapshots + state.snapshot_failures < s->asked) return; /* one is being made */
+    int64_t now = evrt_mono_ns();
+    if (state.snapshot_failures != s->failures) {
+        s->failures = state.snapshot_failures;
+        s->not_before_ns = now + (int64_t)SNAPSHOT_RETRY_MS * 1000000;
+    }
+    if (now < s->not_before_ns) return;
+    if (journal->last_group == s->group) journal_nothing(h);
+    s->asked = state.snapshots + state.snapshot_failures + 1;
+    s->group = journal->last_group;
+    s->bytes = journal->committed_bytes;
+    evrt_state_snapshot(h->state);
+}
+
+/* ---- Segments ---- */
+
+/* The first event that a handler still needs. */
+static uint64_t needed_from(const struct evrt_host *h) {
+    uint64_t next = evrt_bus_next_seq(h->bus), from = next;
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
-        uint64_t c = evrt_sub_cursor(evrt_bus_get(h->bus, i), next);
-        if (c < cursor) cursor = c;
+        uint64_t cursor = evrt_sub_cursor(evrt_bus_get(h->bus, i), next);
+        if (cursor < from) from = cursor;
     }
-    int rc = host_group_of(h, cursor, group, err);
-    uint64_t snapshotted = evrt_state_snapshotted(h->state);
-    if (rc == 0 && *group > snapshotted + 1) *group = snapshotted + 1;
-    return rc;
+    return from;
 }
 
-static void drop_segments(struct evrt_host *h, const struct evrt_journal_stats *before) {
-    struct evrt_error err;
-    uint64_t group;
-    int rc = pinned(h, &group, &err);
-    if (rc == 0)
-        rc =
-            evrt_journal_drop(h->journal, group, evrt_wall_ms() - h->config->store.retention, &err);
-    if (rc < 0) {
-        evrt_log_event(h->log, SEGMENTS_KEPT, EVRT_F_CSTR("error", err.message));
-        return;
-    }
-    if (rc == 0) return;
-    struct evrt_journal_stats after;
-    evrt_journal_stats(h->journal, &after);
-    evrt_log_event(h->log, SEGMENT_DROPPED, EVRT_F_I64("segment", rc),
-                   EVRT_F_U64("events", after.first_seq - before->first_seq),
-                   EVRT_F_CSTR("reason", before->bytes > h->config->store.max_size
-                                             ? "store.max_size"
-                                             : "store.retention"));
+static bool over_max_size(const struct evrt_host *h, const struct evrt_journal_stats *s,
+                          uint64_t ahead) {
+    return s->bytes + ahead > h->config->store.max_size;
 }
 
-void host_keep(struct evrt_host *h) {
+/* Why the oldest segment should go now, or NULL. */
+static const char *reason_to_drop(const struct evrt_host *h, const struct evrt_journal_stats *s,
+                                  const struct evrt_journal_oldest *oldest) {
+    if (over_max_size(h, s, HOST_SEGMENT_BYTES)) return "store.max_size";
+    int64_t disk_ns = (int64_t)DISK_MS * 1000000;
+    if (s->space != 0 && evrt_mono_ns() >= h->dropped_ns + disk_ns) return "no space on the disk";
+    if (oldest->ended_ms < evrt_wall_ms() - h->config->store.retention) return "store.retention";
+    return NULL;
+}
+
+/* Leaves the journal's figures as they are then in *s. */
+static void drop_segments(struct evrt_host *h, struct evrt_journal_stats *s) {
+    struct evrt_journal_oldest oldest;
+    const char *reason;
+    while (evrt_journal_oldest(h->journal, &oldest) &&
+           (reason = reason_to_drop(h, s, &oldest)) != NULL) {
+        if (needed_from(h) < oldest.next_seq) return;
+        if (evrt_state_snapshotted(h->state) + 1 < oldest.next_group) {
+            ask_snapshot(h, s);
+            return;
+        }
+        /* Whatever its age: that was looked at. */
+        if (evrt_journal_drop(h->journal, oldest.next_group, INT64_MAX) <= 0) return;
+        h->dropped_ns = evrt_mono_ns();
+        evrt_log_event(h->log, SEGMENT_DROPPED, EVRT_F_U64("segment", oldest.number),
+                       EVRT_F_U64("events", oldest.next_seq - oldest.first_seq),
+                       EVRT_F_CSTR("reason", reason));
+        evrt_journal_stats(h->journal, s);
+    }
+}
+
+/* ---- When ---- */
+
+static void keep(struct evrt_host *h);
+
+static void on_tick(uv_timer_t *tick) {
+    keep(tick->data);
+}
+
+static void tick_each(struct evrt_host *h, uint64_t ms) {
+    if (uv_timer_get_repeat(&h->tick) != ms || !uv_is_active((uv_handle_t *)&h->tick))
+        uv_timer_start(&h->tick, on_tick, ms, ms);
+}
+
+void host_keep_start(struct evrt_host *h) {
+    tick_each(h, CALM_MS);
+}
+
+void host_keep_soon(struct evrt_host *h) {
+    uv_timer_start(&h->tick, on_tick, 0, SHORT_MS);
+}
+
+static void keep(struct evrt_host *h) {
     if (h->phase != HOST_SERVING) return;
-    struct evrt_journal_stats stats;
-    evrt_journal_stats(h->journal, &stats);
+    struct evrt_journal_stats s;
+    evrt_journal_stats(h->journal, &s);
+    bool crowded = over_max_size(h, &s, SNAPSHOT_BYTES);
     checkpoint(h);
     forget_orphans(h);
-    bool crowded = stats.bytes + SNAPSHOT_BYTES > h->config->store.max_size;
-    if (stats.committed_bytes - h->snapshot_bytes >
-        (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES)) {
-        h->snapshot_bytes = stats.committed_bytes;
-        evrt_state_snapshot(h->state);
-    }
-    if (stats.segments > 1) drop_segments(h, &stats);
+    if (s.committed_bytes - h->snapshots.bytes > (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES))
+        ask_snapshot(h, &s);
+    drop_segments(h, &s);
+    /* Nobody may be publishing, so no commit would tell that intake is open again. */
+    if (h->full && s.space == 0) uv_async_send(&h->wake);
+    bool short_of_space = s.space != 0 || over_max_size(h, &s, HOST_SEGMENT_BYTES);
+    tick_each(h, short_of_space ? SHORT_MS : crowded ? CROWDED_MS : CALM_MS);
 }

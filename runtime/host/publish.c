@@ -53,15 +53,20 @@ static int refuse(struct evrt_host *h, int rc, const struct evrt_event *e, struc
     struct evrt_journal_stats stats;
     switch (rc) {
     case -ENOSPC:
+        h->refused_full++;
         evrt_journal_stats(h->journal, &stats);
         evrt_error_set(err, rc, "the store has no space: %s", stats.space_reason);
         if (!h->full) {
+            host_keep_soon(h);
             evrt_log_event(h->log, STORE_FULL, EVRT_F_CSTR("path", h->config->store.path),
                            EVRT_F_CSTR("error", stats.space_reason));
             h->full = true;
         }
         return rc;
-    case -EAGAIN: return evrt_error_set(err, rc, "too many events wait for the disk; try again");
+    case -EAGAIN:
+        h->refused_backlog++;
+        return evrt_error_set(err, rc,
+                              "too many events wait for the disk (store.max_backlog); try again");
     case -EMSGSIZE:
         return evrt_error_set(err, rc,
                               "the event has %zu bytes, more than the journal can hold "

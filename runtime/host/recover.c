@@ -40,7 +40,8 @@ static int open_journal(struct evrt_host *h, struct evrt_error *err) {
     struct evrt_journal_options options = {
         .path = h->config->store.path,
         .durability = durability(h->config->store.durability),
-        .segment_size = 64u << 20,
+        .segment_size = HOST_SEGMENT_BYTES,
+        .backlog_bytes = h->config->store.max_backlog,
         .max_size = h->config->store.max_size,
         .on_commit = on_commit,
         .on_fatal = on_fatal,

@@ -178,11 +178,14 @@ static void put_store(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_key(o, "commit_seconds");
     evrt_jsonout_double(o, (double)s.fsync_ns / 1e9);
     put_u64(o, "backlog_bytes", s.backlog_bytes);
+    put_u64(o, "refused_backlog", h->refused_backlog);
+    put_u64(o, "refused_full", h->refused_full);
     put_u64(o, "state_applied_group", evrt_state_applied(h->state));
     put_u64(o, "last_group", s.last_group);
     put_u64(o, "snapshotted_group", evrt_state_snapshotted(h->state));
     evrt_jsonout_key(o, "full");
     evrt_jsonout_bool(o, s.space != 0);
+    if (s.space != 0) put_str(o, "full_reason", evrt_slice_of(s.space_reason));
     evrt_jsonout_end(o);
 }
 

@@ -43,9 +43,7 @@
     X(STORE_FAILED, ERROR, "Store failed", "path,error",                                      \
       "a write or fsync failed; nothing of that group is acknowledged and the process ends")  \
     X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                      \
-      "retention or store.max_size removed the oldest events")                                \
-    X(SEGMENTS_KEPT, ERROR, "Segments not dropped", "error",                                  \
-      "retention could not remove old segments; it tries again each second")                  \
+      "retention, store.max_size or a full disk removed the oldest events")                   \
     X(JOURNAL_UNREADABLE, ERROR, "Journal unreadable", "error,handler?",                      \
       "a reader met damage; `evrt store verify` names it, that handler waits for the repair") \
     X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses") \

@@ -55,6 +55,14 @@ describe("checks across values and files", function()
         assert.is_truthy(load "admin: {listen: ':9090', token_file: token}")
     end)
 
+    it("wants room for the largest event, and three segments", function()
+        assert.is_truthy(told("http: {max_event_size: 1MiB}\nstore: {max_backlog: 1MiB}"):find(
+            "evrt.yaml:2: store.max_backlog: 1MiB is not twice http.max_event_size 1MiB", 1, true))
+        assert.is_truthy(load "{http: {max_event_size: 32KiB}, store: {max_backlog: 64KiB}}")
+        assert.is_truthy(told("store: {max_size: 191MiB}"):find(
+            "evrt.yaml:1: store.max_size: .*expected a size from 192MiB to 1024TiB"))
+    end)
+
     it("refuses one port for both listeners, but not two free ones", function()
         assert.is_truthy(told("http: {listen: 'localhost:90'}\nadmin: {listen: '127.0.0.1:90'}"):find
             "evrt.yaml:2: admin.listen: 127.0.0.1:90 is http.listen too")

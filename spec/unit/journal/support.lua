@@ -6,7 +6,8 @@ local assert = require "luassert"
 local c = require "spec.support.c"
 
 local lib = c.load("journal", { "journal/journal.h", "journal/store.h", "journal/format.h",
-    "journal/batch.h", "journal/segments.h", "journal/scan.h", "journal/file.h", "core/buf.h" })
+    "journal/batch.h", "journal/segments.h", "journal/scan.h", "journal/file.h", "journal/oldest.h",
+    "core/buf.h" })
 
 ffi.cdef [[
 int sched_yield(void);
