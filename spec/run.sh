@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format shellcheck
-    util-linux"
+    util-linux strace"
 only=
 fast=no
 passed=0

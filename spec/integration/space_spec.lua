@@ -1,0 +1,163 @@
+-- A store that is full refuses events with the reason, goes on with all else, and takes events again by
+-- itself; so does one that events reach faster than the disk takes them.
+local uv = require "luv"
+local cjson = require "cjson"
+local evrt = require "spec.support.evrt"
+
+-- Quick ends with an event at once; Held does when the file GATE is there, and pins the journal until then.
+local HANDLERS = [[
+local evrt = require "evrt"
+local function there()
+    local file = io.open "GATE"
+    if file then file:close() end
+    return file ~= nil
+end
+return {
+    { name = "Quick", events = { "big" }, handle = function() end },
+    { name = "Held", events = { "big" }, handle = function()
+        while not there() do evrt.sleep(0.01) end
+    end },
+}
+]]
+
+local MIB = 2 ^ 20
+
+local function laid(config)
+    local dir = evrt.folder()
+    return {
+        dir = dir, config = config, handlers = { ["a.lua"] = (HANDLERS:gsub("GATE", dir .. "/gate")) },
+    }
+end
+
+local function open_gate(node) evrt.write(node.dir .. "/gate", "") end
+
+local function publish(node, bytes)
+    return node:post("/events", ("x"):rep(bytes), { ["ce-type"] = "big", ["Content-Type"] = "text/plain" })
+end
+
+-- Publishes until that is refused: how many were accepted, and the refusal. The first is small: the first
+-- segment holds it, and so it is needed, too.
+local function fill(node, bytes)
+    assert.equal(202, publish(node, 1).status)
+    for accepted = 1, 1000 do
+        local r = publish(node, bytes)
+        if r.status ~= 202 then return accepted, r end
+    end
+    error "the store is never full"
+end
+
+local function handler(node, name)
+    for _, item in ipairs(node:get "/api/v1/handlers".json.items) do
+        if item.name == name then return item end
+    end
+end
+
+local function refused(r, status, code, text)
+    assert.equal(status, r.status, r.body)
+    assert.equal(code, r.json.error.code)
+    assert.truthy(r.json.error.message:find(text, 1, true), r.body)
+    assert.truthy(tonumber(r.headers["retry-after"]) >= 1)
+end
+
+-- While it is full: reading works, and what is settled is settled.
+local function goes_on(node, accepted)
+    local r = node:get "/readyz"
+    assert.equal(503, r.status)
+    assert.truthy(r.body:find("the store is full", 1, true), r.body)
+    assert.equal(200, node:get "/livez".status)
+    assert.equal("big", node:get "/api/v1/events/1".json.type)
+    local store = node:get "/api/v1/stats".json.store
+    assert.is_true(store.full)
+    assert.is_true(store.refused_full >= 1)
+    node:await("Quick to be done", function() return handler(node, "Quick").done == accepted end)
+    assert.equal(0, handler(node, "Held").done)
+end
+
+-- Each accepted event came to its one end.
+local function nothing_lost(node, accepted)
+    node:await("Held to be done", function() return handler(node, "Held").pending == 0 end)
+    for _, name in ipairs { "Quick", "Held" } do
+        local h = handler(node, name)
+        assert.same({ accepted, 0, 0 }, { h.done, h.dead, h.discarded }, name)
+    end
+    assert.equal(accepted, node:get "/api/v1/stats".json.events)
+end
+
+describe("a store", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    it("that reached store.max_size takes events again when handlers let go of old ones", function()
+        local node = evrt.start(laid {
+            http = { max_event_size = "16MiB" }, store = { max_size = "192MiB", max_backlog = "64MiB" },
+        })
+        local accepted, r = fill(node, 15 * MIB)
+        refused(r, 503, "store_full", "of store.max_size 192MiB")
+        node:await_log { msg = "Store is full" }
+        goes_on(node, accepted)
+        -- Just as full after a restart.
+        node:stop "sigkill"
+        node = node:restart()
+        refused(publish(node, 15 * MIB), 503, "store_full", "of store.max_size 192MiB")
+
+        open_gate(node)
+        local at = uv.hrtime()
+        node:await_log { msg = "Segment dropped", reason = "store.max_size" }
+        node:await_log { msg = "Store has space again" }
+        assert.equal(200, node:get "/readyz".status)
+        print(("space: %d ms from the handlers' go to intake"):format((uv.hrtime() - at) / 1e6))
+        -- Faster than max_size allows for, now that nobody holds it up: refused at times, never for good.
+        local more = 0
+        for _ = 1, 30 do
+            node:await("intake", function() return publish(node, 15 * MIB).status == 202 end)
+            more = more + 1
+        end
+        nothing_lost(node, accepted + more)
+        assert.is_true(node:get "/api/v1/stats".json.store.bytes <= 192 * MIB)
+        assert.equal(0, (node:stop()))
+    end)
+
+    it("on a full disk takes events again when the disk has space", function()
+        local options = laid { http = { max_event_size = "2MiB" } }
+        local data = options.dir .. "/data"
+        -- A file system of its own, which goes with the process: room for the first segment, one more and
+        -- the reserve.
+        options.wrap = { "unshare", "--map-root-user", "--mount", "sh", "-c",
+            ('mount -t tmpfs -o size=176m tmpfs "%s" && head -c 76m /dev/zero >"%s/ballast" && exec "$0" "$@"')
+                :format(data, data) }
+        assert(uv.fs_mkdir(data, 448))
+        local node = evrt.start(options)
+        local accepted, r = fill(node, MIB)
+        refused(r, 503, "store_full", "No space left on device")
+        goes_on(node, accepted)
+        assert(uv.fs_unlink(("/proc/%d/root%s/ballast"):format(node.pid, data)))
+        node:await_log { msg = "Store has space again" }
+        assert.equal(200, node:get "/readyz".status)
+        assert.equal(202, publish(node, MIB).status)
+        open_gate(node)
+        nothing_lost(node, accepted + 1)
+        assert.equal(0, (node:stop()))
+    end)
+
+    it("that more events wait for than store.max_backlog answers 429, and keeps what it took", function()
+        local node = evrt.start {
+            config = { http = { max_event_size = "32KiB" }, store = { max_backlog = "64KiB" } },
+        }
+        -- A batch is taken in one turn of the loop: nothing of it can be written meanwhile.
+        local events = {}
+        for i = 1, 5 do events[i] = { type = "a", id = "e" .. i, data = ("x"):rep(25000) } end
+        local r = node:post("/events", cjson.encode(events),
+            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        assert.equal(207, r.status)
+        for i, item in ipairs(r.json) do
+            assert.equal(i <= 2 and 202 or 429, item.status)
+            if i > 2 then
+                assert.equal("busy", item.error.code)
+                assert.truthy(item.error.message:find("store.max_backlog", 1, true))
+            end
+        end
+        local stats = node:get "/api/v1/stats".json
+        assert.same({ 2, 3 }, { stats.events, stats.store.refused_backlog })
+        assert.equal(202, node:publish { type = "a", data = ("x"):rep(25000) }.status)
+        assert.equal(0, (node:stop()))
+    end)
+end)
