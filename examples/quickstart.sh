@@ -46,49 +46,28 @@ while [ $# -gt 0 ]; do
 done
 
 # Runs a command quietly; shows what it said only when it fails.
-quietly() {
+quietly() { # LOG COMMAND...
     mkdir -p build
-    "$@" >build/quickstart.log 2>&1 || {
-        cat build/quickstart.log >&2
+    log=build/quickstart-$1.log
+    shift
+    "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
         die "failed: $*"
     }
 }
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        die "installing packages needs root or sudo; run as root: $*"
-    fi
-}
-
-install_missing() {
-    missing=
-    for package in $packages; do
-        case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
-        *" installed") ;;
-        *) missing="$missing $package" ;;
-        esac
-    done
-    [ -n "$missing" ] || return 0
-    say "installing$missing"
-    quietly as_root apt-get update -q
-    # shellcheck disable=SC2086 # a list of words
-    quietly as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends $missing
-}
+. examples/install.sh
 
 if command -v dpkg-query >/dev/null; then
-    install_missing
+    # shellcheck disable=SC2086 # a list of words
+    install_missing $packages
 else
     say "not a Debian system: assuming the equivalents of: $(echo "$packages" | tr -s " \n" " ")"
 fi
 
 say "building build/release/evrt"
-quietly cmake --preset release
-quietly cmake --build --preset release
+quietly build cmake --preset release
+quietly build cmake --build --preset release
 [ $run = yes ] || exit 0
 
 cat >&2 <<END

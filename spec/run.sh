@@ -60,25 +60,7 @@ quietly() { # LOG COMMAND...
     }
 }
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-install_missing() { # PACKAGE...
-    missing=
-    for package in "$@"; do
-        case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
-        *" installed") ;;
-        *) missing="$missing $package" ;;
-        esac
-    done
-    [ -n "$missing" ] || return 0
-    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "needs root or sudo to install:$missing"
-    say "installing$missing"
-    quietly apt as_root apt-get update -q
-    # shellcheck disable=SC2086 # a list of words
-    quietly apt as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
-}
+. examples/install.sh
 
 build() { # PRESET
     say "building $1"

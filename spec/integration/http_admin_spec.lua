@@ -1,20 +1,14 @@
 local evrt = require "spec.support.evrt"
 local http = require "spec.support.http"
 local ports = require "spec.support.ports"
+local shared = require "spec.support.shared"
 
 describe("the admin listener", function()
-    local node
-    require("spec.support.leak").guard(setup, function(check)
-        teardown(function()
-            assert.are.same({ 0, 0 }, { node:stop() })
-            check()
-        end)
-    end)
+    local node = shared(setup, teardown, {
+        handlers = { ["a.lua"] = [[return { name = "A", events = { "a.*" }, handle = function() end }]] },
+    })
 
     setup(function()
-        node = evrt.start {
-            handlers = { ["a.lua"] = [[return { name = "A", events = { "a.*" }, handle = function() end }]] },
-        }
         for i = 1, 5 do
             node:publish({ type = i % 2 == 0 and "a.even" or "b.odd", source = "/s/" .. i, data = { i = i } },
                 "?wait=handled")

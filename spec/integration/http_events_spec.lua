@@ -1,5 +1,6 @@
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local shared = require "spec.support.shared"
 
 local handlers = {
     ["all.lua"] = [[
@@ -13,23 +14,13 @@ local handlers = {
 }
 
 describe("POST /events", function()
-    local node
-    require("spec.support.leak").guard(setup, function(check)
-        teardown(function()
-            assert.are.same({ 0, 0 }, { node:stop() })
-            check()
-        end)
-    end)
-
-    setup(function()
-        node = evrt.start {
-            handlers = handlers,
-            config = {
-                http = { max_event_size = "4KiB", max_batch = 20, max_body_size = "16KiB" },
-                workers = { drain_timeout = "100ms" },
-            },
-        }
-    end)
+    local node = shared(setup, teardown, {
+        handlers = handlers,
+        config = {
+            http = { max_event_size = "4KiB", max_batch = 20, max_body_size = "16KiB" },
+            workers = { drain_timeout = "100ms" },
+        },
+    })
 
     local structured = { ["Content-Type"] = "application/cloudevents+json" }
     local batch = { ["Content-Type"] = "application/cloudevents-batch+json" }

@@ -1,25 +1,16 @@
 local evrt = require "spec.support.evrt"
+local shared = require "spec.support.shared"
 
 -- Bytes on a socket that two parsers could read differently, and clients that take their time.
 describe("HTTP framing", function()
-    local node
-    require("spec.support.leak").guard(setup, function(check)
-        teardown(function()
-            assert.are.same({ 0, 0 }, { node:stop() })
-            check()
-        end)
-    end)
-
-    setup(function()
-        node = evrt.start {
-            config = {
-                http = {
-                    request_timeout = "1s", idle_timeout = "3s", max_header_size = "4KiB",
-                    max_connections_per_address = 8,
-                },
+    local node = shared(setup, teardown, {
+        config = {
+            http = {
+                request_timeout = "1s", idle_timeout = "3s", max_header_size = "4KiB",
+                max_connections_per_address = 8,
             },
-        }
-    end)
+        },
+    })
 
     local function count() return node:get "/api/v1/stats".json.events end
 

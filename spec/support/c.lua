@@ -174,6 +174,16 @@ function c.string(s)
     return ffi.string(s.p, s.n)
 end
 
+--- What fn(buf) appends to an evrt_buf, as a Lua string.
+function c.collect(lib, fn)
+    local out = ffi.new "struct evrt_buf"
+    lib.evrt_buf_init(out)
+    fn(out)
+    local s = c.string(out)
+    lib.evrt_buf_finish(out)
+    return s
+end
+
 --- A copy of s from malloc, of exactly that size: a sanitizer sees a read past its end, as it would not
 --- in LuaJIT's own memory. Keep the result as long as it is used.
 ---@return ffi.cdata* char pointer

@@ -12,6 +12,7 @@
 local uv = require "luv"
 local cjson = require "cjson"
 local c = require "spec.support.c"
+local files = require "spec.support.files"
 local http = require "spec.support.http"
 local loop = require "spec.support.loop"
 
@@ -46,17 +47,10 @@ end
 function evrt.write(path, text)
     local dir = path:match "^(.*)/[^/]+$"
     if dir and not uv.fs_stat(dir) then assert(os.execute("mkdir -p '" .. dir .. "'") == 0) end
-    local file = assert(io.open(path, "wb"))
-    file:write(text)
-    file:close()
+    files.write(path, text)
 end
 
-function evrt.read(path)
-    local file = assert(io.open(path, "rb"))
-    local text = file:read "*a"
-    file:close()
-    return text
-end
+function evrt.read(path) return assert(files.read(path)) end
 
 --- A folder that cleanup() removes.
 function evrt.folder()

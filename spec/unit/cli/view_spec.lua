@@ -2,13 +2,7 @@ local ffi = require "ffi"
 local c = require "spec.support.c"
 local lib = c.load("cli", { "cli/view.h", "cli/client.h" })
 
-local function out_of(fn)
-    local out = ffi.new "struct evrt_buf"
-    fn(out)
-    local s = c.string(out)
-    lib.evrt_buf_finish(out)
-    return s
-end
+local function out_of(fn) return c.collect(lib, fn) end
 
 local function text(json)
     return out_of(function(out) lib.evrt_view_text(c.slice(json), out) end)

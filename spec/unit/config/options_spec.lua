@@ -9,11 +9,7 @@ local function nearest(key)
 end
 
 local function expects(key)
-    local out = ffi.new "struct evrt_buf"
-    lib.evrt_option_expects(lib.evrt_option_find(c.slice(key)), out)
-    local text = c.string(out)
-    lib.evrt_buf_finish(out)
-    return text
+    return c.collect(lib, function(out) lib.evrt_option_expects(lib.evrt_option_find(c.slice(key)), out) end)
 end
 
 describe("option table", function()

@@ -1,13 +1,8 @@
-local ffi = require "ffi"
 local c = require "spec.support.c"
 local config = require "spec.support.config"
 
 local function reference()
-    local out = ffi.new "struct evrt_buf"
-    config.lib.evrt_config_reference(out)
-    local text = c.string(out)
-    config.lib.evrt_buf_finish(out)
-    return text
+    return c.collect(config.lib, config.lib.evrt_config_reference)
 end
 
 local function committed()

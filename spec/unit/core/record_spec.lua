@@ -34,14 +34,7 @@ local function get(name, bytes)
     return lib["evrt_record_get_" .. name](ffi.new("struct evrt_slice", exact, #bytes), r), r, exact
 end
 
-local function collect(build)
-    local b = ffi.new "struct evrt_buf"
-    lib.evrt_buf_init(b)
-    build(b)
-    local s = c.string(b)
-    lib.evrt_buf_finish(b)
-    return s
-end
+local function collect(build) return c.collect(lib, build) end
 
 local function ranges(list)
     return collect(function(b)

@@ -1,5 +1,6 @@
 -- Files: whole writes, zeros at any alignment, and what ends a fill early.
 local ffi = require "ffi"
+local limits = require "spec.support.limits"
 local s = require "spec.unit.journal.support"
 local lib, C = s.lib, ffi.C
 
@@ -49,11 +50,9 @@ describe("journal/file", function()
 
     it("says that there is no room before it writes any", function()
         local fd = create "zeros"
-        local blocked = s.block_signal "SIGXFSZ"
-        s.with_file_limit(8192, function()
+        limits.with_file_size(8192, function()
             assert.equal(-s.errno.EFBIG, lib.evrt_file_fill(fd, 0, 1048576, true, nil, nil))
         end)
-        blocked()
         C.close(fd)
         assert.equal("", s.read_file(path .. "/zeros"))
     end)

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local lfs = require "lfs"
 local assert = require "luassert"
 local c = require "spec.support.c"
+local files = require "spec.support.files"
 
 local lib = c.load("journal", { "journal/journal.h", "journal/store.h", "journal/format.h",
     "journal/batch.h", "journal/segments.h", "journal/scan.h", "journal/file.h", "journal/oldest.h",
@@ -17,13 +18,6 @@ int sem_trywait(void *sem);
 int mkstemp(char *template);
 int open(const char *path, int flags, ...);
 int close(int fd);
-struct evrt_spec_rlimit { unsigned long soft, hard; };
-int getrlimit(int what, struct evrt_spec_rlimit *r);
-int sigemptyset(void *set);
-int sigaddset(void *set, int signal);
-int pthread_sigmask(int how, const void *set, void *old);
-int sigtimedwait(const void *set, void *info, const void *timeout);
-int setrlimit(int what, const struct evrt_spec_rlimit *r);
 ]]
 local C = ffi.C
 
@@ -34,42 +28,11 @@ support.errno = { ENOENT = 2, EAGAIN = 11, EBUSY = 16, EFBIG = 27, ENOSPC = 28, 
 
 -- ---- Folders and files ----
 
--- In memory where that is to be had: these specs open thousands of stores, and none cuts the power.
-local root = lfs.attributes("/dev/shm", "mode") == "directory" and "/dev/shm" or "/tmp"
-local folders, open_journals = {}, {}
+local open_journals = {}
 
-function support.folder()
-    local name = os.tmpname()
-    os.remove(name)
-    local path = root .. "/" .. name:match "[^/]+$"
-    assert(lfs.mkdir(path))
-    folders[#folders + 1] = path
-    return path
-end
+support.folder, support.write_file = files.folder, files.write
 
-local function remove(path)
-    if lfs.symlinkattributes(path, "mode") == "directory" then
-        for name in lfs.dir(path) do
-            if name ~= "." and name ~= ".." then remove(path .. "/" .. name) end
-        end
-        lfs.rmdir(path)
-    else
-        os.remove(path)
-    end
-end
-
-function support.read_file(path)
-    local file = assert(io.open(path, "rb"))
-    local text = file:read "*a"
-    file:close()
-    return text
-end
-
-function support.write_file(path, text)
-    local file = assert(io.open(path, "wb"))
-    file:write(text)
-    file:close()
-end
+function support.read_file(path) return assert(files.read(path)) end
 
 function support.segment_name(number)
     return ("%016x.seg"):format(number)
@@ -146,8 +109,7 @@ function support.clean()
         open_journals[key] = nil
         lib.evrt_journal_close(j)
     end
-    for _, path in ipairs(folders) do remove(path) end
-    folders = {}
+    files.clean()
 end
 
 -- The journal looks at nothing of an event but its first 16 bytes, which it writes.
@@ -327,36 +289,6 @@ end
 
 function support.poster(type_name)
     return ffi.cast(type_name, C.sem_post)
-end
-
--- ---- Limits ----
-
-local RLIMIT_FSIZE = 1
-
---- Runs f while no file of this process can be written at or beyond that many bytes.
-function support.with_file_limit(bytes, f)
-    local before, limited = ffi.new "struct evrt_spec_rlimit", ffi.new "struct evrt_spec_rlimit"
-    assert(C.getrlimit(RLIMIT_FSIZE, before) == 0)
-    limited.soft, limited.hard = bytes, before.hard
-    assert(C.setrlimit(RLIMIT_FSIZE, limited) == 0)
-    local ok, why = pcall(f)
-    assert(C.setrlimit(RLIMIT_FSIZE, before) == 0)
-    if not ok then error(why, 0) end
-end
-
-local SIG_BLOCK, SIG_SETMASK, signals = 0, 2, { SIGXFSZ = 25 }
-
---- Blocks a signal for this thread; the function returned discards what came and puts things back.
-function support.block_signal(name)
-    local set, before = ffi.new "uint64_t[16]", ffi.new "uint64_t[16]"
-    C.sigemptyset(set)
-    C.sigaddset(set, signals[name])
-    assert(C.pthread_sigmask(SIG_BLOCK, set, before) == 0)
-    return function()
-        local now = ffi.new "long[2]"
-        while C.sigtimedwait(set, nil, now) > 0 do end
-        assert(C.pthread_sigmask(SIG_SETMASK, before, nil) == 0)
-    end
 end
 
 return support

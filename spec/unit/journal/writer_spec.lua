@@ -2,6 +2,7 @@
 -- it needs no privilege and no mount.
 local ffi = require "ffi"
 local lfs = require "lfs"
+local limits = require "spec.support.limits"
 local s = require "spec.unit.journal.support"
 local lib, kind, errno = s.lib, s.kind, s.errno
 
@@ -25,7 +26,7 @@ describe("journal/writer", function()
             on_commit = s.poster "void (*)(void *)" }))
         ready(path)
         for _ = 1, 4 do s.events(j, { text }) end
-        s.with_file_limit(LIMIT, function()
+        limits.with_file_size(LIMIT, function()
             s.events(j, { text }) -- takes the spare; another cannot be made
             s.await(function() return s.stats(j).space == -errno.ENOSPC end, "the refusal")
             assert.equal("no 64KiB for the next segment in " .. path .. ": File too large",
@@ -60,7 +61,7 @@ describe("journal/writer", function()
         local j = assert(s.open(path, { segment_size = 65536, reserve = 16384 }))
         ready(path)
         for _ = 1, 4 do s.events(j, { text }) end
-        s.with_file_limit(LIMIT, function()
+        limits.with_file_size(LIMIT, function()
             s.events(j, { text })
             s.await(function() return s.stats(j).space ~= 0 end)
             for i = 1, 5 do -- three fit; the reserve is too small for one
@@ -78,7 +79,7 @@ describe("journal/writer", function()
             on_fatal = s.poster "void (*)(void *, const struct evrt_error *)" }))
         s.events(j, { "before" })
         ready(path)
-        s.with_file_limit(4096 + 200, function()
+        limits.with_file_size(4096 + 200, function()
             assert(s.event(j, "not written"))
             lib.evrt_journal_submit(j, false)
             s.await(function() return fatal:count() == 1 end, "the end")

@@ -1,13 +1,10 @@
 local ffi = require "ffi"
 local c = require "spec.support.c"
+local limits = require "spec.support.limits"
 local support = require "spec.unit.state.support"
 local record, lib = support.record, support.lib
 
 ffi.cdef [[
-struct state_spec_rlimit { uint64_t soft, hard; };
-int getrlimit(int resource, struct state_spec_rlimit *limit);
-int setrlimit(int resource, const struct state_spec_rlimit *limit);
-void (*signal(int number, void (*handler)(int)))(int);
 char *strcat(char *to, const char *from);
 ]]
 
@@ -192,19 +189,13 @@ describe("state.db", function()
         local s = assert(support.open(path))
         s:group(1, { record.subscribe { sub = 1 } })
         s:flush()
-        -- A limit on the size of files stands for a full disk; the signal that comes with it must not kill.
-        local FSIZE, XFSZ, IGNORE = 1, 25, ffi.cast("void (*)(int)", 1)
-        local before = ffi.C.signal(XFSZ, IGNORE)
-        local old, low = ffi.new "struct state_spec_rlimit", ffi.new "struct state_spec_rlimit"
-        ffi.C.getrlimit(FSIZE, old)
-        low.soft, low.hard = 4096, old.hard
-        ffi.C.setrlimit(FSIZE, low)
-        s:group(2, { record.settle { sub = 1, cursor = 9, done = 8, dead_list = { { seq = 4, message = "m" } } } })
-        s:flush()
-        local stuck, error, reason = s:applied(), s:stats().error, ffi.string(s:stats().reason)
-        local report, dump = s:report(4), { s:dump() }
-        ffi.C.setrlimit(FSIZE, old)
-        ffi.C.signal(XFSZ, before)
+        local stuck, error, reason, report, dump
+        limits.with_file_size(4096, function()
+            s:group(2, { record.settle { sub = 1, cursor = 9, done = 8, dead_list = { { seq = 4, message = "m" } } } })
+            s:flush()
+            stuck, error, reason = s:applied(), s:stats().error, ffi.string(s:stats().reason)
+            report, dump = s:report(4), { s:dump() }
+        end)
 
         assert.are.equal(1, stuck)
         assert.are.equal(-28, error)

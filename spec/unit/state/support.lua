@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local lfs = require "lfs"
 local cjson = require "cjson"
 local c = require "spec.support.c"
+local files = require "spec.support.files"
 
 local lib = c.load("state", { "state/state.h", "state/rangeset.h", "state/db.h", "core/buf.h",
     "core/record.h" })
@@ -12,48 +13,8 @@ local support = { lib = lib }
 
 -- ---- Folders and files ----
 
--- In memory where that is to be had: these specs open hundreds of stores, and none cuts the power.
-local root = lfs.attributes("/dev/shm", "mode") == "directory" and "/dev/shm" or "/tmp"
-local folders = {}
-
-function support.folder()
-    local name = os.tmpname()
-    os.remove(name)
-    local path = root .. "/" .. name:match "[^/]+$"
-    assert(lfs.mkdir(path))
-    folders[#folders + 1] = path
-    return path
-end
-
-local function remove(path)
-    if lfs.symlinkattributes(path, "mode") == "directory" then
-        for name in lfs.dir(path) do
-            if name ~= "." and name ~= ".." then remove(path .. "/" .. name) end
-        end
-        lfs.rmdir(path)
-    else
-        os.remove(path)
-    end
-end
-
-function support.clean()
-    for _, path in ipairs(folders) do remove(path) end
-    folders = {}
-end
-
-function support.read(path)
-    local f = io.open(path, "rb")
-    if not f then return nil end
-    local bytes = f:read "*a"
-    f:close()
-    return bytes
-end
-
-function support.write(path, bytes)
-    local f = assert(io.open(path, "wb"))
-    f:write(bytes)
-    f:close()
-end
+support.folder, support.clean = files.folder, files.clean
+support.read, support.write = files.read, files.write
 
 --- Names in a folder that match a pattern, sorted.
 function support.names(path, pattern)
