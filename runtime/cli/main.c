@@ -27,6 +27,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "worker") == 0) return evrt_worker_main();
     /* A reader that went away is an error of write(), with a message, not a death without one. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);       /* a file at its size limit is like a full disk */
     setlocale(LC_CTYPE, "C.UTF-8"); /* for the width of text in tables */
     if (argc < 2) {
         fputs("evrt: which command?\nTry: evrt help\n", stderr);
