@@ -158,7 +158,8 @@ static void put_single(struct bench *b, struct bench_samples *bare, struct evrt_
     put_figures(text, json, "single", f, sizeof f / sizeof f[0]);
 }
 
-static void put_steady(struct bench *b, struct evrt_buf *text, struct evrt_jsonout *json) {
+static void put_steady(struct bench *b, double tick_cores, struct evrt_buf *text,
+                       struct evrt_jsonout *json) {
     double seconds = (double)b->elapsed_ns / 1e9;
     struct figure f[] = {
         {"events_per_second", "published and handled", "events/s", (double)b->handled / seconds},
@@ -167,6 +168,8 @@ static void put_steady(struct bench *b, struct evrt_buf *text, struct evrt_jsono
         {"handled_max_us", "publish to handled, worst", "us", us(bench_samples_at(&b->done, 1))},
         {"host_cores", "CPU of the host, load included", "cores", b->cpu_host / seconds},
         {"worker_cores", "CPU of the workers", "cores", b->cpu_workers / seconds},
+        {"tick_us", "events come in every", "us", (double)b->tick_us},
+        {"tick_cores", "... waking for which costs", "cores", tick_cores},
     };
     put_figures(text, json, "steady", f, sizeof f / sizeof f[0]);
 }
@@ -196,9 +199,10 @@ static int run_phases(struct evrt_cli *cli, struct bench *b, const char *dir, st
         put_single(b, &bare, text, json);
     }
     if (phase == NULL || strcmp(phase, "steady") == 0) {
+        double tick_cores = bench_tick_cost(b);
         forget(b);
         bench_steady(b);
-        put_steady(b, text, json);
+        put_steady(b, tick_cores, text, json);
     }
     free(bare.v);
     return rc;
@@ -232,6 +236,7 @@ static bool read_options(struct evrt_cli *cli, struct bench *b, uint64_t *size) 
     uint64_t seconds;
     if (!evrt_cli_number(cli, "seconds", 5, 1, 3600, &seconds) ||
         !evrt_cli_number(cli, "rate", 10000, 1, 1000000, &b->rate) ||
+        !evrt_cli_number(cli, "tick", 1000, 10, 1000000, &b->tick_us) ||
         !evrt_cli_number(cli, "in-flight", 8000, 1, 1000000, &b->in_flight) ||
         !evrt_cli_number(cli, "size", 300, 200, 1 << 20, size))
         return false;

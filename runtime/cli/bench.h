@@ -20,7 +20,7 @@ struct bench {
     struct evrt *rt;
     uv_loop_t loop;
     double seconds;
-    uint64_t rate, in_flight;
+    uint64_t rate, in_flight, tick_us;
     struct evrt_slice data;
     struct evrt_error err; /* of a publish that was refused for good */
 
@@ -35,8 +35,10 @@ struct bench {
 void bench_flat_out(struct bench *b);
 /* One event at a time: the next is published when the last is handled. */
 void bench_single(struct bench *b);
-/* `rate` events a second, evenly. */
+/* `rate` events a second: each `tick_us` as many as are due by then. */
 void bench_steady(struct bench *b);
+/* The cores that this loop needs to wake each `tick_us` and do nothing. */
+double bench_tick_cost(struct bench *b);
 
 /* The bare disk: n bytes by pwrite + fdatasync into a preallocated file in `dir`, one at a time. 0 or
  * -errno. */

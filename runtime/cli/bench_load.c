@@ -249,13 +249,18 @@ void bench_single(struct bench *b) {
 
 /* ---- Steady ---- */
 
+/* How often the clock of the load has struck; 0 when it has not. */
+static uint64_t strikes(uv_poll_t *poll) {
+    uint64_t n = 0;
+    int fd;
+    uv_fileno((uv_handle_t *)poll, &fd);
+    return read(fd, &n, sizeof n) < 0 ? 0 : n;
+}
+
 static void on_pace(uv_poll_t *poll, int status, int events) {
     struct phase *p = poll->data;
-    uint64_t expirations = 0;
-    int fd;
     (void)status, (void)events;
-    uv_fileno((uv_handle_t *)poll, &fd);
-    if (read(fd, &expirations, sizeof expirations) < 0) return;
+    if (strikes(poll) == 0) return;
     if (!p->over && evrt_mono_ns() >= p->end_ns) measure(p);
     if (p->over) {
         if (p->waiting == 0) uv_close((uv_handle_t *)poll, on_closed);
@@ -267,20 +272,42 @@ static void on_pace(uv_poll_t *poll, int status, int events) {
         publish_timed(p);
 }
 
+static void on_bare_tick(uv_poll_t *poll, int status, int events) {
+    struct phase *p = poll->data;
+    (void)status, (void)events;
+    if (strikes(poll) == 0 || evrt_mono_ns() < p->end_ns) return;
+    measure(p);
+    uv_close((uv_handle_t *)poll, on_closed);
+}
+
+/* Runs a phase that begins with the clock's first strike and ends when `on_tick` closes the poll handle. */
+static void run_ticks(struct phase *p, uv_poll_cb on_tick) {
+    uint64_t every = p->b->tick_us * 1000;
+    struct timespec t = {(time_t)(every / 1000000000), (long)(every % 1000000000)};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    timerfd_settime(fd, 0, &(struct itimerspec){t, t}, NULL);
+    uv_poll_init(&p->b->loop, &p->poll, fd);
+    p->poll.data = p;
+    p->open = 1;
+    uv_poll_start(&p->poll, UV_READABLE, on_tick);
+    run_until_closed(p);
+    close(fd);
+}
+
 void bench_steady(struct bench *b) {
     struct phase p;
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     begin(&p, b);
-    int64_t every = 1000000000 / (int64_t)b->rate;
-    if (every < 100000) every = 100000;
-    struct timespec t = {every / 1000000000, every % 1000000000};
-    timerfd_settime(fd, 0, &(struct itimerspec){t, t}, NULL);
-    uv_poll_init(&b->loop, &p.poll, fd);
-    p.poll.data = &p;
-    p.open = 1;
-    uv_poll_start(&p.poll, UV_READABLE, on_pace);
-    run_until_closed(&p);
-    close(fd);
+    run_ticks(&p, on_pace);
+}
+
+double bench_tick_cost(struct bench *b) {
+    struct phase p;
+    double seconds = b->seconds;
+    b->seconds = seconds < 1 ? seconds : 1;
+    begin(&p, b);
+    run_ticks(&p, on_bare_tick);
+    b->seconds = seconds;
+    return b->cpu_host / ((double)b->elapsed_ns / 1e9);
 }
 
 /* ---- The bare disk ---- */

@@ -3,7 +3,7 @@
  *
  *     redis_bench PORT PID steady|flat RATE SECONDS SIZE
  *
- * steady: RATE messages a second, evenly, sent as they fall due. flat: as many as it takes, at most 20,000
+ * steady: RATE messages a second, each millisecond as many as are due, as `evrt bench` does. flat: as many as it takes, at most 20,000
  * not consumed. Prints one JSON object: what a message needs from before XADD is written to when its reply
  * (durable) and the consumer's copy (handled) have been parsed, and CPU of server (process PID) and client.
  * Nothing handles the messages: the consumer only counts, where evrt runs a Lua handler. */
@@ -302,7 +302,7 @@ int main(int argc, char **argv) {
     call(&b->pub);
     put_read(b);
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    struct timespec every = {.tv_nsec = b->flat ? 1000000 : 100000};
+    struct timespec every = {.tv_nsec = 1000000};
     timerfd_settime(timer, 0, &(struct itimerspec){every, every}, NULL);
     b->start_ns = evrt_mono_ns();
     b->end_ns = b->start_ns + (int64_t)(warm * 1e9);
