@@ -23,8 +23,7 @@ enum {
     QUICK_DEATH_MS = 1000, /* a worker that lives longer was fine */
     BACKOFF_MS = 50,       /* after the second quick death, doubling */
     BACKOFF_MAX_MS = 10000,
-    COMPANY_MAX = 4,     /* deliveries that one wake-up of a worker may bring, though others idle */
-    COMPANY_NS = 500000, /* ... of handlers that usually answer within this time */
+    COMPANY_NS = 1000000, /* of work that one wake-up of a worker may bring, though others idle */
 };
 
 static void restart_later(struct host_worker *w);
@@ -209,9 +208,8 @@ int host_workers_start(struct evrt_host *h, struct evrt_error *err) {
  * both, where the other worker would cost one of its own. */
 static struct host_worker *companion(struct evrt_host *h, const struct evrt_sub *s) {
     struct host_worker *w = h->fed;
-    bool quick = s->typical_ns != 0 && s->typical_ns < COMPANY_NS;
-    if (w == NULL || !quick || w->state != HOST_WORKER_READY) return NULL;
-    return w->outstanding < COMPANY_MAX ? w : NULL;
+    if (w == NULL || w->state != HOST_WORKER_READY || s->typical_ns == 0) return NULL;
+    return w->outstanding * s->typical_ns < COMPANY_NS ? w : NULL;
 }
 
 static struct host_worker *least_busy(struct evrt_host *h) {
@@ -227,6 +225,7 @@ static struct host_worker *least_busy(struct evrt_host *h) {
 
 uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
                            unsigned attempt, struct evrt_slice event) {
+    if (h->state_behind) return 0;
     struct host_worker *w = companion(h, s);
     if (w == NULL) w = h->fed = least_busy(h);
     if (w == NULL || h->phase != HOST_SERVING) return 0;
