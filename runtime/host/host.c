@@ -24,9 +24,27 @@ static void on_wake(uv_async_t *handle) {
     host_progress(h);
 }
 
+/* On the state thread, when it has taken all that it was given before. */
+static void on_state_caught_up(struct evrt_state_view *view, void *arg) {
+    struct evrt_host *h = arg;
+    (void)view;
+    atomic_store(&h->state_asked, false);
+    uv_async_send(&h->wake);
+}
+
+/* What ends is one more record for state.db: while those gather there, nothing more is handed out. */
+static void heed_state(struct evrt_host *h) {
+    bool behind = evrt_state_behind(h->state);
+    h->state_waits += behind && !h->state_behind;
+    h->state_behind = behind;
+    if (behind && !atomic_exchange(&h->state_asked, true))
+        evrt_state_run(h->state, on_state_caught_up, h);
+}
+
 static void on_turn(uv_prepare_t *handle) {
     struct evrt_host *h = handle->data;
     if (h->phase == HOST_CLOSED || h->journal == NULL) return;
+    heed_state(h);
     host_turn(h);
     host_progress(h);
 }
@@ -116,6 +134,7 @@ static void finish_closing(struct evrt_host *h) {
     h->phase = HOST_CLOSED;
     close_store(h);
     close_handles(h);
+    if (h->drain_ns == 0) return; /* a start that failed */
     evrt_log_event(h->log, DRAINED, EVRT_F_DURATION("duration", evrt_mono_ns() - h->drain_ns),
                    EVRT_F_U64("redeliver", h->redeliver));
 }

@@ -15,6 +15,7 @@
 #ifndef EVRT_HOST_NODE_H
 #define EVRT_HOST_NODE_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "bus/bus.h"
@@ -126,7 +127,10 @@ struct evrt_host {
     unsigned reads; /* jobs in the thread pool */
     struct host_wait_table *waits;
     struct host_snapshots snapshots;
-    int64_t dropped_ns; /* when the last segment was */
+    bool state_behind;        /* state.db has enough to do: nothing is handed out */
+    uint64_t state_waits;     /* how often it came to that */
+    _Atomic bool state_asked; /* to tell when it has caught up; any thread */
+    int64_t dropped_ns;       /* when the last segment was */
 
     void (*drain_cb)(void *arg);
     void *drain_arg;

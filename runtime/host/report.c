@@ -163,7 +163,9 @@ void evrt_host_totals(const struct evrt_host *h, struct evrt_totals *out) {
 
 static void put_store(struct evrt_host *h, struct evrt_jsonout *o) {
     struct evrt_journal_stats s;
+    struct evrt_state_stats state;
     evrt_journal_stats(h->journal, &s);
+    evrt_state_stats(h->state, &state);
     evrt_jsonout_key(o, "store");
     evrt_jsonout_object(o);
     put_str(o, "path", evrt_slice_of(h->config->store.path));
@@ -181,6 +183,8 @@ static void put_store(struct evrt_host *h, struct evrt_jsonout *o) {
     put_u64(o, "refused_backlog", h->refused_backlog);
     put_u64(o, "refused_full", h->refused_full);
     put_u64(o, "state_applied_group", evrt_state_applied(h->state));
+    put_u64(o, "state_queued_bytes", state.queued_bytes);
+    put_u64(o, "state_waits", h->state_waits);
     put_u64(o, "last_group", s.last_group);
     put_u64(o, "snapshotted_group", evrt_state_snapshotted(h->state));
     evrt_jsonout_key(o, "full");
