@@ -1,22 +1,13 @@
 -- D9: when a write or its sync fails, nothing after it is acknowledged: the process ends and says why, and
--- the next one finds all that was acknowledged. strace makes the disk fail.
-local uv = require "luv"
+-- the next one finds all that was acknowledged. strace makes the disk fail, from the second segment on: that
+-- begins after some 4 MiB.
 local evrt = require "spec.support.evrt"
+local tamper = require "spec.support.tamper"
 
 local EVENT = ("x"):rep(1000000)
 local HEADERS = { ["ce-type"] = "a", ["Content-Type"] = "text/plain" }
 
--- A command that runs the node with system calls on one file of its journal tampered with. strace runs
--- beside it (-D), so that pid, signals and exit code are the node's.
-local function tampered(dir, segment, ...)
-    local wrap = { "strace", "-D", "-f", "-qq", "-o", "/dev/null",
-        "-P", ("%s/data/journal/%016x.seg"):format(dir, segment), "-e", "trace=pwritev,pwritev2,fdatasync" }
-    for _, tampering in ipairs { ... } do
-        wrap[#wrap + 1] = "-e"
-        wrap[#wrap + 1] = "inject=" .. tampering
-    end
-    return wrap
-end
+local function segment(dir, number) return ("%s/data/journal/%016x.seg"):format(dir, number) end
 
 -- One request on a connection of its own: its response, or nil when the node ended without one.
 local function post(node)
@@ -30,10 +21,10 @@ end
 describe("a disk that fails #plain", function()
     require("spec.support.leak").guard(before_each, after_each)
 
-    -- The second segment begins after some 4 MiB: before that all is well.
     local function dies(...)
-        local dir = evrt.folder()
-        local node = evrt.start { dir = dir, wrap = tampered(dir, 2, ...) }
+        local node = evrt.start()
+        local dir = node.dir
+        tamper(node, segment(dir, 2), ...)
         local acked, r = 0
         repeat
             r = post(node)
@@ -75,11 +66,10 @@ describe("a disk that is slow #plain", function()
     require("spec.support.leak").guard(before_each, after_each)
 
     it("makes publishing answer 429 when more waits for it than store.max_backlog", function()
-        local dir = evrt.folder()
         local node = evrt.start {
-            dir = dir, wrap = tampered(dir, 1, "pwritev2:delay_enter=50000"),
             config = { http = { max_event_size = "32KiB" }, store = { max_backlog = "64KiB" } },
         }
+        tamper(node, segment(node.dir, 1), "pwritev2:delay_enter=50000")
         local text = evrt.format("POST", "/events", ("x"):rep(25000), HEADERS)
         local open, acked, busy = {}, 0, nil
         for i = 1, 8 do open[i] = evrt.connect(node.ingest) end
@@ -105,6 +95,5 @@ describe("a disk that is slow #plain", function()
         assert.is_true(stats.store.refused_backlog >= 1)
         assert.equal(202, node:post("/events", "x", HEADERS).status)
         assert.equal(0, (node:stop()))
-        assert.is_nil(uv.fs_stat(dir .. "/data/journal/segment.new"))
     end)
 end)
