@@ -13,6 +13,6 @@ int evrt_cli_events(struct evrt_cli *cli);
 int evrt_cli_store(struct evrt_cli *cli);
 int evrt_cli_bench(struct evrt_cli *cli);
 int evrt_cli_help(struct evrt_cli *cli);
-int evrt_cli_version(struct evrt_cli *cli); /* help.c */
+int evrt_cli_version(struct evrt_cli *cli); /* version.c */
 
 #endif

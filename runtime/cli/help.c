@@ -1,4 +1,4 @@
-/* evrt help, evrt version. See help.h. */
+/* evrt help. See help.h. */
 #include "cli/help.h"
 
 #include "cli/cli.h"
@@ -114,18 +114,6 @@ int evrt_cli_help(struct evrt_cli *cli) {
     else if (shell == NULL)
         rc = put_topic(cli, cli->nargs > 0 ? cli->args[0] : NULL, &out);
     if (rc == EVRT_EXIT_OK) rc = evrt_cli_print(&out);
-    evrt_buf_finish(&out);
-    return rc;
-}
-
-int evrt_cli_version(struct evrt_cli *cli) {
-    struct evrt_buf out;
-    evrt_buf_init(&out);
-    if (evrt_cli_has(cli, "json"))
-        evrt_buf_printf(&out, "{\"version\":\"%s\"}\n", evrt_version());
-    else
-        evrt_buf_printf(&out, "evrt %s\n", evrt_version());
-    int rc = evrt_cli_print(&out);
     evrt_buf_finish(&out);
     return rc;
 }

@@ -24,6 +24,9 @@ void evrt_http_destroy(struct evrt_http *h);
 struct evrt_buf;
 void evrt_http_counts(const struct evrt_http *h, struct evrt_buf *out);
 
+/* libmicrohttpd's version. */
+const char *evrt_http_library(void);
+
 /* The port really bound (0 in the config asks for any). */
 uint16_t evrt_http_ingest_port(const struct evrt_http *h);
 uint16_t evrt_http_admin_port(const struct evrt_http *h);

@@ -9,6 +9,7 @@
  * The price is that MHD_get_timeout says 0 all that while. So "0" is believed only when a run got
  * something done; otherwise the daemon runs again in a millisecond, or with the next event or commit.
  * Requests that wait longer than a commit are parked (suspended). */
+#include "http/http.h"
 #include "http/server_internal.h"
 
 #include <errno.h>
@@ -212,4 +213,8 @@ void evrt_http_server_destroy(struct evrt_http_server *s) {
         evrt_http_request_free(r);
     }
     free(s);
+}
+
+const char *evrt_http_library(void) {
+    return MHD_get_version();
 }

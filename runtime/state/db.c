@@ -19,6 +19,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "state/state.h"
 
 #define BUSY_MS 2000
 /* The page check reads the whole file. Dead letters can make that long, and the start must not wait for
@@ -251,4 +252,8 @@ int evrt_db_run(struct evrt_db *db, enum evrt_db_statement which) {
     db->system_errno = errno;
     sqlite3_reset(db->statements[which]);
     return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+const char *evrt_state_library(void) {
+    return sqlite3_libversion();
 }

@@ -116,6 +116,9 @@ EVRT_MUST_CHECK int evrt_state_report_now(struct evrt_state *s, uint64_t seq, st
 
 /* ---- Figures ---- */
 
+/* SQLite's version. */
+const char *evrt_state_library(void);
+
 struct evrt_state_stats {
     uint64_t applied, snapshotted;
     uint64_t records, commits; /* since open */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lua.h>
+#include <luajit.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,10 @@
 #include "worker/state.h"
 
 enum { FLUSH_AT = 128 }; /* settlements put before they are written in the middle of a turn */
+
+const char *evrt_worker_library(void) {
+    return LUAJIT_VERSION + sizeof "LuaJIT " - 1;
+}
 
 struct evrt_buf *evrt_worker_out(struct evrt_worker *w) {
     w->done = SIZE_MAX;

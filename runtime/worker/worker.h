@@ -6,5 +6,7 @@
 
 /* Runs until the host says DRAIN or goes away. Returns the process's exit code. */
 int evrt_worker_main(void);
+/* LuaJIT's version: "2.1.0-beta3". */
+const char *evrt_worker_library(void);
 
 #endif

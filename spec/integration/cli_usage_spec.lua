@@ -59,10 +59,17 @@ describe("the command line", function()
     it("shows the version", function()
         local code, out = evrt.run { "version" }
         assert.equal(0, code)
-        local version = out:match "^evrt (%d+%.%d+%.%d+)$"
-        assert.truthy(version, out)
+        local versions = {}
+        for name, version in (out .. "\n"):gmatch "(%S+) ([^\n]+)\n" do versions[name] = version end
+        assert.truthy(out:find "^evrt %d+%.%d+%.%d+\n", out)
+        for _, name in ipairs { "LuaJIT", "libuv", "libmicrohttpd", "SQLite" } do
+            assert.truthy(versions[name]:find "^%d+%.%d+%.%d+", out)
+        end
         assert.equal(out, select(2, evrt.run { "--version" }))
-        assert.same({ version = version }, cjson.decode((select(2, evrt.run { "version", "--json" }))))
+        local v = versions
+        assert.same({ version = v.evrt, luajit = v.LuaJIT, libuv = v.libuv, libmicrohttpd = v.libmicrohttpd,
+            sqlite = v.SQLite, compiler = v.compiler, build = v.build },
+            cjson.decode((select(2, evrt.run { "version", "--json" }))))
     end)
 
     it("shows the configuration's keys: the reference file, or JSON", function()
