@@ -78,8 +78,8 @@ struct evrt_event {
 
 enum {
     EVRT_EVENT_JSON = 1,     /* data was validated as one JSON document */
-    EVRT_EVENT_BASE64 = 4,   /* data arrived as data_base64; it is stored decoded */
-    EVRT_EVENT_HAS_DATA = 8, /* tells empty data from absent data */
+    EVRT_EVENT_BASE64 = 2,   /* data arrived as data_base64; it is stored decoded */
+    EVRT_EVENT_HAS_DATA = 4, /* tells empty data from absent data */
 };
 
 /* What evrt_create() may be told besides the configuration file. Zero-initialise. */

@@ -44,6 +44,13 @@ describe("an installation #plain", function()
         assert.truthy(out:find "%d+%.%d+%.%d+")
     end)
 
+    it("has a configuration with a first handler, which passes `evrt check`", function()
+        local code, out, err = evrt.run({ "check", find "*/etc/evrt/evrt.yaml" },
+            { program = find "*/bin/evrt", cwd = "/" })
+        assert.equal(0, code, out .. err)
+        assert.truthy(find "*/etc/evrt/handlers/hello.lua")
+    end)
+
     it("carries a C program that publishes on its own loop", function()
         env.PKG_CONFIG_PATH = find("*/pkgconfig/evrt.pc"):match "^(.*)/evrt.pc$"
         local code, _, err = sh("${CC:-cc} -Wall -Werror $FLAGS -o $ROOT/embed spec/support/embed.c "

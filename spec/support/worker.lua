@@ -145,7 +145,7 @@ function worker.encode(fields)
         if with[k] then e[k] = c.slice(with[k]) end
     end
     e.seq, e.hops = fields.seq or 1, fields.hops or 0
-    e.flags = fields.flags or (fields.data and 1 + 8 or 0)
+    e.flags = fields.flags or (fields.data and 1 + 4 or 0)
     local bytes = ffi.new("char[?]", frame.evrt_event_size(e))
     frame.evrt_event_encode(e, bytes)
     return ffi.string(bytes, frame.evrt_event_size(e))

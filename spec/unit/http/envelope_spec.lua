@@ -28,7 +28,7 @@ describe("http/envelope", function()
     end
 
     local names = { "id", "type", "source", "time", "subject", "datacontenttype", "dataschema", "data" }
-    local flags = { json = 1, base64 = 4, has_data = 8 }
+    local flags = { json = 1, base64 = 2, has_data = 4 }
 
     -- The event as a table; or nil and the reason.
     local function told(code)

@@ -2,7 +2,7 @@
 local worker = require "spec.support.worker"
 local c = require "spec.support.c"
 
-local HAS_DATA = 8
+local HAS_DATA = 4
 
 local function run(body, event, options)
     local outcome, printed = worker.run(body, event, options)

@@ -41,7 +41,7 @@ local function result(w)
     return printed[1] or outcome.message
 end
 
-local JSON, HAS_DATA = 1, 8
+local JSON, HAS_DATA = 1, 4
 
 describe("publish", function()
     it("sends an event with defaults, and waits until it is durable", function()
