@@ -55,11 +55,11 @@
       "A request that takes longer to arrive is dropped, however steadily it trickles.")         \
     X(http.idle_timeout, DURATION, "75s", 1 * SECOND, DAY, NULL, RESTART,                        \
       "A connection without a request is closed after this.")                                    \
-    X(http.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                          \
+    X(http.token_file, PATH, "", 0, 4096, NULL, RESTART,                                         \
       "File with the bearer token that publishers must show; empty: none is asked for.")         \
     X(admin.listen, ADDRESS, "127.0.0.1:9090", 0, 0, NULL, RESTART,                              \
       "Health and the JSON API. Not on loopback it needs a token.")                              \
-    X(admin.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                         \
+    X(admin.token_file, PATH, "", 0, 4096, NULL, RESTART,                                        \
       "File with the bearer token of the admin listener; empty: none is asked for.")             \
     X(store.path, PATH, "data/", 1, 4096, NULL, RESTART,                                         \
       "Folder of the journal and state.db; made with mode 0700 when absent.")                    \

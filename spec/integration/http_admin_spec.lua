@@ -163,6 +163,7 @@ describe("listeners and tokens", function()
         assert.are.equal(1, code)
         assert.truthy(said:find("127.0.0.1:" .. port, 1, true), said)
         assert.truthy(said:find("pid " .. require "luv".os_getpid(), 1, true), said)
+        assert.is_nil(said:find("Drained", 1, true))
     end)
 
     it("listen on IPv6 too", function()
