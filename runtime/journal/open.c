@@ -7,8 +7,9 @@
  *     name 2 ─▶ seal 1 ─▶ write 2        crash after the name: 2 is empty, 1 has no SEAL: 2 is removed
  *                                        1 sealed and no 2: someone took it away: damage
  *
- * The good part of the last one is rewritten to a new file: the page cache may hold bytes whose fsync
- * failed in an earlier life, and nothing may be built on those. */
+ * The last one is written on where its good part ends if the disk is known to have that part (reuse.c);
+ * else the good part is rewritten to a new file: the page cache may hold bytes whose fsync failed in an
+ * earlier life, and nothing may be built on those. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include "journal/chain.h"
 #include "journal/file.h"
 #include "journal/internal.h"
+#include "journal/reuse.h"
 #include "journal/scan.h"
 
 /* Zero-filled room behind what is there already: enough until the first spare is ready, little enough
@@ -33,7 +35,7 @@ static const char fresh_name[] = "segment.new";
 struct found {
     struct evrt_scan scan;
     struct evrt_index index;
-    uint64_t end, next_group, next_seq;
+    uint64_t last_at, end, next_group, next_seq;
     int64_t max_ms;
     bool sealed;
     struct evrt_tail tail;
@@ -147,6 +149,7 @@ static void note_group(void *arg, uint64_t offset, const struct evrt_group *g) {
     struct found *f = arg;
     evrt_index_note(&f->index, &(struct evrt_mark){offset, g->number, g->first_seq, f->max_ms});
     if (g->time_ms > f->max_ms) f->max_ms = g->time_ms;
+    f->last_at = offset;
     f->sealed = g->sealed;
 }
 
@@ -161,6 +164,7 @@ static int scan_last(struct evrt_journal *j, const struct evrt_link *link, struc
                      struct evrt_error *err) {
     *f = (struct found){.next_group = link->header.first_group,
                         .next_seq = link->header.first_seq,
+                        .last_at = EVRT_SEGMENT_PAGE,
                         .max_ms = INT64_MIN};
     int fd = evrt_chain_open(link, j->folder.journal, err);
     evrt_scan_init(&f->scan, fd, link->header.salt, link->file_size);
@@ -243,11 +247,21 @@ static int write_segment(struct evrt_journal *j, const struct evrt_segment_heade
     return rc;
 }
 
+/* With durability os a group may be there without the one before it, so all would have to be compared. */
+static int write_on(const struct evrt_journal *j, const struct evrt_link *link,
+                    const struct found *f) {
+    if (j->options.durability != EVRT_DURABILITY_FSYNC || link->file_size != link->header.size)
+        return -EINVAL;
+    return evrt_journal_reuse(j->folder.journal, link->name,
+                              &(struct evrt_reuse){f->last_at, f->end, f->tail.used_end});
+}
+
+/* On j->fd when that is open already. */
 static int start_segment(struct evrt_journal *j, const struct evrt_segment_header *h,
                          struct found *f, struct evrt_error *err) {
     char name[EVRT_SEGMENT_NAME];
     evrt_segment_name(h->number, name);
-    j->fd = write_segment(j, h, f);
+    if (j->fd < 0) j->fd = write_segment(j, h, f);
     if (j->fd == -ENOSPC) {
         /* Starting must not fail for want of what was put aside for later. */
         (void)unlinkat(j->folder.journal, j->spare.name, 0);
@@ -299,7 +313,8 @@ static int recover_last(struct evrt_journal *j, struct evrt_chain *c, bool unsea
         for (size_t i = 0; i + 1 < c->n; i++)
             push_closed(j, &c->links[i]);
         struct evrt_segment_header h = last->header;
-        h.size = size_for(j, f.end);
+        j->fd = write_on(j, last, &f);
+        if (j->fd < 0) h.size = size_for(j, f.end);
         rc = start_segment(j, &h, &f, err);
     }
     found_finish(&f);
