@@ -1,6 +1,17 @@
 #!/bin/sh
-# Sourced by quickstart.sh and spec/run.sh, which say how to be quiet (quietly), how to tell (say) and how to
-# give up (die).
+# Sourced by quickstart.sh and spec/run.sh, which say where logs go ($logs), how to tell (say) and how to give up
+# (die).
+
+# Runs a command quietly; shows what it said only when it fails.
+quietly() { # LOG COMMAND...
+    mkdir -p "$logs"
+    log=$logs/$1.log
+    shift
+    "$@" >"$log" 2>&1 || {
+        tail -n 60 "$log" >&2
+        die "failed (all of it in $log): $*"
+    }
+}
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 packages="build-essential cmake ninja-build pkg-config libluajit-5.1-dev libuv1-dev
     libmicrohttpd-dev libsqlite3-dev libyaml-dev libxxhash-dev libcurl4-openssl-dev curl lua-cjson-dev"
+logs=build/quickstart
 run=yes
 port=8080
 admin=9090
@@ -44,17 +45,6 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-
-# Runs a command quietly; shows what it said only when it fails.
-quietly() { # LOG COMMAND...
-    mkdir -p build
-    log=build/quickstart-$1.log
-    shift
-    "$@" >"$log" 2>&1 || {
-        cat "$log" >&2
-        die "failed: $*"
-    }
-}
 
 . examples/install.sh
 

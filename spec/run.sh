@@ -50,16 +50,6 @@ done
 
 # ---- Preparing ----
 
-# Runs a command quietly; shows what it said only when it fails.
-quietly() { # LOG COMMAND...
-    log=$logs/$1.log
-    shift
-    "$@" >"$log" 2>&1 || {
-        tail -n 60 "$log" >&2
-        die "failed (all of it in $log): $*"
-    }
-}
-
 . examples/install.sh
 
 build() { # PRESET
