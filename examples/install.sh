@@ -4,7 +4,7 @@
 
 # Runs a command quietly; shows what it said only when it fails.
 quietly() { # LOG COMMAND...
-    mkdir -p "$logs"
+    mkdir -p "${logs:?}"
     log=$logs/$1.log
     shift
     "$@" >"$log" 2>&1 || {
