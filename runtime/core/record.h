@@ -14,7 +14,9 @@
     X(SETTLE, 4, "deliveries of one handler ended; its cursor moved") \
     X(GAP, 5, "records lost to damage and set aside by repair")       \
     X(SEAL, 6, "end of a segment")                                    \
-    X(ORPHAN, 7, "a handler is no longer in the scripts")
+    X(ORPHAN, 7, "a handler is no longer in the scripts")             \
+    X(PAUSE, 8, "an operator paused a handler")                       \
+    X(RESUME, 9, "a paused handler goes on")
 
 enum evrt_record_kind {
 #define X(name, number, help) EVRT_RECORD_##name = number,
@@ -36,7 +38,7 @@ struct evrt_record_subscribe {
     struct evrt_slice patterns; /* joined by '\n' */
 };
 
-/* FORGET and ORPHAN. */
+/* FORGET, ORPHAN, PAUSE and RESUME. */
 struct evrt_record_sub {
     uint32_t sub;
     int64_t at_ms;

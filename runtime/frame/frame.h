@@ -100,7 +100,7 @@ struct evrt_frame_log {
 
 /* REFUSED and READY carry one text: READY the JSON below, REFUSED one "file:line: message" a line.
  * READY: {"handlers":[{"name","file","line","events":[...],"timeout_ms","concurrency","ordered_by",
- *        "start":"new"|"beginning","policies":[...names]}],"memory":bytes} */
+ *        "priority","start":"new"|"beginning","policies":[...names]}],"memory":bytes} */
 
 void evrt_frame_put_hello(struct evrt_buf *out, const struct evrt_frame_hello *f);
 void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_deliver *f);

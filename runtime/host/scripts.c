@@ -149,6 +149,7 @@ static void free_handlers(struct evrt_scripts *s) {
         free(s->handlers[i].name);
         free(s->handlers[i].file);
         free(s->handlers[i].patterns);
+        free(s->handlers[i].ordered_by);
     }
     free(s->handlers);
     s->handlers = NULL;
@@ -224,6 +225,8 @@ static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_
         .timeout_ms = number_at(m->value, "timeout_ms"),
         .concurrency = (uint32_t)number_at(m->value, "concurrency"),
         .from_beginning = strcmp(start, "beginning") == 0,
+        .ordered_by = text_at(m->value, "ordered_by"),
+        .priority = (int)number_at(m->value, "priority"),
     };
     free(start);
     return rc;

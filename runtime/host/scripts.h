@@ -18,6 +18,8 @@ struct evrt_handler {
     int64_t timeout_ms;
     uint32_t concurrency; /* 0: the configured default */
     bool from_beginning;
+    char *ordered_by; /* "" not at all; an attribute, or "data." and a path */
+    int priority;
 };
 
 struct evrt_scripts {

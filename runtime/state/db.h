@@ -15,36 +15,36 @@
 #define EVRT_DB_FORMAT 1
 
 /* What every database holds: name, and the columns, which are compared with what the file says. */
-#define EVRT_DB_TABLES(X)                                                                                        \
-    X(meta, "(id INTEGER PRIMARY KEY, format INTEGER NOT NULL, applied INTEGER NOT NULL,"                        \
-            " digest INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT")                                            \
-    X(subs,                                                                                                      \
-      "(sub INTEGER PRIMARY KEY, name TEXT NOT NULL, from_seq INTEGER NOT NULL,"                                 \
-      " orphaned_ms INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER NOT NULL, matched INTEGER NOT NULL," \
-      " done INTEGER NOT NULL, dead INTEGER NOT NULL, discarded INTEGER NOT NULL,"                               \
-      " settled BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                    \
-    X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"                        \
-              " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                                             \
-    X(dead, "(seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                             \
-            " at_ms INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                          \
+#define EVRT_DB_TABLES(X)                                                                                                                    \
+    X(meta, "(id INTEGER PRIMARY KEY, format INTEGER NOT NULL, applied INTEGER NOT NULL,"                                                    \
+            " digest INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT")                                                                        \
+    X(subs,                                                                                                                                  \
+      "(sub INTEGER PRIMARY KEY, name TEXT NOT NULL, from_seq INTEGER NOT NULL,"                                                             \
+      " orphaned_ms INTEGER NOT NULL, paused_ms INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER NOT NULL, matched INTEGER NOT NULL," \
+      " done INTEGER NOT NULL, dead INTEGER NOT NULL, discarded INTEGER NOT NULL,"                                                           \
+      " settled BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                                                \
+    X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"                                                    \
+              " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                                                                         \
+    X(dead, "(seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                         \
+            " at_ms INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                      \
             " traceback TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (seq, sub)) STRICT")
 
-#define EVRT_DB_STATEMENTS(X)                                                   \
-    X(BEGIN, "BEGIN IMMEDIATE")                                                 \
-    X(COMMIT, "COMMIT")                                                         \
-    X(ROLLBACK, "ROLLBACK")                                                     \
-    X(GET_META, "SELECT format, applied, digest, sum FROM meta WHERE id = 1")   \
-    X(PUT_META, "REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")                     \
-    X(ALL_SUBS, "SELECT * FROM subs ORDER BY sub")                              \
-    X(ALL_EPOCHS, "SELECT * FROM epochs ORDER BY sub, from_seq")                \
-    X(ALL_DEAD, "SELECT * FROM dead ORDER BY seq, sub")                         \
-    X(CHECK_DEAD, "SELECT * FROM dead")                                         \
-    X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                 \
-    X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") \
-    X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                         \
-    X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")            \
-    X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                             \
-    X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                        \
+#define EVRT_DB_STATEMENTS(X)                                                      \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                    \
+    X(COMMIT, "COMMIT")                                                            \
+    X(ROLLBACK, "ROLLBACK")                                                        \
+    X(GET_META, "SELECT format, applied, digest, sum FROM meta WHERE id = 1")      \
+    X(PUT_META, "REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")                        \
+    X(ALL_SUBS, "SELECT * FROM subs ORDER BY sub")                                 \
+    X(ALL_EPOCHS, "SELECT * FROM epochs ORDER BY sub, from_seq")                   \
+    X(ALL_DEAD, "SELECT * FROM dead ORDER BY seq, sub")                            \
+    X(CHECK_DEAD, "SELECT * FROM dead")                                            \
+    X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                    \
+    X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") \
+    X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                            \
+    X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")               \
+    X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                                \
+    X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                           \
     X(FORGET_DEAD, "DELETE FROM dead WHERE sub = ?")
 
 enum evrt_db_statement {

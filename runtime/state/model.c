@@ -109,6 +109,24 @@ static int apply_orphan(struct evrt_model *m, struct evrt_slice payload) {
     return 0;
 }
 
+static int set_paused(struct evrt_model *m, struct evrt_slice payload, bool paused) {
+    struct evrt_record_sub r;
+    if (evrt_record_get_sub(payload, &r) < 0) return -EBADMSG;
+    struct evrt_model_sub *s = evrt_model_find(m, r.sub);
+    if (s == NULL) return 0;
+    s->row.paused_ms = paused ? r.at_ms : 0;
+    s->changed = true;
+    return 0;
+}
+
+static int apply_pause(struct evrt_model *m, struct evrt_slice payload) {
+    return set_paused(m, payload, true);
+}
+
+static int apply_resume(struct evrt_model *m, struct evrt_slice payload) {
+    return set_paused(m, payload, false);
+}
+
 /* Takes the sub's dead deliveries out of those that wait for the tables. */
 static void forget_dead(struct evrt_model *m, uint32_t sub) {
     size_t kept = 0;
@@ -194,10 +212,9 @@ static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
 }
 
 static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
-    [EVRT_RECORD_SUBSCRIBE] = apply_subscribe,
-    [EVRT_RECORD_FORGET] = apply_forget,
-    [EVRT_RECORD_SETTLE] = apply_settle,
-    [EVRT_RECORD_ORPHAN] = apply_orphan,
+    [EVRT_RECORD_SUBSCRIBE] = apply_subscribe, [EVRT_RECORD_FORGET] = apply_forget,
+    [EVRT_RECORD_SETTLE] = apply_settle,       [EVRT_RECORD_ORPHAN] = apply_orphan,
+    [EVRT_RECORD_PAUSE] = apply_pause,         [EVRT_RECORD_RESUME] = apply_resume,
 };
 
 bool evrt_model_wants(uint32_t kind) {

@@ -81,6 +81,7 @@ struct evrt_state_sub {
     const char *name;
     uint64_t from_seq;   /* of its first SUBSCRIBE */
     int64_t orphaned_ms; /* 0: in the scripts */
+    int64_t paused_ms;   /* when an operator paused it; 0: it is not */
     uint64_t cursor, seen, matched, done, dead, discarded;
     struct evrt_slice settled; /* ranges that ended above the cursor; evrt_ranges_next */
 };

@@ -67,9 +67,16 @@ static struct evrt_slice column_slice(sqlite3_stmt *row, int at) {
 
 static uint64_t sub_sum(const struct evrt_model_sub *s, struct evrt_buf *scratch) {
     const struct evrt_state_sub *r = &s->row;
-    const uint64_t numbers[] = {r->sub,        r->from_seq, (uint64_t)r->orphaned_ms,
-                                r->cursor,     r->seen,     r->matched,
-                                r->done,       r->dead,     r->discarded,
+    const uint64_t numbers[] = {r->sub,
+                                r->from_seq,
+                                (uint64_t)r->orphaned_ms,
+                                (uint64_t)r->paused_ms,
+                                r->cursor,
+                                r->seen,
+                                r->matched,
+                                r->done,
+                                r->dead,
+                                r->discarded,
                                 s->epoch_count};
     evrt_buf_clear(scratch);
     evrt_buf_put(scratch, numbers, sizeof numbers);
@@ -124,14 +131,15 @@ static int load_sub(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evr
     struct evrt_model_sub *s = evrt_model_add(m, (uint32_t)sub, column_slice(row, 1));
     s->row.from_seq = column_u64(row, 2);
     s->row.orphaned_ms = sqlite3_column_int64(row, 3);
-    s->row.cursor = column_u64(row, 4);
-    s->row.seen = column_u64(row, 5);
-    s->row.matched = column_u64(row, 6);
-    s->row.done = column_u64(row, 7);
-    s->row.dead = column_u64(row, 8);
-    s->row.discarded = column_u64(row, 9);
-    s->sum = column_u64(row, 11);
-    if (evrt_rangeset_get(&s->ended, column_slice(row, 10)) < 0)
+    s->row.paused_ms = sqlite3_column_int64(row, 4);
+    s->row.cursor = column_u64(row, 5);
+    s->row.seen = column_u64(row, 6);
+    s->row.matched = column_u64(row, 7);
+    s->row.done = column_u64(row, 8);
+    s->row.dead = column_u64(row, 9);
+    s->row.discarded = column_u64(row, 10);
+    s->sum = column_u64(row, 12);
+    if (evrt_rangeset_get(&s->ended, column_slice(row, 11)) < 0)
         return damaged(db, "ranges in subs", err);
     return 0;
 }
@@ -244,6 +252,7 @@ static int put_sub(struct evrt_db *db, struct evrt_model_sub *s, struct evrt_buf
     bind_text(&b, evrt_slice_of(s->row.name));
     bind_u64(&b, s->row.from_seq);
     bind_u64(&b, (uint64_t)s->row.orphaned_ms);
+    bind_u64(&b, (uint64_t)s->row.paused_ms);
     bind_u64(&b, s->row.cursor);
     bind_u64(&b, s->row.seen);
     bind_u64(&b, s->row.matched);

@@ -105,6 +105,7 @@ static void report_sub(void *arg, const struct evrt_state_sub *s) {
     text(o, "name", evrt_slice_of(s->name));
     field(o, "from_seq", s->from_seq);
     field(o, "orphaned_ms", (uint64_t)s->orphaned_ms);
+    field(o, "paused_ms", (uint64_t)s->paused_ms);
     field(o, "cursor", s->cursor);
     field(o, "seen", s->seen);
     field(o, "matched", s->matched);

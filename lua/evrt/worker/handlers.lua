@@ -79,6 +79,23 @@ function checks.concurrency(value)
     return value
 end
 
+-- What deliveries are kept in order by: a CloudEvents attribute (or extension), or a place in the data.
+function checks.ordered_by(value)
+    local expected = 'an attribute as "partitionkey", or a place in the data as "data.order_id"'
+    if type(value) ~= "string" or #value > 256 then return nil, expected end
+    local path = value:match "^data%.(.+)$"
+    if path and not ("." .. path .. "."):find("..", 1, true) then return value end
+    if value == "data" or not value:find "^[a-z0-9]+$" or #value > 64 then return nil, expected end
+    return value
+end
+
+function checks.priority(value)
+    if type(value) ~= "number" or value % 1 ~= 0 or value < -100 or value > 100 then
+        return nil, "a whole number from -100 to 100; higher goes first"
+    end
+    return value
+end
+
 function checks.start(value)
     if value ~= "new" and value ~= "beginning" then
         return nil, '"new" or "beginning"'
@@ -94,12 +111,12 @@ function checks.handle(value)
 end
 
 -- In the order in which they are checked.
-local fields = { "name", "events", "handle", "policies", "timeout", "concurrency", "start" }
+local fields = { "name", "events", "handle", "policies", "timeout", "concurrency", "ordered_by", "priority", "start" }
 local required = { name = true, events = true, handle = true }
 
 -- Reserved: declared now, they would be ignored, and a handler would run without what it relies on.
 local later = {
-    "ordered_by", "priority", "batch", "schedule", "every", "on_dead_letter", "on_retry", "retry_if",
+    "batch", "schedule", "every", "on_dead_letter", "on_retry", "retry_if",
 }
 local is_later = {}
 for _, name in ipairs(later) do is_later[name] = true end

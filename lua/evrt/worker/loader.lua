@@ -44,7 +44,8 @@ local function describe(handler)
         events = array(handler.events),
         timeout_ms = math.ceil((handler.timeout or 0) * 1000), -- 0: none
         concurrency = handler.concurrency or 0, -- 0: the configured one
-        ordered_by = json.null,
+        ordered_by = handler.ordered_by or json.null,
+        priority = handler.priority or 0,
         start = handler.start or "new",
         policies = array {},
     }

@@ -74,7 +74,7 @@ describe("what a worker answers", function()
         local s, err = ffi.new "struct evrt_scripts", ffi.new "struct evrt_error"
         s.snapshot = -1
         local json = [[{"handlers":[{"name":"A \"q\"","file":"a.lua","line":7,"events":["x.*","y"],
-            "timeout_ms":30000,"concurrency":64,"ordered_by":null,"start":"beginning","policies":[]},
+            "timeout_ms":30000,"concurrency":64,"ordered_by":"data.a","priority":-7,"start":"beginning","policies":[]},
             {"name":"B","file":"b.lua","line":1,"events":["z"],"timeout_ms":0,"concurrency":0,"start":"new"}],
             "memory":1}]]
         assert.equal(0, lib.evrt_scripts_declared(s, c.slice(json), err), ffi.string(err.message))
@@ -82,6 +82,8 @@ describe("what a worker answers", function()
         local a, b = s.handlers[0], s.handlers[1]
         assert.same({ 'A "q"', "a.lua", 7, "x.*\ny", 30000, 64, true }, { ffi.string(a.name), ffi.string(a.file),
             a.line, ffi.string(a.patterns), tonumber(a.timeout_ms), a.concurrency, a.from_beginning })
+        assert.same({ "data.a", -7, "", 0 }, { ffi.string(a.ordered_by), a.priority, ffi.string(b.ordered_by),
+            b.priority })
         assert.same({ "B", "z", false }, { ffi.string(b.name), ffi.string(b.patterns), b.from_beginning })
         lib.evrt_scripts_finish(s)
     end)

@@ -60,10 +60,18 @@ describe("handlers", function()
             'h.lua:4: field "policies": expected the name of a policy; policy "audit" is not known, got a table' },
         ["a typo"] = { handler "timeuot = '30s',",
             'h.lua:4: unknown field "timeuot" (did you mean "timeout"?); a handler has name, events, handle, '
-            .. 'policies, timeout, concurrency, start' },
+            .. 'policies, timeout, concurrency, ordered_by, priority, start' },
         ["a field that is nothing like any"] = { handler "colour = 'red',",
             'h.lua:4: unknown field "colour"; a handler has name, events, handle, policies, timeout, concurrency, '
-            .. 'start' },
+            .. 'ordered_by, priority, start' },
+        ["an order by all of the data"] = { handler "ordered_by = 'data',",
+            'h.lua:4: field "ordered_by": expected an attribute as "partitionkey", or a place in the data as '
+            .. '"data.order_id", got "data"' },
+        ["an order by a path with a hole"] = { handler "ordered_by = 'data.a..b',",
+            'h.lua:4: field "ordered_by": expected an attribute as "partitionkey", or a place in the data as '
+            .. '"data.order_id", got "data.a..b"' },
+        ["a priority out of bounds"] = { handler "priority = 101,",
+            'h.lua:4: field "priority": expected a whole number from -100 to 100; higher goes first, got 101' },
         ["a number for a return"] = { "return 1",
             'h.lua:1: expected a handler (table) or a list of handlers, got 1' },
         ["no return"] = { "local x = 1",
@@ -76,7 +84,7 @@ describe("handlers", function()
         end)
     end
 
-    for _, field in ipairs { "ordered_by", "priority", "batch", "schedule", "every", "on_dead_letter", "on_retry",
+    for _, field in ipairs { "batch", "schedule", "every", "on_dead_letter", "on_retry",
         "retry_if" } do
         it("does not quietly ignore " .. field, function()
             assert.equal(('h.lua:4: field "%s" is not supported by this version'):format(field),

@@ -15,8 +15,8 @@ describe("the projection", function()
 
     it("starts a handler at its first sequence", function()
         s:group(1, { record.subscribe { sub = 3, name = "Mailer", from_seq = 17, patterns = "a.*\nb" } })
-        assert.are.same({ sub = 3, name = "Mailer", from_seq = 17, orphaned_ms = 0, cursor = 17, seen = 17, matched = 0,
-            done = 0, dead = 0, discarded = 0, settled = {} }, sub(3))
+        assert.are.same({ sub = 3, name = "Mailer", from_seq = 17, orphaned_ms = 0, paused_ms = 0, cursor = 17, seen = 17,
+            matched = 0, done = 0, dead = 0, discarded = 0, settled = {} }, sub(3))
         assert.are.same({ { sub = 3, from_seq = 17, patterns = "a.*\nb" } }, s:report().epochs)
     end)
 
@@ -60,6 +60,14 @@ describe("the projection", function()
         s:group(1, { record.subscribe { sub = 1, from_seq = 5, patterns = "a" },
             record.subscribe { sub = 1, from_seq = 5, patterns = "b" } })
         assert.are.same({ { sub = 1, from_seq = 5, patterns = "b" } }, s:report().epochs)
+    end)
+
+    it("knows a paused handler, whatever else becomes of it", function()
+        s:group(1, { record.subscribe { sub = 1 }, record.pause { sub = 1, at_ms = 77 } })
+        s:group(2, { record.orphan { sub = 1, at_ms = 1234 }, record.subscribe { sub = 1, from_seq = 1 } })
+        assert.are.equal(77, sub(1).paused_ms)
+        s:group(3, { record.resume { sub = 1, at_ms = 99 } })
+        assert.are.equal(0, sub(1).paused_ms)
     end)
 
     it("marks a removed handler, and a returning one as present", function()
@@ -137,7 +145,7 @@ describe("the projection", function()
     end)
 
     it("ignores other kinds, also ones that it does not know", function()
-        for _, kind in ipairs { 1, 5, 6, 8, 99, 4000000000 } do
+        for _, kind in ipairs { 1, 5, 6, 98, 99, 4000000000 } do
             s:group(s:report().applied + 1, { { kind = kind, bytes = "anything" } })
         end
         assert.are.equal(6, s:report().applied)

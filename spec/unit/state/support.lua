@@ -78,6 +78,8 @@ local function with_sub(kind, what)
 end
 record.forget = with_sub(ffi.C.EVRT_RECORD_FORGET, "forget")
 record.orphan = with_sub(ffi.C.EVRT_RECORD_ORPHAN, "orphan")
+record.pause = with_sub(ffi.C.EVRT_RECORD_PAUSE, "pause")
+record.resume = with_sub(ffi.C.EVRT_RECORD_RESUME, "resume")
 
 function record.settle(t)
     local b, r = support.buf(), ffi.new "struct evrt_record_settle"
@@ -212,7 +214,7 @@ function Model:apply(r)
         if not sub then
             sub = { name = t.name or ("handler" .. t.sub), from_seq = t.from_seq or 1,
                 cursor = t.from_seq or 1, seen = t.from_seq or 1, matched = 0, done = 0, dead = 0, discarded = 0,
-                settled = {}, epochs = {} }
+                settled = {}, epochs = {}, paused_ms = 0 }
             self.subs[t.sub] = sub
         end
         sub.orphaned_ms = 0
@@ -230,6 +232,10 @@ function Model:apply(r)
         end
     elseif r.what == "orphan" then
         sub.orphaned_ms = t.at_ms
+    elseif r.what == "pause" then
+        sub.paused_ms = t.at_ms
+    elseif r.what == "resume" then
+        sub.paused_ms = 0
     else
         sub.cursor = math.max(sub.cursor, t.cursor)
         sub.seen, sub.matched, sub.done = t.seen or 0, t.matched or 0, t.done or 0
@@ -268,7 +274,7 @@ function Model:report(applied, seq)
     for _, number in ipairs(numbers) do
         local s = self.subs[number]
         out.subs[#out.subs + 1] = { sub = number, name = s.name, from_seq = s.from_seq,
-            orphaned_ms = s.orphaned_ms, cursor = s.cursor, seen = s.seen, matched = s.matched, done = s.done,
+            orphaned_ms = s.orphaned_ms, paused_ms = s.paused_ms, cursor = s.cursor, seen = s.seen, matched = s.matched, done = s.done,
             dead = s.dead, discarded = s.discarded, settled = runs_above(s.settled, s.cursor) }
         local first = 1
         for i, e in ipairs(s.epochs) do
@@ -324,6 +330,8 @@ function support.journal(seed, groups)
                 records[#records + 1] = record.forget { sub = number, at_ms = group }
             elseif dice == 5 then
                 records[#records + 1] = record.orphan { sub = number, at_ms = group }
+            elseif dice <= 7 then
+                records[#records + 1] = (dice == 6 and record.pause or record.resume) { sub = number, at_ms = group }
             else
                 records[#records + 1] = settle(number, s)
             end

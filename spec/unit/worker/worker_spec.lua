@@ -11,7 +11,7 @@ describe("worker/worker", function()
         local w = worker.start {
             ["b.lua"] = [[return {
                 { name = "One", events = "a.*", timeout = "1.5s", concurrency = 3, start = "beginning",
-                  handle = function() end },
+                  ordered_by = "data.user.id", priority = -3, handle = function() end },
                 { name = "Two", events = { "b", "**" }, handle = function() end },
             }]],
         }
@@ -19,9 +19,9 @@ describe("worker/worker", function()
         w:stop()
         assert.same({
             { name = "One", file = "b.lua", line = 3, events = { "a.*" }, timeout_ms = 1500, concurrency = 3,
-                ordered_by = require "cjson".null, start = "beginning", policies = {} },
+                ordered_by = "data.user.id", priority = -3, start = "beginning", policies = {} },
             { name = "Two", file = "b.lua", line = 4, events = { "b", "**" }, timeout_ms = 0, concurrency = 0,
-                ordered_by = require "cjson".null, start = "new", policies = {} },
+                ordered_by = require "cjson".null, priority = 0, start = "new", policies = {} },
         }, ready.handlers)
         assert.is_true(ready.memory > 50000)
     end)
