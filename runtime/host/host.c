@@ -66,20 +66,12 @@ static void on_handle_closed(uv_handle_t *handle) {
     host_progress(h);
 }
 
-static void on_restart_closed(uv_handle_t *handle) {
-    struct host_worker *w = handle->data;
-    w->host->handles--;
-    host_progress(w->host);
-}
-
 static void close_handles(struct evrt_host *h) {
     uv_handle_t *own[] = {(uv_handle_t *)&h->turn, (uv_handle_t *)&h->tick,
                           (uv_handle_t *)&h->deadline, (uv_handle_t *)&h->patience,
                           (uv_handle_t *)&h->wake};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (own[i]->type != UV_UNKNOWN_HANDLE) uv_close(own[i], on_handle_closed);
-    for (uint32_t i = 0; h->workers != NULL && i < h->worker_count; i++)
-        uv_close((uv_handle_t *)&h->workers[i].restart, on_restart_closed);
 }
 
 /* ---- The store's end ---- */
@@ -111,8 +103,8 @@ static void serve(struct evrt_host *h) {
     h->phase = HOST_SERVING;
     int64_t took = evrt_mono_ns() - h->created_ns;
     evrt_log_event(h->log, WORKERS_READY, EVRT_F_U64("workers", h->worker_count),
-                   EVRT_F_U64("generation", h->generation), EVRT_F_DURATION("duration", took));
-    evrt_log_event(h->log, READY, EVRT_F_U64("handlers", h->scripts.count),
+                   EVRT_F_U64("generation", h->serving->number), EVRT_F_DURATION("duration", took));
+    evrt_log_event(h->log, READY, EVRT_F_U64("handlers", h->serving->scripts.count),
                    EVRT_F_U64("workers", h->worker_count), EVRT_F_DURATION("duration", took));
 }
 
@@ -142,7 +134,7 @@ static void finish_closing(struct evrt_host *h) {
 void host_progress(struct evrt_host *h) {
     switch (h->phase) {
     case HOST_STARTING:
-        if (host_workers_ready(h) == h->worker_count) serve(h);
+        if (host_generation_ready(h->serving) == h->worker_count) serve(h);
         break;
     case HOST_SERVING: break;
     case HOST_DRAINING:
@@ -183,12 +175,19 @@ void evrt_host_drain(struct evrt_host *h, void (*cb)(void *arg), void *arg) {
 /* ---- Create, destroy ---- */
 
 static int load_scripts(struct evrt_host *h, struct evrt_error *err) {
-    int rc = evrt_scripts_read(&h->scripts, h->config, err);
+    struct evrt_scripts scripts;
+    int rc = evrt_scripts_read(&scripts, h->config, err);
     if (rc < 0) return rc;
     struct evrt_frame_hello hello = evrt_scripts_hello(h->config);
     hello.check_only = 1;
-    return evrt_scripts_probe(&h->scripts, h->worker_path, &hello, h->config->workers.stall_timeout,
-                              NULL, NULL, err);
+    rc = evrt_scripts_probe(&scripts, h->worker_path, &hello, h->config->workers.stall_timeout,
+                            NULL, NULL, err);
+    if (rc == 0) {
+        h->serving = host_generation_create(h, &scripts);
+        h->serving->state = HOST_GENERATION_SERVING;
+    }
+    evrt_scripts_finish(&scripts);
+    return rc;
 }
 
 int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *options,
@@ -201,8 +200,6 @@ int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *opt
     h->worker_count = (uint32_t)h->config->workers.count;
     if (h->worker_count == 0) h->worker_count = uv_available_parallelism();
     h->created_ns = evrt_mono_ns();
-    h->generation = 1;
-    h->scripts.snapshot = -1;
     h->waits = host_waits_create();
     evrt_random_init(&h->random);
     int rc = load_scripts(h, err);
@@ -213,7 +210,7 @@ int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *opt
         host_subscribe(h);
         uv_prepare_start(&h->turn, on_turn);
         host_keep_start(h);
-        rc = host_workers_start(h, err);
+        rc = host_generation_start(h->serving, err);
     }
     if (rc < 0) {
         evrt_host_destroy(h);
@@ -226,9 +223,11 @@ int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *opt
 /* After a failed create: what was opened is closed by turning the loop until it is. */
 static void abandon(struct evrt_host *h) {
     h->phase = HOST_CLOSING;
-    for (uint32_t i = 0; h->workers != NULL && i < h->worker_count; i++)
-        if (h->workers[i].process_open) uv_process_kill(&h->workers[i].process, SIGKILL);
-    while (h->workers != NULL && h->phase != HOST_CLOSED && !host_workers_gone(h))
+    for (struct host_generation *g = h->generations; g != NULL; g = g->next)
+        for (uint32_t i = 0; i < g->count; i++)
+            if (g->workers[i].process_open) uv_process_kill(&g->workers[i].process, SIGKILL);
+    host_workers_stop(h);
+    while (h->phase != HOST_CLOSED && !host_workers_gone(h))
         uv_run(h->loop, UV_RUN_ONCE);
     if (h->phase != HOST_CLOSED) { /* nothing was committed meanwhile that closed it */
         h->phase = HOST_CLOSED;
@@ -242,13 +241,13 @@ static void abandon(struct evrt_host *h) {
 void evrt_host_destroy(struct evrt_host *h) {
     if (h == NULL) return;
     if (h->phase != HOST_CLOSED) abandon(h);
-    evrt_scripts_finish(&h->scripts);
+    while (h->generations != NULL)
+        host_generation_destroy(h->generations);
     host_waits_destroy(h->waits);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
     free(h->waiters.ring);
     free(h->barriers.ring);
-    free(h->workers);
     free(h);
 }
 
@@ -267,11 +266,11 @@ struct uv_loop_s *evrt_host_loop(const struct evrt_host *h) {
 }
 
 bool evrt_host_ready(const struct evrt_host *h, const char **why) {
-    const char *missing = h->phase == HOST_STARTING    ? "workers are loading scripts"
-                          : h->phase != HOST_SERVING   ? "shutting down"
-                          : host_workers_ready(h) == 0 ? "no worker is ready"
-                          : h->full                    ? "the store is full"
-                                                       : NULL;
+    const char *missing = h->phase == HOST_STARTING                ? "workers are loading scripts"
+                          : h->phase != HOST_SERVING               ? "shutting down"
+                          : host_generation_ready(h->serving) == 0 ? "no worker is ready"
+                          : h->full                                ? "the store is full"
+                                                                   : NULL;
     if (why != NULL) *why = missing;
     return missing == NULL;
 }

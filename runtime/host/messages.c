@@ -33,14 +33,14 @@ static void settle_waits(struct evrt_host *h, const struct evrt_sub *s, uint64_t
         host_waits_settled(h, s, seq, EVRT_OUTCOME_DEAD, failed->error_type, failed->message);
 }
 
-static void log_handled(struct evrt_host *h, const struct evrt_sub *s,
+static void log_handled(struct host_worker *w, const struct evrt_sub *s,
                         const struct evrt_delivery *d, int64_t now) {
     struct evrt_delivery_names names = evrt_delivery_names(d);
-    evrt_log_event(h->log, EVENT_HANDLED, EVRT_F_STR("event_type", names.type),
+    evrt_log_event(w->host->log, EVENT_HANDLED, EVRT_F_STR("event_type", names.type),
                    EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
                    EVRT_F_DURATION("duration", now - d->sent_ns), EVRT_F_CSTR("status", "success"),
                    EVRT_F_U64("attempt", d->attempt), EVRT_F_STR("event_time", names.time),
-                   EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", h->generation));
+                   EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number));
 }
 
 static int on_done(struct host_worker *w, struct evrt_slice payload) {
@@ -60,7 +60,7 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
         w->outstanding--;
         s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
         settle_waits(h, s, d.seq, NULL);
-        log_handled(h, s, &d, now);
+        log_handled(w, s, &d, now);
     }
     return 0;
 }
@@ -97,7 +97,8 @@ static int on_failed(struct host_worker *w, struct evrt_slice payload) {
                    EVRT_F_CSTR("status", "error"), EVRT_F_U64("attempt", d.attempt),
                    EVRT_F_STR("error", f.message), EVRT_F_STR("error_type", f.error_type),
                    EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d.seq),
-                   EVRT_F_U64("generation", h->generation), EVRT_F_STR("stacktrace", f.traceback));
+                   EVRT_F_U64("generation", w->generation->number),
+                   EVRT_F_STR("stacktrace", f.traceback));
     if (s->dead_list.n > DEAD_BYTES) host_settle(h); /* a record has to fit into a group */
     return 0;
 }
@@ -107,24 +108,23 @@ static int on_failed(struct host_worker *w, struct evrt_slice payload) {
 /* A script's publish on its way to the disk and back. The worker may be gone by then. */
 struct script_publish {
     struct evrt_host *host;
-    uint32_t slot, instance;
+    uint32_t instance;
     uint64_t token, seq;
     bool wait;
     int64_t timeout_ms;
     char id[]; /* of the event */
 };
 
-static void reply(struct evrt_host *h, uint32_t slot, uint32_t instance,
-                  const struct evrt_frame_published *f) {
-    struct host_worker *w = &h->workers[slot];
-    if (w->instance != instance || !w->channel_open || w->channel.ended) return;
+static void reply(struct evrt_host *h, uint32_t instance, const struct evrt_frame_published *f) {
+    struct host_worker *w = host_worker_find(h, instance);
+    if (w == NULL || !w->channel_open || w->channel.ended) return;
     evrt_frame_put_published(evrt_channel_out(&w->channel), f);
 }
 
 static void on_settled(void *arg, unsigned pending, struct evrt_slice outcomes) {
     struct script_publish *p = arg;
     (void)pending;
-    reply(p->host, p->slot, p->instance,
+    reply(p->host, p->instance,
           &(struct evrt_frame_published){
               .token = p->token,
               .seq = p->seq,
@@ -174,7 +174,7 @@ static int publish(struct host_worker *w, const struct evrt_frame_publish *f, st
                               "wait = \"handled\": the handler itself matches this event and "
                               "would wait for itself");
     struct script_publish *p = evrt_alloc(sizeof *p + e->id.n + 1);
-    *p = (struct script_publish){h, w->slot, w->instance, f->token, 0, f->wait, f->timeout_ms};
+    *p = (struct script_publish){h, w->instance, f->token, 0, f->wait, f->timeout_ms};
     memcpy(p->id, e->id.p, e->id.n);
     p->id[e->id.n] = '\0';
     rc = host_publish(h, e, on_durable, p, err);
@@ -190,7 +190,7 @@ static int on_publish(struct host_worker *w, struct evrt_slice payload) {
     if (evrt_event_decode(f.event.p, f.event.n, &e) < 0) return -EBADMSG;
     int rc = publish(w, &f, &e, &err);
     if (rc < 0)
-        reply(w->host, w->slot, w->instance,
+        reply(w->host, w->instance,
               &(struct evrt_frame_published){
                   .token = f.token,
                   .status = rc,
@@ -235,21 +235,21 @@ static int on_ready(struct host_worker *w, struct evrt_slice payload) {
     if (w->died_ns != 0)
         evrt_log_event(h->log, WORKER_REPLACED, EVRT_F_U64("worker", w->slot),
                        EVRT_F_I64("worker_pid", w->process.pid),
-                       EVRT_F_U64("generation", h->generation),
+                       EVRT_F_U64("generation", w->generation->number),
                        EVRT_F_DURATION("duration", evrt_mono_ns() - w->died_ns));
     host_progress(h);
     return 0;
 }
 
 static void log_refusal(void *arg, const struct evrt_error *err) {
-    struct evrt_host *h = arg;
-    evrt_log_event(h->log, SCRIPTS_REFUSED, EVRT_F_CSTR("file", err->file),
+    struct host_worker *w = arg;
+    evrt_log_event(w->host->log, SCRIPTS_REFUSED, EVRT_F_CSTR("file", err->file),
                    EVRT_F_I64("line", err->line), EVRT_F_CSTR("error", err->message),
-                   EVRT_F_U64("generation", h->generation));
+                   EVRT_F_U64("generation", w->generation->number));
 }
 
 static int on_refused(struct host_worker *w, struct evrt_slice payload) {
-    evrt_scripts_refused(payload, log_refusal, w->host, NULL);
+    evrt_scripts_refused(payload, log_refusal, w, NULL);
     snprintf(w->reason, sizeof w->reason, "refused the scripts");
     return 0;
 }

@@ -4,6 +4,7 @@
  *     turn.c      the end of a loop turn: settle, submit, send; and what a commit sets off
  *     subs.c      subscriptions against the scripts: added, changed, orphaned, forgotten
  *     catchup.c   reading the journal for subscriptions that are behind
+ *     generation.c  the scripts in service, the ones being loaded, the ones that drain
  *     workers.c   worker processes: started, fed, replaced, ended
  *     scripts.c   the folder of scripts, frozen; probe.c loads it once in a worker of its own
  *     recover.c   opening: journal, state, counts
@@ -21,11 +22,9 @@
 #include "bus/bus.h"
 #include "config/config.h"
 #include "core/random.h"
-#include "frame/frame.h"
+#include "host/generation.h"
 #include "host/host.h"
-#include "host/scripts.h"
 #include "journal/journal.h"
-#include "loop/channel.h"
 #include "state/state.h"
 #include "telemetry/log_events.h"
 
@@ -45,31 +44,6 @@ struct host_waiters {
     struct host_waiter *ring;
     size_t mask;
     uint64_t head, tail;
-};
-
-enum host_worker_state {
-    HOST_WORKER_NONE,
-    HOST_WORKER_LOADING,
-    HOST_WORKER_READY,
-    HOST_WORKER_ENDING
-};
-
-/* A slot for one worker process; the process in it changes. */
-struct host_worker {
-    struct evrt_host *host;
-    uint32_t slot;
-    uint32_t
-        instance; /* number of this process, from 1, never used again: what fences answers (D8) */
-    enum host_worker_state state;
-    uv_process_t process;
-    bool process_open, channel_open; /* handles that are not closed yet */
-    struct evrt_channel channel;
-    uv_timer_t restart;
-    uint32_t outstanding; /* deliveries it has */
-    int64_t started_ns, died_ns;
-    bool told;         /* it was told to end */
-    unsigned failures; /* quick deaths in a row: the restart backs off */
-    char reason[128];  /* why it is being ended, for the log */
 };
 
 enum { HOST_SEGMENT_BYTES = 64 << 20 }; /* store.max_size is at least three */
@@ -113,12 +87,12 @@ struct evrt_host {
     bool full; /* intake is refused for want of space, and that was logged */
     uint64_t refused_full, refused_backlog; /* events: no space; store.max_backlog */
 
-    struct evrt_scripts scripts; /* the generation in service */
-    uint64_t generation;
+    struct host_generation *generations; /* all that have a handle or process left, newest first */
+    struct host_generation *serving;     /* new deliveries are its; kept until the host is freed */
+    uint64_t last_generation;            /* numbers given out */
     uint32_t next_sub;
 
-    struct host_worker *workers;
-    uint32_t worker_count;
+    uint32_t worker_count;   /* of each generation */
     struct host_worker *fed; /* in this turn, last */
     uint32_t next_instance;
     uint64_t restarts;
@@ -174,12 +148,15 @@ void host_catch_up(struct evrt_host *h);
 
 /* ---- workers.c ---- */
 
-EVRT_MUST_CHECK int host_workers_start(struct evrt_host *h, struct evrt_error *err);
+EVRT_MUST_CHECK int host_worker_start(struct host_worker *w);
+/* Politely when it has nothing to do, else by signal; it is not replaced. */
+void host_worker_stop(struct host_worker *w);
+/* The worker whose process has, or had last, this number; NULL: its slot has another by now. */
+struct host_worker *host_worker_find(struct evrt_host *h, uint32_t instance);
 uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
                            unsigned attempt, struct evrt_slice event);
 void host_workers_flush(struct evrt_host *h);
-uint32_t host_workers_ready(const struct evrt_host *h);
-/* Ends them: politely when nothing is in flight, else by signal. */
+/* Ends every generation. */
 void host_workers_stop(struct evrt_host *h);
 /* Whether every process is gone and every handle closed. */
 bool host_workers_gone(const struct evrt_host *h);

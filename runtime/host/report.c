@@ -115,10 +115,10 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
     if (s->epoch_count != 0)
         put_patterns(o, evrt_pattern_set_text(s->epochs[s->epoch_count - 1].patterns));
     if (s->active) {
-        const struct evrt_handler *handler = &h->scripts.handlers[s->handler];
+        const struct evrt_handler *handler = &h->serving->scripts.handlers[s->handler];
         put_str(o, "file", evrt_slice_of(handler->file));
         put_u64(o, "line", (uint64_t)handler->line);
-        put_u64(o, "generation", h->generation);
+        put_u64(o, "generation", h->serving->number);
         put_u64(o, "concurrency", s->limit);
     } else {
         put_time(o, "orphaned", s->orphaned_ms);
@@ -193,19 +193,25 @@ static void put_store(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_end(o);
 }
 
-static void put_workers(struct evrt_host *h, struct evrt_jsonout *o) {
+static void put_generation(struct evrt_jsonout *o, const struct host_generation *g) {
     static const char *const states[] = {"restarting", "loading", "ready", "ending"};
-    evrt_jsonout_key(o, "workers");
-    evrt_jsonout_array(o);
-    for (uint32_t i = 0; i < h->worker_count; i++) {
-        const struct host_worker *w = &h->workers[i];
+    for (uint32_t i = 0; i < g->count; i++) {
+        const struct host_worker *w = &g->workers[i];
         evrt_jsonout_object(o);
         put_u64(o, "worker", i);
+        put_u64(o, "generation", g->number);
         put_str(o, "state", evrt_slice_of(states[w->state]));
         if (w->process_open) put_u64(o, "pid", (uint64_t)w->process.pid);
         put_u64(o, "running", w->outstanding);
         evrt_jsonout_end(o);
     }
+}
+
+static void put_workers(struct evrt_host *h, struct evrt_jsonout *o) {
+    evrt_jsonout_key(o, "workers");
+    evrt_jsonout_array(o);
+    for (const struct host_generation *g = h->generations; g != NULL; g = g->next)
+        put_generation(o, g);
     evrt_jsonout_end(o);
 }
 
@@ -224,7 +230,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_str(&o, "service", evrt_slice_of(h->config->service.name));
     put_str(&o, "version", evrt_slice_of(EVRT_VERSION));
     put_u64(&o, "pid", (uint64_t)getpid());
-    put_u64(&o, "generation", h->generation);
+    put_u64(&o, "generation", h->serving->number);
     evrt_jsonout_key(&o, "uptime_seconds");
     evrt_jsonout_double(&o, (double)(evrt_mono_ns() - h->created_ns) / 1e9);
     put_u64(&o, "events", t.events);

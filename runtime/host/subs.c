@@ -54,7 +54,7 @@ static struct evrt_sub *add(struct evrt_host *h, const struct evrt_handler *hand
 }
 
 static void adopt(struct evrt_host *h, uint32_t index) {
-    const struct evrt_handler *handler = &h->scripts.handlers[index];
+    const struct evrt_handler *handler = &h->serving->scripts.handlers[index];
     struct evrt_slice patterns = evrt_slice_of(handler->patterns);
     struct evrt_sub *s = evrt_bus_find(h->bus, evrt_slice_of(handler->name));
     if (s == NULL) {
@@ -85,7 +85,7 @@ static void orphan(struct evrt_host *h, struct evrt_sub *s) {
 void host_subscribe(struct evrt_host *h) {
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
         evrt_bus_get(h->bus, i)->active = false;
-    for (uint32_t i = 0; i < h->scripts.count; i++)
+    for (uint32_t i = 0; i < h->serving->scripts.count; i++)
         adopt(h, i);
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);

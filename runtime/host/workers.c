@@ -1,5 +1,5 @@
-/* Worker processes: one slot each, started on the snapshot of the generation, fed by least outstanding,
- * replaced when they die. A process is known by its instance number, which is never used again, so that
+/* Worker processes: one slot each, started on the snapshot of their generation, fed by least outstanding,
+ * replaced when they die while it serves. A process is known by its instance number, which is never used again, so that
  * an answer of a dead one cannot be taken for its successor's (D8).
  *
  *     NONE ──spawn──▶ LOADING ──READY──▶ READY ──stop──▶ ENDING ──exit──▶ NONE
@@ -33,10 +33,10 @@ static void restart_later(struct host_worker *w);
 static void maybe_restart(struct host_worker *w) {
     if (w->process_open || w->channel_open) return;
     w->state = HOST_WORKER_NONE;
-    if (w->host->phase < HOST_CLOSING)
-        restart_later(w);
+    if (w->generation->state == HOST_GENERATION_ENDING)
+        host_generation_progress(w->generation);
     else
-        host_progress(w->host);
+        restart_later(w);
 }
 
 static void on_channel_closed(void *arg) {
@@ -78,12 +78,13 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
     if (expected)
         evrt_log_event(h->log, WORKER_EXITED, EVRT_F_U64("worker", w->slot),
                        EVRT_F_I64("worker_pid", process->pid),
-                       EVRT_F_U64("generation", h->generation), EVRT_F_CSTR("status", w->reason));
+                       EVRT_F_U64("generation", w->generation->number),
+                       EVRT_F_CSTR("status", w->reason));
     else
         evrt_log_event(h->log, WORKER_DIED, EVRT_F_U64("worker", w->slot),
                        EVRT_F_I64("worker_pid", process->pid),
-                       EVRT_F_U64("generation", h->generation), EVRT_F_CSTR("reason", w->reason),
-                       EVRT_F_U64("redelivered", again));
+                       EVRT_F_U64("generation", w->generation->number),
+                       EVRT_F_CSTR("reason", w->reason), EVRT_F_U64("redelivered", again));
     w->state = HOST_WORKER_ENDING;
     w->outstanding = 0;
     close_channel(w);
@@ -132,7 +133,7 @@ static int spawn(struct host_worker *w, int fd, int snapshot) {
     return rc;
 }
 
-static int start(struct host_worker *w) {
+int host_worker_start(struct host_worker *w) {
     struct evrt_host *h = w->host;
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) return -errno;
@@ -141,7 +142,7 @@ static int start(struct host_worker *w) {
     w->reason[0] = '\0';
     w->told = false;
     w->outstanding = 0;
-    int rc = spawn(w, pair[1], h->scripts.snapshot);
+    int rc = spawn(w, pair[1], w->generation->scripts.snapshot);
     close(pair[1]);
     if (rc < 0) {
         close(pair[0]);
@@ -156,19 +157,18 @@ static int start(struct host_worker *w) {
     w->channel_open = true;
     struct evrt_frame_hello hello = evrt_scripts_hello(h->config);
     hello.worker = w->slot;
-    hello.generation = h->generation;
+    hello.generation = w->generation->number;
     evrt_frame_put_hello(evrt_channel_out(&w->channel), &hello);
     evrt_log_event(h->log, WORKER_STARTED, EVRT_F_U64("worker", w->slot),
                    EVRT_F_I64("worker_pid", w->process.pid),
-                   EVRT_F_U64("generation", h->generation));
+                   EVRT_F_U64("generation", w->generation->number));
     return 0;
 }
 
 static void on_restart(uv_timer_t *timer) {
     struct host_worker *w = timer->data;
-    if (w->host->phase >= HOST_CLOSING) return;
     w->host->restarts++;
-    int rc = start(w);
+    int rc = host_worker_start(w);
     if (rc == 0) return;
     evrt_log_event(w->host->log, WORKER_NOT_STARTED, EVRT_F_U64("worker", w->slot),
                    EVRT_F_CSTR("error", uv_strerror(rc)));
@@ -183,25 +183,6 @@ static void restart_later(struct host_worker *w) {
     uv_timer_start(&w->restart, on_restart, (uint64_t)wait, 0);
 }
 
-int host_workers_start(struct evrt_host *h, struct evrt_error *err) {
-    h->workers = evrt_zalloc(h->worker_count * sizeof *h->workers);
-    for (uint32_t i = 0; i < h->worker_count; i++) {
-        struct host_worker *w = &h->workers[i];
-        w->host = h;
-        w->slot = i;
-        uv_timer_init(h->loop, &w->restart);
-        w->restart.data = w;
-        h->handles++;
-    }
-    for (uint32_t i = 0; i < h->worker_count; i++) {
-        int rc = start(&h->workers[i]);
-        if (rc < 0)
-            return evrt_error_set(err, rc, "cannot start a worker (%s): %s", h->worker_path,
-                                  uv_strerror(rc));
-    }
-    return 0;
-}
-
 /* ---- Work ---- */
 
 /* A worker that has just been given something, while that is little and quickly done: one wake-up for
@@ -212,10 +193,10 @@ static struct host_worker *companion(struct evrt_host *h, const struct evrt_sub 
     return w->outstanding * s->typical_ns < COMPANY_NS ? w : NULL;
 }
 
-static struct host_worker *least_busy(struct evrt_host *h) {
+static struct host_worker *least_busy(struct host_generation *g) {
     struct host_worker *best = NULL;
-    for (uint32_t i = 0; i < h->worker_count; i++) {
-        struct host_worker *w = &h->workers[i];
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct host_worker *w = &g->workers[i];
         if (w->state != HOST_WORKER_READY || evrt_channel_backlog(&w->channel) > BACKLOG_MAX)
             continue;
         if (best == NULL || w->outstanding < best->outstanding) best = w;
@@ -227,7 +208,7 @@ uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64
                            unsigned attempt, struct evrt_slice event) {
     if (h->state_behind) return 0;
     struct host_worker *w = companion(h, s);
-    if (w == NULL) w = h->fed = least_busy(h);
+    if (w == NULL) w = h->fed = least_busy(h->serving);
     if (w == NULL || h->phase != HOST_SERVING) return 0;
     struct evrt_frame_deliver f = {
         .handler = s->handler,
@@ -241,38 +222,49 @@ uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64
     return w->instance;
 }
 
+static void flush(struct host_generation *g) {
+    for (uint32_t i = 0; i < g->count; i++)
+        if (g->workers[i].channel_open && evrt_channel_backlog(&g->workers[i].channel) != 0)
+            evrt_channel_flush(&g->workers[i].channel);
+}
+
 void host_workers_flush(struct evrt_host *h) {
-    for (uint32_t i = 0; i < h->worker_count; i++)
-        if (h->workers[i].channel_open && evrt_channel_backlog(&h->workers[i].channel) != 0)
-            evrt_channel_flush(&h->workers[i].channel);
+    for (struct host_generation *g = h->generations; g != NULL; g = g->next)
+        flush(g);
     h->fed = NULL;
 }
 
-uint32_t host_workers_ready(const struct evrt_host *h) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < h->worker_count; i++)
-        count += h->workers[i].state == HOST_WORKER_READY;
-    return count;
+struct host_worker *host_worker_find(struct evrt_host *h, uint32_t instance) {
+    for (struct host_generation *g = h->generations; g != NULL; g = g->next)
+        for (uint32_t i = 0; i < g->count; i++)
+            if (g->workers[i].instance == instance) return &g->workers[i];
+    return NULL;
+}
+
+/* ---- Ends that are wanted ---- */
+
+void host_worker_stop(struct host_worker *w) {
+    uv_timer_stop(&w->restart);
+    if (!w->process_open) return;
+    bool polite = w->state == HOST_WORKER_READY && w->outstanding == 0;
+    w->state = HOST_WORKER_ENDING;
+    w->told = true;
+    if (polite)
+        evrt_frame_put_text(evrt_channel_out(&w->channel), EVRT_FRAME_DRAIN, EVRT_STR(""));
+    else if (!uv_is_closing((uv_handle_t *)&w->process))
+        uv_process_kill(&w->process, SIGKILL);
 }
 
 void host_workers_stop(struct evrt_host *h) {
-    for (uint32_t i = 0; i < h->worker_count; i++) {
-        struct host_worker *w = &h->workers[i];
-        uv_timer_stop(&w->restart);
-        if (!w->process_open) continue;
-        bool polite = w->state == HOST_WORKER_READY && w->outstanding == 0;
-        w->state = HOST_WORKER_ENDING;
-        w->told = true;
-        if (polite)
-            evrt_frame_put_text(evrt_channel_out(&w->channel), EVRT_FRAME_DRAIN, EVRT_STR(""));
-        else if (!uv_is_closing((uv_handle_t *)&w->process))
-            uv_process_kill(&w->process, SIGKILL);
+    for (struct host_generation *g = h->generations, *next; g != NULL; g = next) {
+        next = g->next;
+        host_generation_end(g);
     }
     host_workers_flush(h);
 }
 
 bool host_workers_gone(const struct evrt_host *h) {
-    for (uint32_t i = 0; i < h->worker_count; i++)
-        if (h->workers[i].process_open || h->workers[i].channel_open) return false;
+    for (struct host_generation *g = h->generations; g != NULL; g = g->next)
+        if (g->state != HOST_GENERATION_ENDING || g->timers != 0) return false;
     return true;
 }

@@ -1,0 +1,79 @@
+/* A generation: one frozen snapshot of the scripts and the workers that run it. A reload makes the next
+ * one beside it; events go to the one that serves, and the one before finishes what it has.
+ *
+ *     LOADING ──every worker ready, nothing else drains──▶ SERVING ──the next one serves──▶ DRAINING
+ *        └──refused──▶ ENDING ◀──nothing left, or workers.drain_timeout────────────────────────┘
+ *
+ * Owner: the host, which keeps all of them in a list until their last process is reaped and their last
+ * handle closed. Included by host/node.h; the loop's thread. */
+#ifndef EVRT_HOST_GENERATION_H
+#define EVRT_HOST_GENERATION_H
+
+#include <uv.h>
+
+#include "frame/frame.h"
+#include "host/scripts.h"
+#include "loop/channel.h"
+
+struct evrt_host;
+struct host_generation;
+
+enum host_worker_state {
+    HOST_WORKER_NONE,
+    HOST_WORKER_LOADING,
+    HOST_WORKER_READY,
+    HOST_WORKER_ENDING
+};
+
+/* A slot for one worker process; the process in it changes, the generation does not. */
+struct host_worker {
+    struct evrt_host *host;
+    struct host_generation *generation;
+    uint32_t slot;
+    uint32_t
+        instance; /* number of this process, from 1, never used again: what fences answers (D8) */
+    enum host_worker_state state;
+    uv_process_t process;
+    bool process_open, channel_open; /* handles that are not closed yet */
+    struct evrt_channel channel;
+    uv_timer_t restart;
+    uint32_t outstanding; /* deliveries it has */
+    int64_t started_ns, died_ns;
+    bool told;         /* it was told to end */
+    unsigned failures; /* quick deaths in a row: the restart backs off */
+    char reason[128];  /* why it is being ended, for the log */
+};
+
+enum host_generation_state {
+    HOST_GENERATION_LOADING,
+    HOST_GENERATION_SERVING,
+    HOST_GENERATION_DRAINING,
+    HOST_GENERATION_ENDING
+};
+
+struct host_generation {
+    struct evrt_host *host;
+    struct host_generation *next; /* in the host's list, newest first */
+    uint64_t number;
+    enum host_generation_state state;
+    struct evrt_scripts scripts;
+    struct host_worker *workers;
+    uint32_t count;  /* of workers */
+    unsigned timers; /* restart timers that are not closed yet */
+};
+
+/* Makes one of the host's and takes over the scripts; nothing runs yet. */
+struct host_generation *host_generation_create(struct evrt_host *h, struct evrt_scripts *scripts);
+/* Starts its workers on the snapshot. */
+EVRT_MUST_CHECK int host_generation_start(struct host_generation *g, struct evrt_error *err);
+/* Workers that have loaded the scripts. */
+uint32_t host_generation_ready(const struct host_generation *g);
+/* Ends its workers: politely when nothing is in flight, else by signal. It closes its handles itself once
+ * they are gone, and is freed then unless it is the one in service. */
+void host_generation_end(struct host_generation *g);
+/* Called when a process was reaped or a handle closed: takes the next step of an end. */
+void host_generation_progress(struct host_generation *g);
+/* Frees what no handle uses any more. */
+void host_generation_destroy(struct host_generation *g);
+
+#endif
