@@ -139,7 +139,7 @@ const struct evrt_command evrt_commands[] = {
     },
     {
         .name = "version", .args = "", .options = version_options,
-        .brief = "Show the version.",
+        .brief = "Show the versions of evrt and its libraries.",
         .run = evrt_cli_version,
     },
     {.name = NULL},

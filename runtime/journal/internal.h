@@ -1,7 +1,8 @@
 /* The journal's inside, shared by journal.c, open.c, writer.c, keeper.c and reader.c.
  *
  *     owner    appends, submits, takes, drops              (journal.c)
- *     writer   commits; makes a spare the next segment     (writer.c); while it is idle the owner may commit
+ *     writer   commits; makes a spare the next segment     (writer.c)
+ *              (the owner may commit while the writer is idle)
  *     keeper   makes spares, unlinks what was dropped      (keeper.c)
  *     readers  anyone's threads; see only `segments`       (reader.c)
  *

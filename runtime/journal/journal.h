@@ -5,8 +5,9 @@
  *     evrt_journal_submit ────▶ queue ────────▶ one group: header + batches, pwritev, fdatasync
  *     evrt_journal_take  ◀──── committed ◀───── on_commit() wakes the owner
  *
- * While one commit runs the next gathers; a small one may be written by the owner itself. No libuv here: on_commit is called on the writer thread and
- * must only wake the owner. All functions but those of readers are the owner thread's.
+ * While one commit runs the next gathers; a small one may be written by the owner itself. No libuv
+ * here: on_commit is called on the writer thread and must only wake the owner. All functions but those
+ * of readers are the owner thread's.
  *
  * Disk (all little-endian; journal/format.h has the details): STORE/journal/<number>.seg, each with a
  * checked header page, then groups; a group carries number, length, checksum (seeded by the segment's
@@ -36,8 +37,8 @@ struct evrt_journal_options {
     /* A thread of the journal: something was committed, or space came back. Called once until the owner
      * has called evrt_journal_take again. */
     void (*on_commit)(void *arg);
-    /* A thread of the journal, or the owner's within submit: a write or fsync failed; nothing after it will ever be reported committed.
-     * The host ends the process (D9). */
+    /* A thread of the journal, or the owner's within submit: a write or fsync failed; nothing after it
+     * will ever be reported committed. The host ends the process (D9). */
     void (*on_fatal)(void *arg, const struct evrt_error *err);
     void *arg;
 };

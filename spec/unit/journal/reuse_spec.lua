@@ -2,8 +2,6 @@
 local lfs = require "lfs"
 local s = require "spec.unit.journal.support"
 
-local SEGMENT = "/journal/0000000000000001.seg"
-
 local function inode(path)
     return lfs.attributes(s.segment_path(path, 1), "ino")
 end
