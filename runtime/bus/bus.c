@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "bus/pattern.h"
 #include "core/clock.h"
 #include "core/event.h"
+#include "core/pattern.h"
 
 enum {
     ROUTES_MAX = 65536, /* types remembered; a flood of new ones starts afresh */

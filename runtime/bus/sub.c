@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "bus/pattern.h"
 #include "core/event.h"
+#include "core/pattern.h"
 
 enum { RING_START = 64 };
 

@@ -39,6 +39,21 @@ static void check_handlers(struct evrt_load *l) {
     }
 }
 
+/* The default folder need not exist: not everyone has policies of their own. */
+static void check_policies(struct evrt_load *l) {
+    const char *path = l->c->policies;
+    size_t n = strlen(l->dir);
+    bool is_default = strncmp(path, l->dir, n) == 0 && strcmp(path + n, "/policies") == 0;
+    struct stat st;
+    int rc = stat(path, &st) < 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+    if (rc == 0 && access(path, R_OK | X_OK) < 0) rc = errno;
+    if (rc == 0 || path[0] == '\0' || (rc == ENOENT && is_default)) return;
+    evrt_load_fail(l, place_of(l, "policies"),
+                   "policies: %s cannot be read: %s (relative paths are relative to the "
+                   "configuration file)",
+                   path, strerror(rc));
+}
+
 static void check_token_file(struct evrt_load *l, const char *key, const char *path) {
     struct stat st;
     if (path[0] == '\0') return;
@@ -84,6 +99,7 @@ void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_backlog(l);
     if (trust_files) return;
     check_handlers(l);
+    check_policies(l);
     check_token_file(l, "http.token_file", l->c->http.token_file);
     check_token_file(l, "admin.token_file", l->c->admin.token_file);
 }

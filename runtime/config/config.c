@@ -113,7 +113,8 @@ static void load_text(struct evrt_load *l, struct evrt_slice text) {
 
 static void set_option(struct evrt_load *l, const struct evrt_place *at,
                        const struct evrt_option *o, struct evrt_slice text) {
-    if (o->type == EVRT_OPTION_PATHS && text.n > 0 && text.p[0] == '[')
+    bool list = text.n > 0 && text.p[0] == '[';
+    if (o->type == EVRT_OPTION_APPLIES || (o->type == EVRT_OPTION_PATHS && list))
         evrt_yaml_list(l, o, text, at);
     else
         evrt_value_set(l, o, text, at);

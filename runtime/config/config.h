@@ -13,6 +13,16 @@ struct evrt_strings {
     size_t n;
 };
 
+/* One entry of `apply`: the named policies around what has a matching event type. */
+struct evrt_apply {
+    int line; /* of the file; 0: an override */
+    struct evrt_strings events, policies;
+};
+struct evrt_applies {
+    struct evrt_apply *v;
+    size_t n;
+};
+
 /* One member per option, filled by the table. Durations are milliseconds, sizes bytes; paths are made
  * absolute against the config file's folder. */
 struct evrt_config {
@@ -21,6 +31,8 @@ struct evrt_config {
         char *name, *version, *environment;
     } service;
     struct evrt_strings handlers; /* one folder, or globs */
+    char *policies;               /* folder */
+    struct evrt_applies apply;    /* outermost first */
     struct {
         uint64_t count; /* 0: auto, one per core */
         uint64_t memory_limit;

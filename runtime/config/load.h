@@ -50,6 +50,10 @@ void evrt_value_refuse(struct evrt_load *l, const struct evrt_option *o,
 /* Frees the value and leaves the member empty. */
 void evrt_value_finish(struct evrt_config *c, const struct evrt_option *o);
 
+/* Adds an entry to a list of texts; empties it. */
+void evrt_strings_add(struct evrt_strings *list, struct evrt_slice text);
+void evrt_strings_finish(struct evrt_strings *list);
+
 /* yaml.c. Reads a whole file's text, or one flow list ("[a, b]") for option o. */
 void evrt_yaml_file(struct evrt_load *l, struct evrt_slice text);
 void evrt_yaml_list(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice text,

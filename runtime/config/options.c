@@ -25,6 +25,12 @@
     X(handlers, PATHS, "handlers/", 1, 256, NULL, RELOAD,                                        \
       "A folder: its *.lua are handlers, names starting with _ and subfolders are modules for "  \
       "require. Or a list of globs.")                                                            \
+    X(policies, PATH, "policies/", 0, 4096, NULL, RELOAD,                                        \
+      "A folder: its *.lua are policies, for apply and for handlers to name. Need not exist "    \
+      "when it is the default.")                                                                 \
+    X(apply, APPLIES, "[]", 0, 256, NULL, RELOAD,                                                \
+      "Policies around handlers by event type, outermost first; a handler's own come inside. "   \
+      "As in [{events: \"order.*\", policies: [audit]}].")                                       \
     X(workers.count, NUMBER, "auto", 1, 256, "auto", RESTART,                                    \
       "Worker processes that run handlers; auto is one per core.")                               \
     X(workers.memory_limit, SIZE, "256MiB", 4 * MIB, 1 * TIB, NULL, RELOAD,                      \
@@ -215,6 +221,7 @@ void evrt_option_expects(const struct evrt_option *o, struct evrt_buf *out) {
         evrt_buf_printf(out, "a %s", type_words[o->type]);
         if (o->min > 0) evrt_buf_puts(out, ", not empty");
         break;
+    case EVRT_OPTION_APPLIES: evrt_buf_printf(out, "a %s", type_words[o->type]); break;
     case EVRT_OPTION_BOOL: evrt_buf_puts(out, type_words[o->type]); break;
     }
 }

@@ -8,16 +8,17 @@
 #include "core/buf.h"
 
 /* What a value is. name, how the type is called to a person. */
-#define EVRT_OPTION_TYPES(X)                                            \
-    X(STRING, "text")         /* char *; min and max: bytes */          \
-    X(BOOL, "true or false")  /* bool */                                \
-    X(NUMBER, "whole number") /* uint64_t; `choices` is a word for 0 */ \
-    X(SIZE, "size")           /* uint64_t, bytes */                     \
-    X(DURATION, "duration")   /* int64_t, milliseconds */               \
-    X(ADDRESS, "address")     /* char *, see config/config.h */         \
-    X(CHOICE, "one of")       /* char *, one of `choices` */            \
-    X(PATH, "path")           /* char *, absolute once read */          \
-    X(PATHS, "list of paths") /* struct evrt_strings; `choices` are words that are not paths */
+#define EVRT_OPTION_TYPES(X)                                                                    \
+    X(STRING, "text")         /* char *; min and max: bytes */                                  \
+    X(BOOL, "true or false")  /* bool */                                                        \
+    X(NUMBER, "whole number") /* uint64_t; `choices` is a word for 0 */                         \
+    X(SIZE, "size")           /* uint64_t, bytes */                                             \
+    X(DURATION, "duration")   /* int64_t, milliseconds */                                       \
+    X(ADDRESS, "address")     /* char *, see config/config.h */                                 \
+    X(CHOICE, "one of")       /* char *, one of `choices` */                                    \
+    X(PATH, "path")           /* char *, absolute once read */                                  \
+    X(PATHS, "list of paths") /* struct evrt_strings; `choices` are words that are not paths */ \
+    X(APPLIES, "list of {events, policies}") /* struct evrt_applies */
 
 enum evrt_option_type {
 #define X(name, words) EVRT_OPTION_##name,
@@ -37,7 +38,7 @@ struct evrt_option {
     size_t offset;   /* in struct evrt_config */
 };
 
-#define EVRT_OPTION_COUNT 38
+#define EVRT_OPTION_COUNT 40
 #define EVRT_OPTION_KEY_MAX 64
 
 /* In the order of the reference file; keys of one section stand together. */

@@ -51,6 +51,21 @@ static char *absolute(const char *dir, struct evrt_slice path) {
     return evrt_buf_release(&out);
 }
 
+/* ---- Lists of texts ---- */
+
+void evrt_strings_add(struct evrt_strings *list, struct evrt_slice text) {
+    list->v = evrt_realloc(list->v, (list->n + 2) * sizeof *list->v);
+    list->v[list->n++] = evrt_strndup(text.p ? text.p : "", text.n);
+    list->v[list->n] = NULL;
+}
+
+void evrt_strings_finish(struct evrt_strings *list) {
+    for (size_t i = 0; i < list->n; i++)
+        free(list->v[i]);
+    free(list->v);
+    *list = (struct evrt_strings){0};
+}
+
 /* ---- One parser per type: true and the member is set, or false ---- */
 
 static bool set_text(struct evrt_load *l, const struct evrt_option *o, char *value) {
@@ -121,10 +136,16 @@ static bool set_duration(struct evrt_load *l, const struct evrt_option *o, struc
 static bool add_path(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice s) {
     struct evrt_strings *list = member(l->c, o);
     if (s.n == 0 || s.n > 4096 || list->n >= o->max) return false;
-    list->v = evrt_realloc(list->v, (list->n + 2) * sizeof *list->v);
-    list->v[list->n++] = is_choice(o->choices, s) ? evrt_strndup(s.p, s.n) : absolute(l->dir, s);
-    list->v[list->n] = NULL;
+    char *path = is_choice(o->choices, s) ? evrt_strndup(s.p, s.n) : absolute(l->dir, s);
+    evrt_strings_add(list, evrt_slice_of(path));
+    free(path);
     return true;
+}
+
+/* Its entries are no texts: yaml.c reads them. */
+static bool refuse_applies(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice s) {
+    (void)l, (void)o, (void)s;
+    return false;
 }
 
 typedef bool (*setter)(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice s);
@@ -133,7 +154,7 @@ static const setter setters[] = {
     [EVRT_OPTION_NUMBER] = set_number,     [EVRT_OPTION_SIZE] = set_size,
     [EVRT_OPTION_DURATION] = set_duration, [EVRT_OPTION_ADDRESS] = set_address,
     [EVRT_OPTION_CHOICE] = set_choice,     [EVRT_OPTION_PATH] = set_path,
-    [EVRT_OPTION_PATHS] = add_path,
+    [EVRT_OPTION_PATHS] = add_path,        [EVRT_OPTION_APPLIES] = refuse_applies,
 };
 
 void evrt_value_add(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice text,
@@ -150,11 +171,15 @@ void evrt_value_set(struct evrt_load *l, const struct evrt_option *o, struct evr
 
 void evrt_value_finish(struct evrt_config *c, const struct evrt_option *o) {
     if (o->type == EVRT_OPTION_PATHS) {
-        struct evrt_strings *list = member(c, o);
-        for (size_t i = 0; i < list->n; i++)
-            free(list->v[i]);
+        evrt_strings_finish(member(c, o));
+    } else if (o->type == EVRT_OPTION_APPLIES) {
+        struct evrt_applies *list = member(c, o);
+        for (size_t i = 0; i < list->n; i++) {
+            evrt_strings_finish(&list->v[i].events);
+            evrt_strings_finish(&list->v[i].policies);
+        }
         free(list->v);
-        *list = (struct evrt_strings){0};
+        *list = (struct evrt_applies){0};
     } else if (o->type == EVRT_OPTION_STRING || o->type == EVRT_OPTION_PATH ||
                o->type == EVRT_OPTION_CHOICE || o->type == EVRT_OPTION_ADDRESS) {
         char **text = member(c, o);

@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "config/load.h"
+#include "core/pattern.h"
 
 #define SECTIONS_MAX 32 /* sections are known by the table, so more cannot be opened */
 
@@ -184,6 +185,90 @@ static bool entries(struct yaml *y, const struct evrt_option *o, const struct ev
     return !y->over;
 }
 
+/* ---- apply: [{events: PATTERNS, policies: NAMES}] ---- */
+
+/* A text or a list of texts; the current event begins it. `what` names them to a person. */
+static bool texts(struct yaml *y, const struct evrt_option *o, struct evrt_strings *list,
+                  const char *what) {
+    bool many = y->event.type == YAML_SEQUENCE_START_EVENT;
+    while (!many || (next(y) && y->event.type != YAML_SEQUENCE_END_EVENT)) {
+        struct evrt_place at = here(y);
+        bool text = y->event.type == YAML_SCALAR_EVENT && !is_null(y);
+        if (text && memchr(scalar(y).p, '\0', scalar(y).n) == NULL)
+            evrt_strings_add(list, scalar(y));
+        else
+            evrt_load_fail(y->l, &at, "%s: %s: expected a text or a list of texts; got %s", o->key,
+                           what, text ? "a NUL in it" : node_name(y));
+        if (!skip(y)) return false;
+        if (!many) break;
+    }
+    return !y->over;
+}
+
+static void check_apply(struct yaml *y, const struct evrt_option *o, const struct evrt_apply *a,
+                        const struct evrt_place *at) {
+    char quoted[EVRT_LOAD_QUOTE];
+    if (a->events.n == 0 || a->policies.n == 0)
+        evrt_load_fail(y->l, at, "%s: an entry needs events and policies; %s", o->key,
+                       a->events.n == 0 ? "events is missing or empty"
+                                        : "policies is missing or empty");
+    for (size_t i = 0; i < a->events.n; i++) {
+        struct evrt_slice pattern = evrt_slice_of(a->events.v[i]);
+        if (pattern.n == 0 || evrt_pattern_check(pattern) != pattern.n)
+            evrt_load_fail(y->l, at,
+                           "%s: %s is no pattern of event types: segments between single dots, "
+                           "* for one segment, ** for any number",
+                           o->key, evrt_load_quote(pattern, quoted));
+    }
+}
+
+/* One entry: its mapping, whose start is the current event. */
+static bool apply_entry(struct yaml *y, const struct evrt_option *o, struct evrt_apply *a) {
+    struct evrt_place at = here(y);
+    unsigned before = y->l->errors;
+    *a = (struct evrt_apply){.line = at.line};
+    while (next(y) && y->event.type != YAML_MAPPING_END_EVENT) {
+        struct evrt_place key_at = here(y);
+        struct evrt_slice key = {NULL, 0};
+        char quoted[EVRT_LOAD_QUOTE];
+        if (y->event.type == YAML_SCALAR_EVENT) key = scalar(y);
+        bool events = evrt_slice_eq(key, EVRT_STR("events"));
+        struct evrt_strings *list = events ? &a->events : &a->policies;
+        if (!events && !evrt_slice_eq(key, EVRT_STR("policies"))) {
+            evrt_load_fail(y->l, &key_at, "%s: unknown key %s; an entry has events and policies",
+                           o->key, evrt_load_quote(key, quoted));
+            y->over = y->over || y->event.type != YAML_SCALAR_EVENT;
+            if (!next(y) || !skip(y)) return false;
+            continue;
+        }
+        if (list->n > 0)
+            evrt_load_fail(y->l, &key_at, "%s: %s is given twice", o->key,
+                           events ? "events" : "policies");
+        if (!next(y) || !texts(y, o, list, events ? "events" : "policies")) return false;
+    }
+    if (!y->over && y->l->errors == before) check_apply(y, o, a, &at);
+    return !y->over;
+}
+
+static bool applies(struct yaml *y, const struct evrt_option *o) {
+    struct evrt_applies *list = &y->l->c->apply;
+    evrt_value_finish(y->l->c, o);
+    while (next(y) && y->event.type != YAML_SEQUENCE_END_EVENT) {
+        struct evrt_place at = here(y);
+        if (y->event.type != YAML_MAPPING_START_EVENT) {
+            evrt_value_refuse(y->l, o, &at, node_name(y));
+            if (!skip(y)) return false;
+            continue;
+        }
+        list->v = evrt_realloc(list->v, (list->n + 1) * sizeof *list->v);
+        if (!apply_entry(y, o, &list->v[list->n++])) return false;
+        if (list->n <= o->max) continue;
+        evrt_load_fail(y->l, &at, "%s: more than %llu entries", o->key, (unsigned long long)o->max);
+        y->over = true;
+    }
+    return !y->over;
+}
+
 /* The value of an option: the current event begins it. */
 static bool value(struct yaml *y, const struct evrt_option *o) {
     struct evrt_place at = here(y);
@@ -197,6 +282,8 @@ static bool value(struct yaml *y, const struct evrt_option *o) {
     }
     if (y->event.type == YAML_SEQUENCE_START_EVENT && o->type == EVRT_OPTION_PATHS)
         return entries(y, o, &at);
+    if (y->event.type == YAML_SEQUENCE_START_EVENT && o->type == EVRT_OPTION_APPLIES)
+        return applies(y, o);
     evrt_value_refuse(y->l, o, &at, node_name(y));
     return skip(y);
 }
@@ -316,7 +403,9 @@ void evrt_yaml_list(struct evrt_load *l, const struct evrt_option *o, struct evr
     struct yaml y;
     start(&y, l, text, at);
     bool list = next(&y) && next(&y) && next(&y) && y.event.type == YAML_SEQUENCE_START_EVENT;
-    if (list && entries(&y, o, at) && next(&y) && next(&y) && y.event.type != YAML_STREAM_END_EVENT)
+    if (!list && !y.over) evrt_value_refuse(l, o, at, node_name(&y));
+    bool read = list && (o->type == EVRT_OPTION_APPLIES ? applies(&y, o) : entries(&y, o, at));
+    if (read && next(&y) && next(&y) && y.event.type != YAML_STREAM_END_EVENT)
         evrt_value_refuse(l, o, at, "more than one list");
     finish(&y);
 }

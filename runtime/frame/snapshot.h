@@ -5,7 +5,8 @@
  *     "EVRTSNP1", u32 count, then for each file: u8 role, u32 path length, u32 name length, u32 size,
  *     path (shown in errors), name (module name for 'm', else ""), bytes
  *
- * Role 'h': a handler file, loaded in this order. 'm': a module for require. ('p', policies, later.)
+ * Role 'h': a handler file, 'p': a policy file, each loaded in this order. 'm': a module for require. 'a':
+ * `apply` of the configuration, path its file, bytes [{"line","events":[...],"policies":[...]}].
  * One thread. */
 #ifndef EVRT_FRAME_SNAPSHOT_H
 #define EVRT_FRAME_SNAPSHOT_H

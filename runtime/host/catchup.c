@@ -9,9 +9,9 @@
 
 #include "host/node.h"
 
-#include "bus/pattern.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "core/pattern.h"
 
 enum {
     BLOCK_BYTES = 512 << 10, /* events copied by one job */

@@ -7,10 +7,10 @@
 
 #include "host/node.h"
 
-#include "bus/pattern.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "core/jsonout.h"
+#include "core/pattern.h"
 
 enum { SCAN_MAX = 2000000 }; /* events looked at by one call; then it answers what it has */
 

@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "bus/pattern.h"
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "core/pattern.h"
 
 enum { RECOUNT_MAX = 2000000 }; /* events counted before serving; more are counted by the reader */
 

@@ -3,11 +3,11 @@
 
 #include "host/node.h"
 
-#include "bus/pattern.h"
 #include "core/base64.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "core/jsonout.h"
+#include "core/pattern.h"
 #include "core/utf8.h"
 
 static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {

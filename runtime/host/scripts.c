@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/jsonout.h"
 #include "frame/frame.h"
 #include "frame/snapshot.h"
 #include "json/json.h"
@@ -22,7 +23,7 @@ enum { SCRIPT_MAX = 16 << 20 }; /* bytes of one file */
 struct reading {
     struct evrt_buf snapshot;
     size_t files;
-    bool modules_only; /* the handlers are named otherwise (globs) */
+    char role; /* of a folder's files: handlers, policies, or 0: modules only (named by globs) */
     struct evrt_error *err;
 };
 
@@ -83,9 +84,9 @@ static int add_folder(struct reading *r, const char *folder, const char *module_
                 rc = add_folder(r, path.p, evrt_buf_cstr(&module));
             } else if (S_ISREG(st.st_mode) && ends_with(name, ".lua")) {
                 module.n -= 4;
-                bool handler = !r->modules_only && module_prefix[0] == '\0' && name[0] != '_';
+                bool script = r->role != 0 && module_prefix[0] == '\0' && name[0] != '_';
                 rc = add_file(r, 'm', path.p, evrt_buf_cstr(&module));
-                if (rc == 0 && handler) rc = add_file(r, 'h', path.p, "");
+                if (rc == 0 && script) rc = add_file(r, r->role, path.p, "");
             }
         }
         evrt_buf_finish(&path);
@@ -105,7 +106,7 @@ static int add_globs(struct reading *r, const struct evrt_strings *globs) {
     for (size_t i = 0; rc == 0 && i < found.gl_pathc; i++)
         rc = add_file(r, 'h', found.gl_pathv[i], "");
     char *last = evrt_strdup("");
-    r->modules_only = true;
+    r->role = 0;
     for (size_t i = 0; rc == 0 && i < found.gl_pathc; i++) {
         const char *slash = strrchr(found.gl_pathv[i], '/');
         char *folder = slash == NULL ? evrt_strdup(".")
@@ -124,9 +125,40 @@ static bool is_folder(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+static void put_strings(struct evrt_jsonout *o, const char *key, const struct evrt_strings *list) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_array(o);
+    for (size_t i = 0; i < list->n; i++)
+        evrt_jsonout_cstr(o, list->v[i]);
+    evrt_jsonout_end(o);
+}
+
+/* `apply` belongs to the generation, as the scripts it names do: a worker that starts late reads what the
+ * others read. */
+static void add_apply(struct reading *r, const struct evrt_config *config) {
+    struct evrt_buf json;
+    evrt_buf_init(&json);
+    struct evrt_jsonout o = evrt_jsonout_start(&json);
+    evrt_jsonout_array(&o);
+    for (size_t i = 0; i < config->apply.n; i++) {
+        const struct evrt_apply *a = &config->apply.v[i];
+        evrt_jsonout_object(&o);
+        evrt_jsonout_key(&o, "line");
+        evrt_jsonout_i64(&o, a->line);
+        put_strings(&o, "events", &a->events);
+        put_strings(&o, "policies", &a->policies);
+        evrt_jsonout_end(&o);
+    }
+    evrt_jsonout_end(&o);
+    struct evrt_snapshot_file f = {'a', evrt_slice_of(config->file), EVRT_STR(""),
+                                   evrt_buf_slice(&json)};
+    if (config->apply.n != 0) evrt_snapshot_add(&r->snapshot, &f);
+    evrt_buf_finish(&json);
+}
+
 int evrt_scripts_read(struct evrt_scripts *s, const struct evrt_config *config,
                       struct evrt_error *err) {
-    struct reading r = {.err = err};
+    struct reading r = {.role = 'h', .err = err};
     *s = (struct evrt_scripts){.snapshot = -1};
     evrt_snapshot_start(&r.snapshot);
     int rc = 0;
@@ -134,6 +166,10 @@ int evrt_scripts_read(struct evrt_scripts *s, const struct evrt_config *config,
         rc = add_folder(&r, config->handlers.v[0], "");
     else
         rc = add_globs(&r, &config->handlers);
+    r.role = 'p';
+    if (rc == 0 && config->policies != NULL && is_folder(config->policies))
+        rc = add_folder(&r, config->policies, "");
+    add_apply(&r, config);
     if (rc == 0) {
         rc = s->snapshot = evrt_snapshot_seal(&r.snapshot);
         if (rc < 0) evrt_error_set(err, rc, "cannot freeze the scripts: %s", strerror(-rc));

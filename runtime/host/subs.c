@@ -4,9 +4,9 @@
 
 #include <errno.h>
 
-#include "bus/pattern.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/pattern.h"
 
 enum { CREDIT_BYTES = 8 << 20 }; /* of one handler's deliveries at workers */
 

@@ -19,6 +19,15 @@ local readers = {
         return out
     end,
 }
+readers[tonumber(lib.EVRT_OPTION_APPLIES)] = function(at)
+    local list, out = ffi.cast("struct evrt_applies *", at), {}
+    for i = 0, tonumber(list.n) - 1 do
+        local paths = readers[tonumber(lib.EVRT_OPTION_PATHS)]
+        out[i + 1] = { line = list.v[i].line, events = paths(list.v[i].events),
+            policies = paths(list.v[i].policies) }
+    end
+    return out
+end
 local function read_text(at) return ffi.string(ffi.cast("char **", at)[0]) end
 
 --- The options of the table, in order, as Lua tables.

@@ -2,7 +2,7 @@
 -- a subscription matches must end exactly once, whatever order workers answer, die and read in.
 local ffi = require "ffi"
 local c = require "spec.support.c"
-local lib = c.load("bus", { "bus/bus.h", "bus/pattern.h", "core/event.h" })
+local lib = c.load("bus", { "bus/bus.h", "core/pattern.h", "core/event.h" })
 
 local DONE = lib.EVRT_OUTCOME_DONE
 

@@ -126,4 +126,38 @@ http:
             'test.yaml:1: service.name: expected a text, not empty; got "a?b?[31m"')
         assert.is_truthy(refused([["http\0": 1]]):find('unknown key "http?"', 1, true))
     end)
+
+    it("takes policies to apply, as texts or lists, each with its line", function()
+        local values = config.load [[
+apply:
+  - {events: "**", policies: audit}
+  - events: [order.*, "user.**"]
+    policies:
+      - slow
+      - "b"
+]]
+        assert.are.same({ { line = 2, events = { "**" }, policies = { "audit" } },
+            { line = 3, events = { "order.*", "user.**" }, policies = { "slow", "b" } } }, values.apply)
+        assert.are.same({}, config.load("apply: []").apply)
+        assert.are.same({ { line = 0, events = { "a" }, policies = { "b" } } },
+            config.load("{}", { overrides = { "apply=[{events: a, policies: [b]}]" } }).apply)
+    end)
+
+    for text, expected in pairs {
+        ["apply: audit"] = 'test.yaml:1: apply: expected a list of {events, policies}; got "audit"',
+        ["apply:\n  - audit"] = "test.yaml:2: apply: expected a list of {events, policies}; got a value",
+        ["apply:\n  - {events: a, policy: b}"] =
+            'test.yaml:2: apply: unknown key "policy"; an entry has events and policies',
+        ["apply:\n  - {events: a}"] =
+            "test.yaml:2: apply: an entry needs events and policies; policies is missing or empty",
+        ["apply:\n  - {policies: [b], events: []}"] =
+            "test.yaml:2: apply: an entry needs events and policies; events is missing or empty",
+        ["apply:\n  - {events: a..b, policies: [b]}"] = 'test.yaml:2: apply: "a..b" is no pattern of event types: '
+            .. "segments between single dots, * for one segment, ** for any number",
+        ["apply:\n  - {events: {a: b}, policies: b}"] =
+            "test.yaml:2: apply: events: expected a text or a list of texts; got a section",
+        ["apply:\n  - {events: a, events: b, policies: [b]}"] = "test.yaml:2: apply: events is given twice",
+    } do
+        it("refuses " .. text, function() told(text, expected) end)
+    end
 end)

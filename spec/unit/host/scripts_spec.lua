@@ -6,13 +6,15 @@ local lib = c.load("host", { "host/scripts.h", "config/config.h", "frame/snapsho
 
 ffi.cdef "long pread(int fd, void *buf, size_t n, long at);"
 
-local function read(handlers)
+local function read(handlers, policies)
     local config, err = ffi.new "struct evrt_config", ffi.new "struct evrt_error"
     local list = {}
     for i, text in ipairs(handlers) do list[i] = ffi.new("char[?]", #text + 1, text) end
     local v = ffi.new("char *[?]", #list + 1)
     for i, text in ipairs(list) do v[i - 1] = text end
     config.handlers.v, config.handlers.n = v, #list
+    local folder = policies and ffi.new("char[?]", #policies + 1, policies)
+    config.policies = folder
     local s = ffi.new "struct evrt_scripts"
     local rc = lib.evrt_scripts_read(s, config, err)
     if rc < 0 then return nil, ffi.string(err.message), ffi.string(err.file) end
@@ -61,6 +63,15 @@ describe("a folder of scripts", function()
         local files = read { dir .. "/x_*.lua", dir .. "/none*.lua" }
         assert.same({ "x_one.lua", "x_two.lua" }, names(files, "h"))
         assert.same({ "other", "x_one", "x_two" }, names(files, "m"))
+    end)
+
+    it("takes policies from their folder, which need not be there", function()
+        local dir = lay { ["h/a.lua"] = "a", ["p/wrap.lua"] = "w", ["p/_help.lua"] = "h", ["p/deep/x.lua"] = "x" }
+        local files = read({ dir .. "/h" }, dir .. "/p")
+        assert.same({ "a.lua" }, names(files, "h"))
+        assert.same({ "wrap.lua" }, names(files, "p"))
+        assert.same({ "a", "_help", "deep.x", "wrap" }, names(files, "m"))
+        assert.same({}, names(read({ dir .. "/h" }, dir .. "/none"), "p"))
     end)
 
     it("freezes the bytes as they are", function()

@@ -1,5 +1,5 @@
 local c = require "spec.support.c"
-local lib = c.load("bus", { "bus/pattern.h" })
+local lib = c.load("core", { "core/pattern.h" })
 
 local function match(pattern, type)
     return lib.evrt_pattern_match(c.slice(pattern), c.slice(type))

@@ -3,8 +3,8 @@
  *
  * A set is immutable and reference-counted with atomics, so that a reading thread may match against it
  * while the loop replaces it. */
-#ifndef EVRT_BUS_PATTERN_H
-#define EVRT_BUS_PATTERN_H
+#ifndef EVRT_CORE_PATTERN_H
+#define EVRT_CORE_PATTERN_H
 
 #include <stdbool.h>
 

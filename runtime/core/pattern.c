@@ -1,6 +1,6 @@
 /* See pattern.h. Matching walks the texts; there is nothing to compile, because a type seen before is
  * one hash hit in the bus (bus/route.c) and a new one is rare. */
-#include "bus/pattern.h"
+#include "core/pattern.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
