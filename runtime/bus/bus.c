@@ -100,6 +100,10 @@ struct evrt_sub *evrt_bus_get(const struct evrt_bus *b, size_t index) {
     return b->subs[index];
 }
 
+void evrt_bus_recall(struct evrt_bus *b, struct evrt_sub *s) {
+    evrt_sub_recall(s, b->next_seq);
+}
+
 void evrt_bus_rerouted(struct evrt_bus *b) {
     forget_routes(b);
 }
@@ -259,7 +263,7 @@ static void count_late(struct evrt_sub *s, uint64_t seq) {
 bool evrt_bus_read_event(struct evrt_bus *b, struct evrt_sub *s, struct evrt_slice event,
                          struct evrt_hold *hold) {
     uint64_t seq = evrt_event_seq(event.p);
-    if (!s->behind || seq < s->scan || evrt_sub_full(s)) return false;
+    if (!s->active || !s->behind || seq < s->scan || evrt_sub_full(s)) return false;
     struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
     s->scan = seq + 1;
     count_late(s, seq);
@@ -302,7 +306,7 @@ static uint64_t find_again(const struct evrt_sub *s, uint64_t seq) {
 void evrt_bus_read_again(struct evrt_bus *b, struct evrt_sub *s, struct evrt_slice event,
                          struct evrt_hold *hold) {
     uint64_t position = find_again(s, evrt_event_seq(event.p));
-    if (position == 0) return;
+    if (position == 0 || !s->active) return;
     if (evrt_sub_matches(s, evrt_event_field(event.p, EVRT_FIELD_TYPE)))
         evrt_sub_make_ready(s, position, hold, event.p, (uint32_t)event.n, true);
     else
@@ -311,5 +315,5 @@ void evrt_bus_read_again(struct evrt_bus *b, struct evrt_sub *s, struct evrt_sli
 
 void evrt_bus_lost_again(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq) {
     uint64_t position = find_again(s, seq);
-    if (position != 0) end(b, s, position, EVRT_OUTCOME_DISCARDED);
+    if (position != 0 && s->active) end(b, s, position, EVRT_OUTCOME_DISCARDED);
 }

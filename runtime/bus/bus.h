@@ -42,6 +42,9 @@ struct evrt_sub *evrt_bus_by_id(const struct evrt_bus *b, uint32_t id);
 /* All of them, by ascending id. */
 size_t evrt_bus_count(const struct evrt_bus *b);
 struct evrt_sub *evrt_bus_get(const struct evrt_bus *b, size_t index);
+/* To be called when patterns or `active` of one changed while it has deliveries: what was ready is looked
+ * at anew, and discarded when it no longer matches. */
+void evrt_bus_recall(struct evrt_bus *b, struct evrt_sub *s);
 /* To be called after patterns or `active` of any subscription changed. */
 void evrt_bus_rerouted(struct evrt_bus *b);
 

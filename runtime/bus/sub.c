@@ -91,6 +91,12 @@ uint64_t evrt_sub_cursor(const struct evrt_sub *s, uint64_t next_seq) {
 /* ---- Patterns over time ---- */
 
 void evrt_sub_add_epoch(struct evrt_sub *s, uint64_t from_seq, struct evrt_pattern_set *patterns) {
+    struct evrt_epoch *last = s->epoch_count == 0 ? NULL : &s->epochs[s->epoch_count - 1];
+    if (last != NULL && last->from_seq == from_seq) { /* no event came to the one before */
+        evrt_pattern_set_unref(last->patterns);
+        last->patterns = patterns;
+        return;
+    }
     s->epochs = evrt_realloc(s->epochs, (s->epoch_count + 1) * sizeof *s->epochs);
     s->epochs[s->epoch_count++] = (struct evrt_epoch){from_seq, patterns};
 }
@@ -203,6 +209,17 @@ void evrt_sub_fall_behind(struct evrt_sub *s, uint64_t next_seq) {
     }
     s->scan = scan;
     s->behind = true;
+}
+
+void evrt_sub_recall(struct evrt_sub *s, uint64_t next_seq) {
+    if (!evrt_sub_has_ready(s)) return;
+    evrt_sub_fall_behind(s, next_seq);
+    for (uint64_t position; (position = evrt_sub_take_ready(s)) != 0;) {
+        struct evrt_delivery *d = evrt_sub_at(s, position);
+        let_go(d);
+        d->state = EVRT_DELIVERY_AGAIN;
+        s->again++;
+    }
 }
 
 struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t position,

@@ -162,6 +162,9 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
 /* Gives back the memory of fresh events and reads them from the journal instead. */
 void evrt_sub_fall_behind(struct evrt_sub *s, uint64_t next_seq);
 
+/* Lets go of everything that was ready: it is read again before it is sent, and matched then. */
+void evrt_sub_recall(struct evrt_sub *s, uint64_t next_seq);
+
 /* The delivery of `position` if `worker` has it now, else NULL: a stale answer. */
 struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t position,
                                          uint32_t worker);

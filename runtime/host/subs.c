@@ -26,17 +26,19 @@ static void journal_sub(struct evrt_host *h, enum evrt_record_kind kind, uint32_
     host_append(h, kind, evrt_buf_slice(&h->scratch));
 }
 
-/* New patterns hold from the next event on. */
+/* New patterns hold from the next event on that commits: what is appended and not committed yet is routed
+ * by them already. */
 static void change_patterns(struct evrt_host *h, struct evrt_sub *s, struct evrt_slice patterns) {
-    uint64_t from = evrt_journal_next_seq(h->journal);
+    uint64_t from = evrt_bus_next_seq(h->bus);
     journal_subscribe(h, s->id, evrt_slice_of(s->name), from, patterns);
     evrt_sub_add_epoch(s, from, evrt_pattern_set_create(patterns));
+    evrt_bus_recall(h->bus, s);
 }
 
 static struct evrt_sub *add(struct evrt_host *h, const struct evrt_handler *handler) {
     struct evrt_journal_stats stats;
     evrt_journal_stats(h->journal, &stats);
-    uint64_t next = evrt_journal_next_seq(h->journal);
+    uint64_t next = evrt_bus_next_seq(h->bus);
     uint64_t from = handler->from_beginning ? stats.first_seq : next;
     struct evrt_slice patterns = evrt_slice_of(handler->patterns);
     struct evrt_slice name = evrt_slice_of(handler->name);

@@ -195,6 +195,55 @@ describe("the bus", function()
         assert.equal(2, w.held)
     end)
 
+    it("matches anew what was ready when patterns changed", function()
+        local w = world {}
+        local s = add(w, 1, "a\nb", 1)
+        for _, type in ipairs { "a", "b", "a", "b", "a" } do publish(w, type) end
+        assert.equal(1, #w.sent)
+        -- What was at a dead worker is ready again, before what never left.
+        lib.evrt_bus_worker_gone(w.bus, 1)
+        w.worker, w.sent = 2, {}
+        while catch_up(w, s, 2) do end
+        assert.equal(1, #w.sent)
+        lib.evrt_sub_add_epoch(s, 6, lib.evrt_pattern_set_create(c.slice "a"))
+        lib.evrt_bus_recall(w.bus, s)
+        lib.evrt_bus_rerouted(w.bus)
+        assert.equal(0, w.held)
+        publish(w, "b")
+        publish(w, "a")
+        while #w.sent > 0 do
+            answer(w, 1)
+            while catch_up(w, s, 2) do end
+            lib.evrt_bus_pump(w.bus)
+        end
+        assert.same({ 6, 4, 2 }, { tonumber(s.matched), tonumber(s.done), tonumber(s.discarded) })
+        assert.same(8, settle(w)[1].cursor)
+    end)
+
+    it("keeps what a handler that left had ready, for its return", function()
+        local w = world {}
+        local s = add(w, 1, "a", 1)
+        for _ = 1, 3 do publish(w, "a") end
+        s.active = false
+        lib.evrt_sub_add_epoch(s, 4, lib.evrt_pattern_set_create(c.slice ""))
+        lib.evrt_bus_recall(w.bus, s)
+        lib.evrt_bus_rerouted(w.bus)
+        publish(w, "a")
+        assert.is_false(catch_up(w, s, 10))
+        assert.equal(0, (answer(w, 1)))
+        lib.evrt_bus_pump(w.bus)
+        assert.equal(0, #w.sent)
+        s.active = true
+        lib.evrt_sub_add_epoch(s, 5, lib.evrt_pattern_set_create(c.slice "a"))
+        lib.evrt_bus_rerouted(w.bus)
+        while catch_up(w, s, 10) do end
+        while #w.sent > 0 do
+            answer(w, 1)
+            lib.evrt_bus_pump(w.bus)
+        end
+        assert.same({ 3, 3, 0 }, { tonumber(s.matched), tonumber(s.done), tonumber(s.discarded) })
+    end)
+
     it("falls behind when the window is full, and reads on", function()
         local w = world { window = 64 }
         local s = add(w, 1, "a", 1)
