@@ -227,6 +227,13 @@ int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint
     return 0;
 }
 
+unsigned evrt_bus_charge(struct evrt_sub *s, uint64_t position, uint32_t worker) {
+    struct evrt_delivery *d = evrt_sub_in_flight(s, position, worker);
+    if (d == NULL) return 0;
+    if (d->attempt < UINT8_MAX) d->attempt++;
+    return ++d->crashes;
+}
+
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
     uint64_t count = 0;
     for (size_t i = 0; i < b->count; i++)

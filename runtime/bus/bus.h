@@ -77,6 +77,9 @@ enum evrt_outcome { EVRT_OUTCOME_DONE, EVRT_OUTCOME_DEAD, EVRT_OUTCOME_DISCARDED
 EVRT_MUST_CHECK int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                                  uint32_t worker, enum evrt_outcome outcome,
                                  struct evrt_delivery *d);
+/* The delivery, which this worker has, cost it its life: counted, and the next attempt is another. To be
+ * called before evrt_bus_worker_gone. Returns how many workers it has cost; 0: it is not this one's. */
+unsigned evrt_bus_charge(struct evrt_sub *s, uint64_t position, uint32_t worker);
 /* Its deliveries must be sent again; returns how many there are. */
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker);
 

@@ -202,6 +202,7 @@ void evrt_sub_fall_behind(struct evrt_sub *s, uint64_t next_seq) {
     while (s->tail > s->head && evrt_sub_has_ready(s) &&
            s->ready[(s->ready_tail - 1) & s->mask] == s->tail - 1) {
         struct evrt_delivery *d = evrt_sub_at(s, s->tail - 1);
+        if (d->crashes != 0) break; /* the journal would not know */
         scan = d->seq;
         let_go(d);
         s->tail--;

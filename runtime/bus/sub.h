@@ -54,6 +54,7 @@ struct evrt_delivery {
     int64_t sent_ns;        /* FLIGHT only: when it left, monotonic */
     uint8_t state;
     uint8_t attempt;
+    uint8_t crashes;                  /* workers that it cost */
     struct evrt_delivery_label label; /* since it was first sent, until it is settled */
 };
 
@@ -100,6 +101,9 @@ struct evrt_sub {
     struct evrt_range *skip;
     size_t skip_count;
 
+    unsigned strikes; /* crashes of late, fewer with each success: kept by the host */
+    bool held;        /* after a crash: nothing is sent until the host lets it */
+    int64_t held_until_ns;
     int64_t typical_ns; /* from sending to a good answer, of late; kept by the host */
     uint64_t seen;      /* events below it are counted in `matched` */
     bool counting;      /* commits count for it; else its reader does (seen trails) */
@@ -153,7 +157,9 @@ static inline bool evrt_sub_has_ready(const struct evrt_sub *s) {
     return s->ready_head != s->ready_tail;
 }
 static inline bool evrt_sub_has_credit(const struct evrt_sub *s) {
-    return s->flight < s->limit && s->flight_bytes < s->limit_bytes;
+    /* One that crashed shows first that it can do better, with one delivery at a time. */
+    return !s->held && s->flight < (s->strikes == 0 ? s->limit : 1) &&
+           s->flight_bytes < s->limit_bytes;
 }
 /* FRESH to FLIGHT; lets go of the bytes. */
 void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns,

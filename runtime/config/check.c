@@ -94,9 +94,21 @@ static void check_backlog(struct evrt_load *l) {
                    evrt_size_format(c->http.max_event_size, event));
 }
 
+/* Between 0 (off) and this a loaded machine alone would look like a stall. */
+static void check_stall(struct evrt_load *l) {
+    enum { STALL_MIN_MS = 50 };
+    int64_t ms = l->c->workers.stall_timeout;
+    if (ms == 0 || ms >= STALL_MIN_MS) return;
+    evrt_load_fail(l, place_of(l, "workers.stall_timeout"),
+                   "workers.stall_timeout: expected 0s (off) or a duration from %dms to 1d; got "
+                   "%lldms",
+                   STALL_MIN_MS, (long long)ms);
+}
+
 void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_listeners(l);
     check_backlog(l);
+    check_stall(l);
     if (trust_files) return;
     check_handlers(l);
     check_policies(l);

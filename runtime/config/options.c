@@ -35,8 +35,9 @@
       "Worker processes that run handlers; auto is one per core.")                               \
     X(workers.memory_limit, SIZE, "256MiB", 4 * MIB, 1 * TIB, NULL, RELOAD,                      \
       "Lua memory of one worker. At the limit the delivery fails and the worker is replaced.")   \
-    X(workers.stall_timeout, DURATION, "30s", 50, DAY, NULL, RELOAD,                             \
-      "A worker that does not turn its loop for so long is killed and replaced.")                \
+    X(workers.stall_timeout, DURATION, "30s", 0, DAY, NULL, RELOAD,                              \
+      "A worker that does not turn its loop for so long is killed and replaced. 0s: workers "    \
+      "are not watched, and no delivery is charged for a crash.")                                \
     X(workers.drain_timeout, DURATION, "30s", 0, DAY, NULL, RELOAD,                              \
       "How long deliveries in flight may take to finish on shutdown.")                           \
     X(workers.concurrency, NUMBER, "256", 1, 65536, NULL, RELOAD,                                \

@@ -16,6 +16,7 @@
 #include "loop/channel.h"
 
 struct evrt_host;
+struct evrt_page;
 struct host_generation;
 
 enum host_worker_state {
@@ -23,6 +24,15 @@ enum host_worker_state {
     HOST_WORKER_LOADING,
     HOST_WORKER_READY,
     HOST_WORKER_ENDING
+};
+
+/* What is known of a process that may be stuck; kept by contain.c. */
+struct host_watch {
+    struct evrt_page *page; /* shared with it; NULL: not watched, or not there */
+    uint64_t turn;          /* as last seen there */
+    int64_t unchanged_ns;   /* for how long, while it should have changed */
+    bool slow;              /* it did not turn between two looks: it gets nothing new */
+    bool stalled;           /* and was killed for it */
 };
 
 /* A slot for one worker process; the process in it changes, the generation does not. */
@@ -36,6 +46,7 @@ struct host_worker {
     uv_process_t process;
     bool process_open, channel_open; /* handles that are not closed yet */
     struct evrt_channel channel;
+    struct host_watch watch;
     uv_timer_t restart;
     uint32_t outstanding; /* deliveries it has */
     int64_t started_ns, died_ns;

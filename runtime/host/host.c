@@ -54,9 +54,11 @@ static int open_handles(struct evrt_host *h) {
     uv_timer_init(h->loop, &h->tick);
     uv_timer_init(h->loop, &h->deadline);
     uv_timer_init(h->loop, &h->patience);
+    uv_timer_init(h->loop, &h->watch);
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
-    h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->wake.data = h;
-    h->handles += rc < 0 ? 4 : 5;
+    h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
+        h->wake.data = h;
+    h->handles += rc < 0 ? 5 : 6;
     return rc;
 }
 
@@ -67,9 +69,9 @@ static void on_handle_closed(uv_handle_t *handle) {
 }
 
 static void close_handles(struct evrt_host *h) {
-    uv_handle_t *own[] = {(uv_handle_t *)&h->turn, (uv_handle_t *)&h->tick,
+    uv_handle_t *own[] = {(uv_handle_t *)&h->turn,     (uv_handle_t *)&h->tick,
                           (uv_handle_t *)&h->deadline, (uv_handle_t *)&h->patience,
-                          (uv_handle_t *)&h->wake};
+                          (uv_handle_t *)&h->watch,    (uv_handle_t *)&h->wake};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (own[i]->type != UV_UNKNOWN_HANDLE) uv_close(own[i], on_handle_closed);
 }
@@ -210,6 +212,7 @@ int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *opt
         host_subscribe(h);
         uv_prepare_start(&h->turn, on_turn);
         host_keep_start(h);
+        host_contain_start(h);
         rc = host_generation_start(h->serving, err);
     }
     if (rc < 0) {

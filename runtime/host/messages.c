@@ -17,7 +17,7 @@ enum {
     DEAD_BYTES = 64 << 10, /* of failures in one settlement */
 };
 
-static struct evrt_sub *sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position) {
+struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position) {
     *position = delivery & ((1ull << 40) - 1);
     return evrt_bus_by_id(h->bus, (uint32_t)(delivery >> 40));
 }
@@ -50,7 +50,7 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
     for (size_t at = 0; at < payload.n; at += EVRT_FRAME_DONE_ITEM) {
         uint64_t delivery, position;
         memcpy(&delivery, payload.p + at, sizeof delivery);
-        struct evrt_sub *s = sub_of(h, delivery, &position);
+        struct evrt_sub *s = host_sub_of(h, delivery, &position);
         struct evrt_delivery d;
         if (s == NULL ||
             evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DONE, &d) < 0) {
@@ -58,6 +58,7 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
             continue;
         }
         w->outstanding--;
+        host_contain_done(s);
         s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
         settle_waits(h, s, d.seq, NULL);
         log_handled(w, s, &d, now);
@@ -73,33 +74,47 @@ static struct evrt_slice cut(struct evrt_slice s, size_t most) {
     return (struct evrt_slice){s.p, most};
 }
 
-static int on_failed(struct host_worker *w, struct evrt_slice payload) {
+void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,
+                     const struct evrt_frame_failed *f) {
+    struct evrt_delivery_names names = evrt_delivery_names(d);
+    evrt_log_event(w->host->log, EVENT_HANDLE_FAILED, EVRT_F_STR("event_type", names.type),
+                   EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_DURATION("duration", evrt_mono_ns() - d->sent_ns),
+                   EVRT_F_CSTR("status", "error"), EVRT_F_U64("attempt", d->attempt),
+                   EVRT_F_STR("error", f->message), EVRT_F_STR("error_type", f->error_type),
+                   EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d->seq),
+                   EVRT_F_U64("generation", w->generation->number),
+                   EVRT_F_STR("stacktrace", f->traceback));
+}
+
+void host_failed(struct host_worker *w, const struct evrt_frame_failed *f) {
     struct evrt_host *h = w->host;
-    struct evrt_frame_failed f;
     uint64_t position;
-    if (evrt_frame_get_failed(payload, &f) < 0) return -EBADMSG;
-    f.message = cut(f.message, MESSAGE_MAX);
-    f.traceback = cut(f.traceback, TRACEBACK_MAX);
-    struct evrt_sub *s = sub_of(h, f.delivery, &position);
+    struct evrt_sub *s = host_sub_of(h, f->delivery, &position);
     struct evrt_delivery d;
     if (s == NULL || evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) {
         h->stale++;
-        return 0;
+        return;
     }
     w->outstanding--;
-    evrt_dead_put(&s->dead_list, &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(),
-                                                            f.error_type, f.message, f.traceback});
-    settle_waits(h, s, d.seq, &f);
-    struct evrt_delivery_names names = evrt_delivery_names(&d);
-    evrt_log_event(h->log, EVENT_HANDLE_FAILED, EVRT_F_STR("event_type", names.type),
-                   EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
-                   EVRT_F_DURATION("duration", evrt_mono_ns() - d.sent_ns),
-                   EVRT_F_CSTR("status", "error"), EVRT_F_U64("attempt", d.attempt),
-                   EVRT_F_STR("error", f.message), EVRT_F_STR("error_type", f.error_type),
-                   EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d.seq),
-                   EVRT_F_U64("generation", w->generation->number),
-                   EVRT_F_STR("stacktrace", f.traceback));
+    evrt_dead_put(&s->dead_list,
+                  &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(), f->error_type,
+                                             f->message, f->traceback});
+    settle_waits(h, s, d.seq, f);
+    host_log_failed(w, s, &d, f);
     if (s->dead_list.n > DEAD_BYTES) host_settle(h); /* a record has to fit into a group */
+}
+
+static int on_failed(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_frame_failed f;
+    if (evrt_frame_get_failed(payload, &f) < 0) return -EBADMSG;
+    f.message = cut(f.message, MESSAGE_MAX);
+    f.traceback = cut(f.traceback, TRACEBACK_MAX);
+    /* It used up its worker's memory, and the worker ends. */
+    if (evrt_slice_eq(f.error_type, EVRT_STR("memory")))
+        host_contain_charge(w, &f);
+    else
+        host_failed(w, &f);
     return 0;
 }
 
@@ -147,7 +162,7 @@ static void on_durable(void *arg, uint64_t seq) {
 static bool waits_for_itself(struct evrt_host *h, const struct evrt_frame_publish *f,
                              const struct evrt_event *e) {
     uint64_t position;
-    const struct evrt_sub *s = sub_of(h, f->delivery, &position);
+    const struct evrt_sub *s = host_sub_of(h, f->delivery, &position);
     const struct evrt_route *r = evrt_bus_route(h->bus, e->type);
     for (size_t i = 0; f->wait && f->delivery != 0 && i < r->count; i++)
         if (r->subs[i] == s) return true;
@@ -209,7 +224,7 @@ static int on_log(struct host_worker *w, struct evrt_slice payload) {
     char caller[256];
     snprintf(caller, sizeof caller, "%.*s", (int)f.caller.n, f.caller.p);
     uint64_t position;
-    const struct evrt_sub *s = f.delivery == 0 ? NULL : sub_of(h, f.delivery, &position);
+    const struct evrt_sub *s = f.delivery == 0 ? NULL : host_sub_of(h, f.delivery, &position);
     const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
     struct evrt_log_field fields[5];
     size_t count = 0;
@@ -232,6 +247,7 @@ static int on_ready(struct host_worker *w, struct evrt_slice payload) {
     (void)payload; /* the probe loaded the same snapshot: it declares the same */
     if (w->state != HOST_WORKER_LOADING) return -EPROTO;
     w->state = HOST_WORKER_READY;
+    host_contain_ready(w);
     if (w->died_ns != 0)
         evrt_log_event(h->log, WORKER_REPLACED, EVRT_F_U64("worker", w->slot),
                        EVRT_F_I64("worker_pid", w->process.pid),

@@ -6,6 +6,7 @@
  *     catchup.c   reading the journal for subscriptions that are behind
  *     generation.c  the scripts in service, the ones being loaded, the ones that drain
  *     workers.c   worker processes: started, fed, replaced, ended
+ *     contain.c   workers that are stuck or died, and the delivery that is to blame
  *     scripts.c   the folder of scripts, frozen; probe.c loads it once in a worker of its own
  *     recover.c   opening: journal, state, counts
  *     keeper.c    from time to time: snapshots, retention, orphans
@@ -56,6 +57,14 @@ struct host_snapshots {
     int64_t not_before_ns;
 };
 
+/* What containment counts and plans. */
+struct host_contained {
+    uint64_t crashed, stalled, memory; /* deliveries charged, by cause */
+    unsigned held;                     /* subscriptions that wait after a crash */
+    int64_t looked_ns;                 /* when workers were last looked at */
+    bool told;                         /* what confines workers was logged */
+};
+
 enum host_phase { HOST_STARTING, HOST_SERVING, HOST_DRAINING, HOST_CLOSING, HOST_CLOSED };
 
 struct evrt_host {
@@ -76,6 +85,7 @@ struct evrt_host {
     uv_timer_t tick;     /* the keeper's */
     uv_timer_t deadline; /* of draining */
     uv_timer_t patience; /* of settlements that wait to be submitted */
+    uv_timer_t watch;    /* of workers: contain.c */
     unsigned handles;    /* handles of the host itself that are not closed yet */
 
     uint64_t appended, submitted, committed; /* records, since start */
@@ -97,6 +107,7 @@ struct evrt_host {
     uint32_t next_instance;
     uint64_t restarts;
     uint64_t stale; /* answers refused (D8) */
+    struct host_contained contained;
 
     unsigned reads; /* jobs in the thread pool */
     struct host_wait_table *waits;
@@ -161,7 +172,36 @@ void host_workers_stop(struct evrt_host *h);
 /* Whether every process is gone and every handle closed. */
 bool host_workers_gone(const struct evrt_host *h);
 
+/* ---- contain.c ---- */
+
+void host_contain_start(struct evrt_host *h);
+/* Before a worker is spawned: *fd is the page it inherits, -1 for none; the caller closes it. */
+EVRT_MUST_CHECK int host_contain_open(struct host_worker *w, int *fd);
+/* It said something. */
+static inline void host_contain_heard(struct host_worker *w) {
+    w->watch.slow = false;
+}
+/* It has loaded its scripts. */
+void host_contain_ready(struct host_worker *w);
+/* Its process was reaped, and says it itself when `blame`: charges the delivery that ran, before the rest is
+ * made again. Returns whether there was one. */
+bool host_contain_died(struct host_worker *w, bool blame, int64_t status, int signal);
+/* The delivery cost its worker (error_type crashed, stalled or memory): it is made again, and dead at the
+ * third time. The worker still has it. */
+void host_contain_charge(struct host_worker *w, const struct evrt_frame_failed *f);
+/* One of the handler's deliveries succeeded. */
+static inline void host_contain_done(struct evrt_sub *s) {
+    s->strikes /= 2;
+}
+
 /* ---- messages.c: what workers say ---- */
+
+/* The delivery is dead, if this worker has it. */
+void host_failed(struct host_worker *w, const struct evrt_frame_failed *f);
+void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,
+                     const struct evrt_frame_failed *f);
+/* The subscription and position that a delivery's number means; NULL: it is gone. */
+struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position);
 
 /* Frames that arrived; as evrt_channel_events.on_data. */
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes);

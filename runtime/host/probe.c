@@ -1,6 +1,7 @@
 /* Loading the scripts once, in a worker of its own, before anything else is opened: `evrt check`, and the
  * first thing `evrt run` does. No loop: a pipe, a process, a deadline. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -59,7 +60,8 @@ static int answer(int fd, int64_t deadline_ns, struct evrt_buf *in, struct evrt_
         if (n < 0) return -EPROTO;
         int64_t left = deadline_ns - evrt_mono_ns();
         struct pollfd p = {fd, POLLIN, 0};
-        int ready = left <= 0 ? 0 : poll(&p, 1, (int)(left / 1000000) + 1);
+        int64_t ms = left <= 0 ? 0 : left / 1000000 + 1;
+        int ready = left <= 0 ? 0 : poll(&p, 1, ms > INT_MAX ? INT_MAX : (int)ms);
         if (ready < 0 && errno == EINTR) continue;
         if (ready <= 0) return ready < 0 ? -errno : -ETIMEDOUT;
         ssize_t got = read(fd, evrt_buf_room(in, 65536), 65536);
@@ -106,7 +108,8 @@ int evrt_scripts_probe(struct evrt_scripts *s, const char *worker_path,
     evrt_buf_init(&out);
     evrt_frame_put_hello(&out, hello);
     rc = write_all(fd, evrt_buf_slice(&out));
-    if (rc == 0) rc = answer(fd, evrt_mono_ns() + timeout_ms * 1000000, &in, &frame);
+    int64_t deadline_ns = timeout_ms == 0 ? INT64_MAX : evrt_mono_ns() + timeout_ms * 1000000;
+    if (rc == 0) rc = answer(fd, deadline_ns, &in, &frame);
     close(fd); /* the worker ends when its socket does */
     rc = explain(rc, pid, timeout_ms, err);
     if (rc == 0 && frame.type == EVRT_FRAME_READY)

@@ -70,11 +70,16 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
     struct host_worker *w = process->data;
     struct evrt_host *h = w->host;
     bool expected = w->told && w->reason[0] == '\0';
+    /* What it said before it died counts. */
+    if (w->channel_open && !w->channel.ended) evrt_channel_read_rest(&w->channel);
+    bool charged =
+        host_contain_died(w, !w->told || (signal != SIGKILL && status != 0), status, signal);
     uint64_t again = evrt_bus_worker_gone(h->bus, w->instance);
     describe_exit(w, status, signal);
     w->died_ns = evrt_mono_ns();
     bool quick = w->died_ns - w->started_ns < (int64_t)QUICK_DEATH_MS * 1000000;
-    w->failures = quick ? w->failures + 1 : 0;
+    /* Where a delivery is to blame, its handler is held back and not the worker. */
+    w->failures = quick && !charged ? w->failures + 1 : 0;
     if (expected)
         evrt_log_event(h->log, WORKER_EXITED, EVRT_F_U64("worker", w->slot),
                        EVRT_F_I64("worker_pid", process->pid),
@@ -96,21 +101,24 @@ static void on_channel_end(void *arg, int status) {
     struct host_worker *w = arg;
     if (status < 0 && w->reason[0] == '\0')
         snprintf(w->reason, sizeof w->reason, "broke the protocol (%s)", uv_strerror(status));
-    if (w->process_open && !uv_is_closing((uv_handle_t *)&w->process))
+    /* Not active: reaped, and its number may be another's by now. */
+    if (w->process_open && uv_is_active((uv_handle_t *)&w->process))
         uv_process_kill(&w->process, SIGKILL);
     w->state = HOST_WORKER_ENDING;
     close_channel(w);
 }
 
 static int64_t on_data(void *arg, struct evrt_slice bytes) {
-    return host_worker_says(arg, bytes);
+    struct host_worker *w = arg;
+    host_contain_heard(w);
+    return host_worker_says(w, bytes);
 }
 
 static const struct evrt_channel_events channel_events = {on_data, on_channel_end};
 
 /* ---- Starts ---- */
 
-static int spawn(struct host_worker *w, int fd, int snapshot) {
+static int spawn(struct host_worker *w, int fd, int snapshot, int page) {
     char *args[] = {(char *)"evrt", (char *)"worker", NULL};
     uv_stdio_container_t stdio[] = {
         {.flags = UV_IGNORE},
@@ -118,13 +126,14 @@ static int spawn(struct host_worker *w, int fd, int snapshot) {
         {.flags = UV_INHERIT_FD, .data.fd = 2},
         {.flags = UV_INHERIT_FD, .data.fd = fd},
         {.flags = UV_INHERIT_FD, .data.fd = snapshot},
+        {.flags = UV_INHERIT_FD, .data.fd = page},
     };
     uv_process_options_t options = {
         .exit_cb = on_process_exit,
         .file = w->host->worker_path,
         .args = args,
         .stdio = stdio,
-        .stdio_count = 5,
+        .stdio_count = page < 0 ? 5 : 6,
     };
     w->process.data = w;
     w->process_open = true;
@@ -142,7 +151,9 @@ int host_worker_start(struct host_worker *w) {
     w->reason[0] = '\0';
     w->told = false;
     w->outstanding = 0;
-    int rc = spawn(w, pair[1], w->generation->scripts.snapshot);
+    int page = -1, rc = host_contain_open(w, &page);
+    if (rc == 0) rc = spawn(w, pair[1], w->generation->scripts.snapshot, page);
+    if (page >= 0) close(page);
     close(pair[1]);
     if (rc < 0) {
         close(pair[0]);
@@ -197,7 +208,8 @@ static struct host_worker *least_busy(struct host_generation *g) {
     struct host_worker *best = NULL;
     for (uint32_t i = 0; i < g->count; i++) {
         struct host_worker *w = &g->workers[i];
-        if (w->state != HOST_WORKER_READY || evrt_channel_backlog(&w->channel) > BACKLOG_MAX)
+        if (w->state != HOST_WORKER_READY || w->watch.slow ||
+            evrt_channel_backlog(&w->channel) > BACKLOG_MAX)
             continue;
         if (best == NULL || w->outstanding < best->outstanding) best = w;
     }

@@ -41,7 +41,7 @@ static bool deliver(struct evrt_channel *c) {
 }
 
 /* The peer is gone, which poll tells as an error, or read does once; what it had sent is still there. */
-static void read_rest(struct evrt_channel *c) {
+void evrt_channel_read_rest(struct evrt_channel *c) {
     bool reset = false;
     while (!c->ended) {
         ssize_t n = read(c->fd, evrt_buf_room(&c->in, READ_SIZE), READ_SIZE);
@@ -63,7 +63,7 @@ static void read_all(struct evrt_channel *c) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) return;
         if (n < 0 && errno == ECONNRESET) {
-            read_rest(c);
+            evrt_channel_read_rest(c);
             return;
         }
         if (n <= 0) {
@@ -95,7 +95,7 @@ void evrt_channel_flush(struct evrt_channel *c) {
 static void on_poll(uv_poll_t *poll, int status, int events) {
     struct evrt_channel *c = poll->data;
     if (status < 0) {
-        read_rest(c);
+        evrt_channel_read_rest(c);
         return;
     }
     if (events & UV_READABLE) read_all(c);

@@ -19,7 +19,11 @@ static int next(lua_State *L) {
         return 2;
     }
     if (d != NULL) evrt_worker_settle_done(w);
-    if (evrt_memory_is_high(&w->memory)) evrt_memory_collect(&w->memory, L);
+    if (evrt_memory_is_high(&w->memory)) {
+        /* Finalizers of scripts run now: what is done must not be lost to them. */
+        evrt_worker_flush(w);
+        evrt_memory_collect(&w->memory, L);
+    }
     if (!evrt_runners_may_take(w)) return lua_yield(L, 0);
     w->taken++;
     struct evrt_frame_deliver f;

@@ -68,15 +68,25 @@ struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_fr
         d->deadline_ns = evrt_mono_ns() + f->timeout_ms * 1000000;
     d->expired = false;
     ds->running = d;
+    evrt_page_runs(w->page, d->id);
     ds->open++;
     ds->busy++;
     return d;
 }
 
+static void stop_waiting(struct evrt_delivery *d) {
+    if (uv_is_active((uv_handle_t *)&d->timer)) uv_timer_stop(&d->timer);
+    if (d->lent) d->worker->deliveries.busy++;
+    d->lent = false;
+    d->token = 0;
+    d->runner = NULL;
+}
+
 void evrt_delivery_end(struct evrt_delivery *d) {
     struct evrt_deliveries *ds = &d->worker->deliveries;
-    evrt_delivery_wake(d);
+    stop_waiting(d);
     ds->running = NULL;
+    evrt_page_rests(d->worker->page);
     ds->open--;
     ds->busy--;
     d->next_free = ds->free;
@@ -131,10 +141,7 @@ void evrt_delivery_wait(struct evrt_delivery *d, int64_t ms) {
 }
 
 void evrt_delivery_wake(struct evrt_delivery *d) {
-    if (uv_is_active((uv_handle_t *)&d->timer)) uv_timer_stop(&d->timer);
-    if (d->lent) d->worker->deliveries.busy++;
-    d->lent = false;
-    d->token = 0;
-    d->runner = NULL;
+    stop_waiting(d);
     d->worker->deliveries.running = d;
+    evrt_page_runs(d->worker->page, d->id);
 }

@@ -6,6 +6,7 @@
 
 #include "core/random.h"
 #include "frame/frame.h"
+#include "frame/page.h"
 #include "loop/channel.h"
 #include "worker/delivery.h"
 #include "worker/memory.h"
@@ -28,6 +29,7 @@ struct evrt_worker {
     uv_prepare_t flush;
     uv_idle_t again; /* keeps the loop from sleeping while the inbox holds something */
     struct evrt_slice snapshot;
+    struct evrt_page *page;        /* the host's view of this process; NULL: none */
     struct evrt_frame_hello hello; /* its slices point into hello_bytes */
     char *hello_bytes;
     struct lua_State *L;

@@ -100,6 +100,7 @@ static void resume(struct evrt_worker *w, struct evrt_runner *r, int nargs) {
     lua_settop(r->L, 0);
     struct evrt_delivery *d = w->deliveries.running;
     w->deliveries.running = NULL;
+    evrt_page_rests(w->page);
     if (d != NULL)
         d->runner = r;
     else

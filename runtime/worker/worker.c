@@ -89,6 +89,7 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     struct evrt_frame_hello f;
     if (w->phase != EVRT_WORKER_GREETING || evrt_frame_get_hello(payload, &f) < 0) return -EBADMSG;
     if (f.concurrency == 0) return -EBADMSG;
+    evrt_page_awake(w->page);
     keep_hello(w, &f);
     w->phase = EVRT_WORKER_SERVING;
 
@@ -181,6 +182,7 @@ static const struct evrt_channel_events channel_events = {on_data, on_end};
 
 static void on_turn(uv_check_t *check) {
     struct evrt_worker *w = check->data;
+    evrt_page_awake(w->page);
     if (w->phase == EVRT_WORKER_GREETING || w->phase == EVRT_WORKER_LEAVING) return;
     evrt_runners_turn(w);
 }
@@ -199,6 +201,7 @@ static void on_flush(uv_prepare_t *prepare) {
     struct evrt_worker *w = prepare->data;
     if (w->phase == EVRT_WORKER_DRAINING) end_drain(w);
     evrt_worker_flush(w);
+    evrt_page_asleep(w->page);
     if (w->phase == EVRT_WORKER_LEAVING) {
         if (evrt_channel_backlog(&w->channel) == 0) uv_stop(&w->loop);
         return;
@@ -237,18 +240,34 @@ static int map_snapshot(struct evrt_worker *w) {
     if (fstat(EVRT_FRAME_SNAPSHOT_FD, &st) < 0) return -errno;
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, EVRT_FRAME_SNAPSHOT_FD, 0);
     if (p == MAP_FAILED) return -errno;
-    close(EVRT_FRAME_SNAPSHOT_FD);
     w->snapshot = (struct evrt_slice){p, (size_t)st.st_size};
     return 0;
 }
 
-static int start(struct evrt_worker *w) {
+/* What stands there may be anything when the host gave none: it is the sealed memfd or is left alone. */
+static void map_page(struct evrt_worker *w) {
+    int seals = fcntl(EVRT_FRAME_PAGE_FD, F_GET_SEALS);
+    struct stat st;
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(EVRT_FRAME_PAGE_FD, &st) < 0 ||
+        st.st_size != EVRT_PAGE_SIZE)
+        return;
+    void *p = mmap(NULL, EVRT_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, EVRT_FRAME_PAGE_FD, 0);
+    if (p != MAP_FAILED) w->page = p;
+}
+
+/* Before anything is opened here: whatever else was inherited is not for scripts. */
+static int inherit(struct evrt_worker *w) {
     int rc = map_snapshot(w);
     if (rc < 0) return rc;
+    map_page(w);
+    return close_range(EVRT_FRAME_SNAPSHOT_FD, ~0u, 0) < 0 ? -errno : 0;
+}
+
+static int start(struct evrt_worker *w) {
     int flags = fcntl(EVRT_FRAME_SOCKET_FD, F_GETFL);
     if (flags < 0 || fcntl(EVRT_FRAME_SOCKET_FD, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
     fcntl(EVRT_FRAME_SOCKET_FD, F_SETFD, FD_CLOEXEC);
-    rc = evrt_channel_init(&w->channel, &w->loop, EVRT_FRAME_SOCKET_FD, &channel_events, w);
+    int rc = evrt_channel_init(&w->channel, &w->loop, EVRT_FRAME_SOCKET_FD, &channel_events, w);
     if (rc < 0) return rc;
     uv_check_init(&w->loop, &w->turn);
     uv_prepare_init(&w->loop, &w->flush);
@@ -260,6 +279,7 @@ static int start(struct evrt_worker *w) {
 }
 
 static void finish(struct evrt_worker *w) {
+    evrt_page_awake(w->page); /* finalizers of scripts may never return */
     evrt_worker_state_close(w);
     evrt_channel_close(&w->channel, NULL);
     uv_walk(&w->loop, close_handle, NULL);
@@ -278,7 +298,8 @@ int evrt_worker_main(void) {
     evrt_random_init(&w->random);
     evrt_deliveries_init(&w->deliveries);
     evrt_buf_init(&w->scratch);
-    int rc = uv_loop_init(&w->loop);
+    int rc = inherit(w);
+    if (rc == 0) rc = uv_loop_init(&w->loop);
     if (rc == 0) rc = start(w);
     if (rc < 0) {
         fprintf(

@@ -60,7 +60,7 @@ describe("option table", function()
 
     it("says what is expected", function()
         assert.are.equal("auto or a whole number from 1 to 256", expects "workers.count")
-        assert.are.equal("a duration from 50ms to 1d", expects "workers.stall_timeout")
+        assert.are.equal("a duration from 0s to 1d", expects "workers.stall_timeout")
         assert.are.equal("one of fsync, os, memory", expects "store.durability")
         assert.are.equal("true or false", expects "logging.caller")
         assert.are.equal("a text, not empty", expects "service.name")

@@ -1,0 +1,51 @@
+/* The page that a worker shares with its host: what it is doing, readable when it no longer answers. One
+ * memfd per process, inherited as EVRT_FRAME_PAGE_FD; the worker writes, the host reads from time to time
+ * and once more when the process has ended.
+ *
+ *     turn       odd while the loop is awake, even while it sleeps; changes whenever either begins, and
+ *                with every delivery that is begun or resumed. Awake and unchanged: it is stuck.
+ *     delivery   the delivery that runs now; 0: none. Whoever it is when the process dies is to blame.
+ *
+ * Plain stores to a line that the host reads a few times a second: no call, no clock, no lock. A script with
+ * FFI can write here what it likes, so the host checks what it reads: nobody but a delivery which this
+ * worker has can be blamed. */
+#ifndef EVRT_FRAME_PAGE_H
+#define EVRT_FRAME_PAGE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct evrt_page {
+    _Atomic uint64_t turn;
+    _Atomic uint64_t delivery;
+    _Atomic uint32_t confined; /* enum evrt_confined bits, set before READY */
+};
+
+enum { EVRT_PAGE_SIZE = 4096 };
+
+/* A worker's side; `p` NULL: nobody watches. Owner-only stores, so reading back needs no order. */
+static inline void evrt_page_store(_Atomic uint64_t *at, uint64_t v) {
+    atomic_store_explicit(at, v, memory_order_relaxed);
+}
+static inline uint64_t evrt_page_load(const _Atomic uint64_t *at) {
+    return atomic_load_explicit(at, memory_order_relaxed);
+}
+/* The loop is awake, or goes on being so with something else. */
+static inline void evrt_page_awake(struct evrt_page *p) {
+    if (p != NULL) evrt_page_store(&p->turn, (evrt_page_load(&p->turn) + 2) | 1);
+}
+static inline void evrt_page_asleep(struct evrt_page *p) {
+    if (p != NULL) evrt_page_store(&p->turn, (evrt_page_load(&p->turn) + 2) & ~(uint64_t)1);
+}
+/* A delivery runs from here. */
+static inline void evrt_page_runs(struct evrt_page *p, uint64_t delivery) {
+    if (p == NULL) return;
+    evrt_page_store(&p->delivery, delivery);
+    evrt_page_store(&p->turn, (evrt_page_load(&p->turn) + 2) | 1);
+}
+/* None does. */
+static inline void evrt_page_rests(struct evrt_page *p) {
+    if (p != NULL) evrt_page_store(&p->delivery, 0);
+}
+
+#endif
