@@ -66,6 +66,9 @@ struct evrt_config {
             memory_limit; /* bytes of fresh events kept for handlers; beyond it they read the journal */
     } bus;
     struct {
+        uint64_t max_entries, max_value_size; /* of a key and its value */
+    } shared;
+    struct {
         char *level, *encoding;
         bool caller, stacktrace;
         struct evrt_strings outputs;

@@ -88,6 +88,10 @@
       "Deliveries of one handler in flight or ended out of order.")                              \
     X(bus.memory_limit, SIZE, "32MiB", 1 * MIB, 1 * TIB, NULL, RESTART,                          \
       "Fresh events kept in memory for handlers; one that is further behind reads the journal.") \
+    X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
+      "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
+    X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \
+      "Largest of them, with its key.")                                                          \
     X(logging.level, CHOICE, "info", 0, 0, "debug|info|warn|error", RELOAD,                      \
       "Lines below it are not written.")                                                         \
     X(logging.encoding, CHOICE, "json", 0, 0, "json|console", RESTART,                           \

@@ -22,6 +22,10 @@
     X(u64, token) X(i32, status) X(u64, seq) X(slice, id) X(slice, message) X(slice, outcomes)
 #define LOG_FIELDS(X) \
     X(u8, level) X(u64, delivery) X(slice, caller) X(slice, message) X(slice, fields)
+#define SHARE_FIELDS(X) \
+    X(u64, token) X(u64, version) X(i64, ttl_ms) X(u8, remove) X(slice, key) X(slice, value)
+#define SHARED_FIELDS(X) \
+    X(u64, token) X(i32, status) X(u64, version) X(slice, key) X(slice, value)
 /* clang-format on */
 
 const char *evrt_frame_name(unsigned type) {
@@ -115,6 +119,8 @@ CODEC(failed, FAILED)
 CODEC(publish, PUBLISH)
 CODEC(published, PUBLISHED)
 CODEC(log, LOG)
+CODEC(share, SHARE)
+CODEC(shared, SHARED)
 
 void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_deliver *f) {
     size_t n = EVRT_FRAME_HEADER + EVRT_FRAME_DELIVER_FIXED + f->event.n;

@@ -23,13 +23,15 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(DELIVER, 2, '>', "handle this event")                                                   \
     X(PUBLISHED, 3, '>', "what became of a PUBLISH")                                          \
     X(DRAIN, 4, '>', "finish what you have, then say DRAINED")                                \
+    X(SHARED, 8, '>', "a shared value, changed or as it was asked for")                       \
     X(READY, 32, '<', "scripts are loaded; here is what they declare (JSON)")                 \
     X(REFUSED, 33, '<', "scripts do not load; here is why (errors with file and line)")       \
     X(DONE, 34, '<', "these deliveries succeeded")                                            \
     X(FAILED, 35, '<', "this delivery failed")                                                \
     X(PUBLISH, 36, '<', "a script publishes an event")                                        \
     X(LOG, 37, '<', "a script's log line")                                                    \
-    X(DRAINED, 38, '<', "nothing is left here")
+    X(DRAINED, 38, '<', "nothing is left here")                                               \
+    X(SHARE, 40, '<', "change a shared value if it is still the one that was seen")
 
 enum evrt_frame_type {
 #define X(name, number, direction, help) EVRT_FRAME_##name = number,
@@ -99,6 +101,21 @@ struct evrt_frame_log {
     struct evrt_slice fields; /* the inside of a JSON object, "" for none */
 };
 
+struct evrt_frame_share {
+    uint64_t token;   /* chosen by the worker, comes back in SHARED */
+    uint64_t version; /* that the key must have; 0: it must not exist */
+    int64_t ttl_ms;   /* without a change, after which it may go; 0: never */
+    uint8_t remove;   /* 1: the key goes, there is no value */
+    struct evrt_slice key, value;
+};
+
+struct evrt_frame_shared {
+    uint64_t token;   /* 0: told to all, not asked for */
+    int32_t status;   /* 0; -EAGAIN: another version, which follows; or a limit's negative errno */
+    uint64_t version; /* 0: the key does not exist (any more) */
+    struct evrt_slice key, value;
+};
+
 /* REFUSED and READY carry one text: READY the JSON below, REFUSED one "file:line: message" a line.
  * READY: {"handlers":[{"name","file","line","events":[...],"timeout_ms","concurrency","ordered_by",
  *        "priority","start":"new"|"beginning","policies":[...names]}],"memory":bytes} */
@@ -109,6 +126,8 @@ void evrt_frame_put_failed(struct evrt_buf *out, const struct evrt_frame_failed 
 void evrt_frame_put_publish(struct evrt_buf *out, const struct evrt_frame_publish *f);
 void evrt_frame_put_published(struct evrt_buf *out, const struct evrt_frame_published *f);
 void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
+void evrt_frame_put_share(struct evrt_buf *out, const struct evrt_frame_share *f);
+void evrt_frame_put_shared(struct evrt_buf *out, const struct evrt_frame_shared *f);
 void evrt_frame_put_text(struct evrt_buf *out, enum evrt_frame_type type, struct evrt_slice text);
 /* Adds one delivery to a DONE frame: opens it when *frame is SIZE_MAX (offset in out otherwise). Set
  * *frame back to SIZE_MAX whenever anything else is put or out is handed over. */
@@ -131,5 +150,7 @@ EVRT_MUST_CHECK int evrt_frame_get_publish(struct evrt_slice payload, struct evr
 EVRT_MUST_CHECK int evrt_frame_get_published(struct evrt_slice payload,
                                              struct evrt_frame_published *f);
 EVRT_MUST_CHECK int evrt_frame_get_log(struct evrt_slice payload, struct evrt_frame_log *f);
+EVRT_MUST_CHECK int evrt_frame_get_share(struct evrt_slice payload, struct evrt_frame_share *f);
+EVRT_MUST_CHECK int evrt_frame_get_shared(struct evrt_slice payload, struct evrt_frame_shared *f);
 
 #endif

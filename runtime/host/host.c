@@ -14,6 +14,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "host/shared.h"
 
 /* ---- Handles ---- */
 
@@ -203,6 +204,7 @@ int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *opt
     if (h->worker_count == 0) h->worker_count = uv_available_parallelism();
     h->created_ns = evrt_mono_ns();
     h->waits = host_waits_create();
+    host_share_open(h);
     evrt_random_init(&h->random);
     int rc = load_scripts(h, err);
     if (rc == 0 && (rc = open_handles(h)) < 0)
@@ -247,6 +249,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     while (h->generations != NULL)
         host_generation_destroy(h->generations);
     host_waits_destroy(h->waits);
+    evrt_shared_destroy(h->shared);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
     free(h->waiters.ring);

@@ -10,6 +10,7 @@
  *     scripts.c   the folder of scripts, frozen; probe.c loads it once in a worker of its own
  *     recover.c   opening: journal, state, counts
  *     keeper.c    from time to time: snapshots, retention, orphans
+ *     share.c     values that all workers share: changed by one, told to all
  *     wait.c      publish(..., wait = handled)
  *     query.c     reading events for people; report.c what the node says of itself
  *
@@ -30,6 +31,7 @@
 #include "telemetry/log_events.h"
 
 struct evrt_jsonout;
+struct evrt_shared;
 struct host_wait_table;
 
 /* Someone to be told once the `record`-th appended record is durable. */
@@ -111,6 +113,7 @@ struct evrt_host {
 
     unsigned reads; /* jobs in the thread pool */
     struct host_wait_table *waits;
+    struct evrt_shared *shared;
     struct host_snapshots snapshots;
     bool state_behind;        /* state.db has enough to do: nothing is handed out */
     uint64_t state_waits;     /* how often it came to that */
@@ -205,6 +208,14 @@ struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *p
 
 /* Frames that arrived; as evrt_channel_events.on_data. */
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes);
+
+/* ---- share.c ---- */
+
+void host_share_open(struct evrt_host *h);
+/* Gives a worker that has just started all there is. */
+void host_share_greet(struct host_worker *w);
+/* A SHARE frame. */
+int host_share_says(struct host_worker *w, struct evrt_slice payload);
 
 /* ---- lifecycle (host.c) ---- */
 

@@ -9,6 +9,7 @@
 #include "core/jsonout.h"
 #include "core/pattern.h"
 #include "core/utf8.h"
+#include "host/shared.h"
 
 static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {
     evrt_jsonout_key(o, key);
@@ -207,6 +208,21 @@ static void put_generation(struct evrt_jsonout *o, const struct host_generation 
     }
 }
 
+static void put_shared(struct evrt_host *h, struct evrt_jsonout *o) {
+    struct evrt_shared_stats s;
+    evrt_shared_stats(h->shared, &s);
+    evrt_jsonout_key(o, "shared");
+    evrt_jsonout_object(o);
+    put_u64(o, "entries", s.entries);
+    put_u64(o, "bytes", s.bytes);
+    put_u64(o, "changes", s.changes);
+    put_u64(o, "conflicts", s.conflicts);
+    put_u64(o, "refused_full", s.refused_full);
+    put_u64(o, "refused_size", s.refused_size);
+    put_u64(o, "expired", s.expired);
+    evrt_jsonout_end(o);
+}
+
 static void put_workers(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_key(o, "workers");
     evrt_jsonout_array(o);
@@ -247,6 +263,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_u64(&o, "log_lines_dropped", dropped);
     put_u64(&o, "log_lines_sampled_out", sampled);
     put_store(h, &o);
+    put_shared(h, &o);
     put_workers(h, &o);
     evrt_jsonout_end(&o);
 }

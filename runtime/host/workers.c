@@ -170,6 +170,7 @@ int host_worker_start(struct host_worker *w) {
     hello.worker = w->slot;
     hello.generation = w->generation->number;
     evrt_frame_put_hello(evrt_channel_out(&w->channel), &hello);
+    host_share_greet(w);
     evrt_log_event(h->log, WORKER_STARTED, EVRT_F_U64("worker", w->slot),
                    EVRT_F_I64("worker_pid", w->process.pid),
                    EVRT_F_U64("generation", w->generation->number));

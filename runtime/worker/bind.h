@@ -10,8 +10,10 @@ struct lua_State;
     X("evrt.c.delivery", evrt_delivery_open) \
     X("evrt.c.event", evrt_event_open)       \
     X("evrt.c.log", evrt_log_open)           \
+    X("evrt.c.policy", evrt_policy_open)     \
     X("evrt.c.publish", evrt_publish_open)   \
-    X("evrt.c.script", evrt_script_open)
+    X("evrt.c.script", evrt_script_open)     \
+    X("evrt.c.shared", evrt_shared_open)
 
 #define X(module, open) int open(struct lua_State *L);
 EVRT_BINDINGS(X)

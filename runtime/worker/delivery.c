@@ -62,6 +62,7 @@ struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_fr
     else
         d = create(w);
     d->id = f->delivery;
+    d->handler = f->handler;
     d->hops = (uint8_t)f->event.p[17];
     d->deadline_ns = INT64_MAX;
     if (f->timeout_ms > 0 && f->timeout_ms < INT64_MAX / 1000000 / 2)
@@ -138,6 +139,11 @@ void evrt_delivery_wait(struct evrt_delivery *d, int64_t ms) {
     if (ms < 0) return;
     uv_update_time(&d->worker->loop);
     uv_timer_start(&d->timer, on_timer, (uint64_t)ms, 0);
+}
+
+void evrt_delivery_rouse(struct evrt_delivery *d) {
+    d->timer_is_deadline = false;
+    uv_timer_start(&d->timer, on_timer, 0, 0);
 }
 
 void evrt_delivery_wake(struct evrt_delivery *d) {

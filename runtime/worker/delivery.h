@@ -25,6 +25,7 @@ struct evrt_delivery {
     uint64_t token;             /* of the PUBLISH it waits for; 0: none */
     int64_t deadline_ns;        /* monotonic; INT64_MAX: none */
     uint32_t index;             /* in deliveries.all */
+    uint32_t handler;           /* as in DELIVER */
     uint8_t hops;               /* of its event */
     bool expired;               /* its deadline has been told to the script */
     bool timer_is_deadline;
@@ -68,6 +69,8 @@ bool evrt_delivery_expire(struct evrt_delivery *d);
 /* Starts the timer for a wait of `ms` (negative: until something else ends it) or the deadline. When it
  * fires, the delivery is resumed: with nothing, or with "timeout" at the deadline. */
 void evrt_delivery_wait(struct evrt_delivery *d, int64_t ms);
+/* Ends the wait in the next turn of the loop: the delivery is resumed with nothing. It waits. */
+void evrt_delivery_rouse(struct evrt_delivery *d);
 /* The wait is over: the delivery is the running one again. */
 void evrt_delivery_wake(struct evrt_delivery *d);
 

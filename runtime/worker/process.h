@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "core/map.h"
 #include "core/random.h"
 #include "frame/frame.h"
 #include "frame/page.h"
@@ -35,6 +36,7 @@ struct evrt_worker {
     struct lua_State *L;
     struct evrt_deliveries deliveries;
     struct evrt_runners runners;
+    struct evrt_map shared; /* copy of the values that all workers share: bind_shared.c */
     struct evrt_random random;
     struct evrt_buf scratch; /* for what a binding encodes; cleared by each that uses it */
     size_t done;             /* the open DONE frame in the channel's output, or SIZE_MAX */

@@ -21,6 +21,7 @@
 #include "core/error.h"
 #include "core/event.h"
 #include "worker/process.h"
+#include "worker/shared.h"
 #include "worker/state.h"
 
 enum { FLUSH_AT = 128 }; /* settlements put before they are written in the middle of a turn */
@@ -146,6 +147,7 @@ static int on_frame(struct evrt_worker *w, const struct evrt_frame *f) {
     case EVRT_FRAME_HELLO: return on_hello(w, f->payload);
     case EVRT_FRAME_DELIVER: return on_deliver(w, f->payload);
     case EVRT_FRAME_PUBLISHED: return on_published(w, f->payload);
+    case EVRT_FRAME_SHARED: return evrt_shared_says(w, f->payload);
     case EVRT_FRAME_DRAIN: w->phase = EVRT_WORKER_DRAINING; return 0;
     default: return -EBADMSG;
     }
@@ -287,6 +289,7 @@ static void finish(struct evrt_worker *w) {
     uv_loop_close(&w->loop);
     evrt_deliveries_finish(&w->deliveries);
     evrt_buf_finish(&w->scratch);
+    evrt_shared_finish(&w->shared);
     free(w->hello_bytes);
     munmap((void *)(uintptr_t)w->snapshot.p, w->snapshot.n);
 }

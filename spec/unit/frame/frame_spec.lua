@@ -23,8 +23,10 @@ local samples = {
     publish = { token = 1, delivery = 2, wait = 1, timeout_ms = 5000, event = "x\0y" },
     published = { token = 1, status = -28, seq = 77, id = "id", message = "full", outcomes = "[]" },
     log = { level = 1, delivery = 4, caller = "a.lua:1", message = "hi", fields = '"a":1' },
+    share = { token = 3, version = 2 ^ 40, ttl_ms = 1000, remove = 0, key = "k", value = "v\0" },
+    shared = { token = 0, status = -11, version = 7, key = "k", value = "" },
 }
-local to_worker = { hello = true, deliver = true, published = true }
+local to_worker = { hello = true, deliver = true, published = true, shared = true }
 
 local function put(name, out, fields)
     local f = ffi.new("struct evrt_frame_" .. name)
