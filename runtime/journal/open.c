@@ -294,6 +294,16 @@ static void push_closed(struct evrt_journal *j, const struct evrt_link *link) {
     evrt_segments_push(&j->segments, s);
 }
 
+/* Behind a SEAL stands the next segment's first group, if any: while there is none, the SEAL is the last
+ * that was written, and may be on the disk or not. */
+static int reseal(const struct evrt_journal *j, const struct evrt_chain *c, const struct found *f,
+                  struct evrt_error *err) {
+    if (f->end > EVRT_SEGMENT_PAGE || c->n < 2) return 0;
+    const struct evrt_link *last = &c->links[c->n - 1], *prev = last - 1;
+    int rc = evrt_journal_reseal(j->folder.journal, prev->name, last->header.prev_end);
+    return rc < 0 ? io_error(prev->name, rc, err) : 0;
+}
+
 static int recover_last(struct evrt_journal *j, struct evrt_chain *c, bool unsealed,
                         struct evrt_journal_recovery *report, struct evrt_error *err) {
     struct found f;
@@ -305,6 +315,7 @@ static int recover_last(struct evrt_journal *j, struct evrt_chain *c, bool unsea
         evrt_segment_name(last->number + 1, missing);
         rc = damaged(j, missing, 0, "it is missing", err);
     }
+    if (rc == 0) rc = reseal(j, c, &f, err);
     if (rc == 0) {
         report->torn = f.tail.used_end > f.end || last->file_size < last->header.size;
         report->torn_bytes = f.tail.used_end - f.end;

@@ -17,6 +17,7 @@
 
 #include "core/bytes.h"
 #include "journal/file.h"
+#include "journal/format.h"
 
 enum { PIECE = 256 << 10 };
 
@@ -60,9 +61,22 @@ int evrt_journal_reuse(int dir, const char *name, const struct evrt_reuse *r) {
     int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
     if (fd < 0) return -errno;
     int rc = evrt_file_sync(fd); /* and tells of any write back that failed unheard */
+    if (rc == 0) rc = evrt_file_sync(dir);
     if (rc == 0) rc = is_on_disk(dir, name, fd, r);
     if (rc == 0) rc = clear(fd, r->end, r->used_end);
     if (rc == 0) return fd;
+    close(fd);
+    return rc;
+}
+
+int evrt_journal_reseal(int dir, const char *name, uint64_t end) {
+    char seal[EVRT_SEAL_BYTES];
+    int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    ssize_t n = evrt_file_read(fd, seal, sizeof seal, end - sizeof seal);
+    int rc = n < 0 ? (int)n : n < (ssize_t)sizeof seal ? -EIO : 0;
+    struct iovec iov = {seal, sizeof seal};
+    if (rc == 0) rc = evrt_file_writev(fd, &iov, 1, sizeof seal, end - sizeof seal, true);
     close(fd);
     return rc;
 }

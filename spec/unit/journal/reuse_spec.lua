@@ -64,4 +64,25 @@ describe("journal/reuse", function()
         assert.not_equal(before, reopened(path))
         assert.equal("one two", s.texts(assert(s.open(path))))
     end)
+
+    -- What ends the segment before is then the last that was written: a write of it may have failed.
+    it("writes the end of the segment before again while nothing stands behind it", function()
+        local path = s.folder()
+        local first = s.segment_path(path, 1)
+        local j = assert(s.open(path))
+        for i = 1, 12 do s.events(j, { tostring(i) .. ("x"):rep(992) }) end
+        s.close(j)
+        local saved = s.save(path)
+        local second = saved[s.segment_name(2)]
+        local function written_again(bytes)
+            saved[s.segment_name(2)] = bytes
+            s.restore(path, saved)
+            assert(lfs.touch(first, 1))
+            s.close(assert(s.open(path)))
+            assert.equal(saved[s.segment_name(1)], s.read_file(first))
+            return lfs.attributes(first, "modification") ~= 1
+        end
+        assert.is_false(written_again(second))
+        assert.is_true(written_again(second:sub(1, 4096) .. ("\0"):rep(#second - 4096)))
+    end)
 end)
