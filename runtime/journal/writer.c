@@ -124,8 +124,9 @@ static int find_spare(struct evrt_journal *j, uint64_t need, struct evrt_spare *
             rc = -ECANCELED;
             break;
         }
+        /* Asked once: the keeper tries again by itself, each second, and when segments go. */
+        if (!j->wants_spare) pthread_cond_signal(&j->chores);
         j->wants_spare = true;
-        pthread_cond_signal(&j->chores);
         pthread_cond_wait(&j->work, &j->lock);
     }
     j->wants_spare = false;

@@ -2,6 +2,7 @@
 -- it needs no privilege and no mount.
 local ffi = require "ffi"
 local lfs = require "lfs"
+local uv = require "luv"
 local limits = require "spec.support.limits"
 local s = require "spec.unit.journal.support"
 local lib, kind, errno = s.lib, s.kind, s.errno
@@ -54,6 +55,32 @@ describe("journal/writer", function()
         local r = s.reader(j)
         assert.equal(12, #s.read_all(r))
         lib.evrt_journal_reader_close(r)
+    end)
+
+    it("looks for space now and then while there is none", function()
+        local path = s.folder()
+        local j = assert(s.open(path, { segment_size = 65536, reserve = 16384 }))
+        ready(path)
+        for _ = 1, 4 do s.events(j, { text }) end
+        local changes, watch, timer = 0, uv.new_fs_event(), uv.new_timer()
+        limits.with_file_size(LIMIT, function()
+            s.events(j, { text })
+            s.await(function() return s.stats(j).space ~= 0 end, "the refusal")
+            for _ = 1, 3 do
+                assert(s.append(j, kind.settle, text))
+                s.commit(j, 1)
+            end
+            assert(s.append(j, kind.settle, text)) -- the reserve is too small for it
+            lib.evrt_journal_submit(j, false)
+            watch:start(path .. "/journal", {}, function() changes = changes + 1 end)
+            timer:start(300, 0, uv.stop)
+            uv.run()
+        end)
+        watch:close()
+        timer:close()
+        uv.run()
+        s.close(j)
+        assert.is_true(changes < 50, "it made " .. changes .. " changes to the folder")
     end)
 
     it("does not wait for space when it is closed", function()
