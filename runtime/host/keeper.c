@@ -72,14 +72,26 @@ static void ask_snapshot(struct evrt_host *h, const struct evrt_journal_stats *j
 
 /* ---- Segments ---- */
 
-/* The first event that a handler still needs. */
-static uint64_t needed_from(const struct evrt_host *h) {
+static uint64_t first_cursor(const struct evrt_host *h) {
     uint64_t next = evrt_bus_next_seq(h->bus), from = next;
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         uint64_t cursor = evrt_sub_cursor(evrt_bus_get(h->bus, i), next);
         if (cursor < from) from = cursor;
     }
     return from;
+}
+
+/* The first event that a handler still needs, or would after a crash. */
+static uint64_t needed_from(struct evrt_host *h) {
+    struct host_needed *n = &h->needed;
+    uint64_t now = first_cursor(h);
+    if (h->committed >= n->record) {
+        n->safe = n->from;
+        n->from = now;
+        n->record = h->appended;
+    }
+    if (h->committed >= n->record) n->safe = n->from;
+    return now < n->safe ? now : n->safe; /* a new handler may begin further back */
 }
 
 static bool over_max_size(const struct evrt_host *h, const struct evrt_journal_stats *s,

@@ -67,6 +67,14 @@ struct host_contained {
     bool told;                         /* what confines workers was logged */
 };
 
+/* From which event on handlers need the journal, as it would be after a crash: a cursor moves when the
+ * settlement is appended, and is where it was before until that is durable. */
+struct host_needed {
+    uint64_t safe;   /* so it is on the disk */
+    uint64_t from;   /* and so when this record, */
+    uint64_t record; /* counted as h->appended is, is committed */
+};
+
 enum host_phase { HOST_STARTING, HOST_SERVING, HOST_DRAINING, HOST_CLOSING, HOST_CLOSED };
 
 struct evrt_host {
@@ -115,6 +123,7 @@ struct evrt_host {
     struct host_wait_table *waits;
     struct evrt_shared *shared;
     struct host_snapshots snapshots;
+    struct host_needed needed;
     bool state_behind;        /* state.db has enough to do: nothing is handed out */
     uint64_t state_waits;     /* how often it came to that */
     _Atomic bool state_asked; /* to tell when it has caught up; any thread */
