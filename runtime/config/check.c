@@ -1,5 +1,6 @@
 /* What only the values together, or the files they name, can tell. See load.h. */
 #include <errno.h>
+#include <pwd.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -105,12 +106,19 @@ static void check_stall(struct evrt_load *l) {
                    STALL_MIN_MS, (long long)ms);
 }
 
+static void check_user(struct evrt_load *l) {
+    const char *name = l->c->workers.user;
+    if (name[0] == '\0' || getpwnam(name) != NULL) return;
+    evrt_load_fail(l, place_of(l, "workers.user"), "workers.user: there is no user \"%s\"", name);
+}
+
 void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_listeners(l);
     check_backlog(l);
     check_stall(l);
     if (trust_files) return;
     check_handlers(l);
+    check_user(l);
     check_policies(l);
     check_token_file(l, "http.token_file", l->c->http.token_file);
     check_token_file(l, "admin.token_file", l->c->admin.token_file);

@@ -38,7 +38,8 @@ struct evrt_config {
         uint64_t memory_limit;
         int64_t stall_timeout, drain_timeout;
         uint64_t concurrency;
-        bool allow_ffi;
+        bool allow_ffi, confine;
+        char *user;
     } workers;
     struct {
         char *listen;

@@ -44,6 +44,11 @@
       "Deliveries that one worker has in progress at once.")                                     \
     X(workers.allow_ffi, BOOL, "false", 0, 0, NULL, RELOAD,                                      \
       "Whether scripts may require LuaJIT's ffi.")                                               \
+    X(workers.user, STRING, "", 0, 256, NULL, RESTART,                                           \
+      "The user that workers run as, when the node runs as root; empty: the node's own.")        \
+    X(workers.confine, BOOL, "true", 0, 0, NULL, RESTART,                                        \
+      "Whether scripts are kept from the store's files, from other processes and from "          \
+      "administering the machine, as far as the kernel offers.")                                 \
     X(http.listen, ADDRESS, "127.0.0.1:8080", 0, 0, NULL, RESTART,                               \
       "Where events come in: POST /events. Port 0 takes any free port.")                         \
     X(http.max_event_size, SIZE, "1MiB", 1 * KIB, 16 * MIB, NULL, RELOAD,                        \

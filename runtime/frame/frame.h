@@ -52,8 +52,11 @@ struct evrt_frame_hello {
     uint8_t allow_ffi;
     uint8_t log_level;         /* lines below it need not be sent */
     uint8_t check_only;        /* load, answer READY or REFUSED, exit */
+    uint8_t confine;           /* keep scripts from the store and the host */
     struct evrt_slice service; /* default source of published events */
     struct evrt_slice service_version, environment;
+    struct evrt_slice user;  /* to run as; "": the host's */
+    struct evrt_slice store; /* folder to keep scripts from */
 };
 
 /* DELIVER: u32 handler, u32 attempt, u64 delivery, i64 timeout_ms, then the event's encoding. */

@@ -15,6 +15,17 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+/* What confines the process (worker/confine.h). */
+enum evrt_confined {
+    EVRT_CONFINED_USER = 1 << 0,         /* another user than the host */
+    EVRT_CONFINED_PRIVILEGES = 1 << 1,   /* no_new_privs */
+    EVRT_CONFINED_STORE_HIDDEN = 1 << 2, /* by a mount namespace */
+    EVRT_CONFINED_STORE_DENIED = 1 << 3, /* by Landlock */
+    EVRT_CONFINED_TRACING = 1 << 4,      /* cannot look into the host */
+    EVRT_CONFINED_SIGNALS = 1 << 5,      /* to none but its own children */
+    EVRT_CONFINED_CALLS = 1 << 6,        /* by a filter */
+};
+
 struct evrt_page {
     _Atomic uint64_t turn;
     _Atomic uint64_t delivery;

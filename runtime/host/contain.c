@@ -228,6 +228,19 @@ void host_contain_start(struct evrt_host *h) {
     uv_timer_start(&h->watch, on_watch, (uint64_t)period_ms(h), 0);
 }
 
+/* Said once for the node: all of its workers run on the same kernel. */
 void host_contain_ready(struct host_worker *w) {
-    (void)w;
+    struct evrt_host *h = w->host;
+    if (w->watch.page == NULL || h->contained.told) return;
+    h->contained.told = true;
+    uint32_t c = atomic_load(&w->watch.page->confined);
+    const char *user = h->config->workers.user;
+    evrt_log_event(h->log, WORKERS_CONFINED,
+                   EVRT_F_CSTR("user", user[0] == '\0' ? "the node's" : user),
+                   EVRT_F_CSTR("store", c & EVRT_CONFINED_STORE_HIDDEN   ? "hidden"
+                                        : c & EVRT_CONFINED_STORE_DENIED ? "denied"
+                                                                         : "no"),
+                   EVRT_F_CSTR("host", c & EVRT_CONFINED_TRACING ? "denied" : "no"),
+                   EVRT_F_CSTR("signals", c & EVRT_CONFINED_SIGNALS ? "denied" : "no"),
+                   EVRT_F_CSTR("system_calls", c & EVRT_CONFINED_CALLS ? "filtered" : "no"));
 }

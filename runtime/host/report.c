@@ -223,6 +223,16 @@ static void put_shared(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_end(o);
 }
 
+/* Deliveries that cost a worker. */
+static void put_charged(struct evrt_host *h, struct evrt_jsonout *o) {
+    evrt_jsonout_key(o, "charged");
+    evrt_jsonout_object(o);
+    put_u64(o, "crashed", h->contained.crashed);
+    put_u64(o, "stalled", h->contained.stalled);
+    put_u64(o, "memory", h->contained.memory);
+    evrt_jsonout_end(o);
+}
+
 static void put_workers(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_key(o, "workers");
     evrt_jsonout_array(o);
@@ -258,6 +268,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_u64(&o, "discarded", t.discarded);
     put_u64(&o, "stale_answers", h->stale);
     put_u64(&o, "worker_restarts", h->restarts);
+    put_charged(h, &o);
     put_u64(&o, "fresh_bytes", evrt_bus_held_bytes(h->bus));
     evrt_log_counts(h->log, &dropped, &sampled);
     put_u64(&o, "log_lines_dropped", dropped);

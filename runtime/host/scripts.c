@@ -209,6 +209,9 @@ struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *c) {
         .service = evrt_slice_of(c->service.name),
         .service_version = evrt_slice_of(c->service.version),
         .environment = evrt_slice_of(c->service.environment),
+        .confine = c->workers.confine,
+        .user = evrt_slice_of(c->workers.user),
+        .store = evrt_slice_of(c->store.path),
     };
     for (uint8_t i = 0; i < 4; i++)
         if (strcmp(levels[i], c->logging.level) == 0) hello.log_level = i;

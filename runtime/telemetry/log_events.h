@@ -65,6 +65,9 @@
       "a process was started and loads the scripts")                                          \
     X(WORKERS_READY, INFO, "Workers ready", "workers,generation,duration",                    \
       "all workers of a generation have loaded the scripts")                                  \
+    X(WORKERS_CONFINED, INFO, "Workers confined", "user,store,host,signals,system_calls",     \
+      "what keeps scripts from the store's files, from the host's memory, from signals "      \
+      "to it and from administering; `no` where this system does not offer it")               \
     X(WORKER_NOT_STARTED, ERROR, "Worker not started", "worker,error",                        \
       "the process could not be made; it is tried again, ever more slowly")                   \
     X(WORKER_EXITED, DEBUG, "Worker exited", "worker,worker_pid,generation,status",           \

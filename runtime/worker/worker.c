@@ -20,6 +20,7 @@
 
 #include "core/error.h"
 #include "core/event.h"
+#include "worker/confine.h"
 #include "worker/process.h"
 #include "worker/shared.h"
 #include "worker/state.h"
@@ -74,16 +75,34 @@ static void answer(struct evrt_worker *w, enum evrt_frame_type type, struct evrt
 static void keep_hello(struct evrt_worker *w, const struct evrt_frame_hello *f) {
     w->hello = *f;
     struct evrt_slice *slices[] = {&w->hello.service, &w->hello.service_version,
-                                   &w->hello.environment};
+                                   &w->hello.environment, &w->hello.user, &w->hello.store};
+    enum { SLICES = sizeof slices / sizeof slices[0] };
     struct evrt_buf bytes;
     evrt_buf_init(&bytes);
-    evrt_buf_room(&bytes, f->service.n + f->service_version.n + f->environment.n);
-    for (int i = 0; i < 3; i++) {
+    size_t size = SLICES;
+    for (int i = 0; i < SLICES; i++)
+        size += slices[i]->n;
+    evrt_buf_room(&bytes, size); /* so that it does not move */
+    for (int i = 0; i < SLICES; i++) {
         const char *at = bytes.p + bytes.n;
         evrt_buf_put(&bytes, slices[i]->p, slices[i]->n);
+        evrt_buf_putc(&bytes, '\0');
         slices[i]->p = at;
     }
     w->hello_bytes = evrt_buf_release(&bytes);
+}
+
+static int confine(struct evrt_worker *w, struct evrt_error *err) {
+    struct evrt_confine plan = {
+        .user = w->hello.user.p,
+        .store = w->hello.store.p,
+        .confine = w->hello.confine,
+        .memory = w->hello.memory_limit,
+    };
+    uint32_t confined;
+    int rc = evrt_confine(&plan, &confined, err);
+    if (w->page != NULL) atomic_store(&w->page->confined, confined);
+    return rc;
 }
 
 static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
@@ -96,7 +115,8 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
 
     struct evrt_error err;
     struct evrt_slice text;
-    int rc = evrt_worker_state_open(w, &err);
+    int rc = confine(w, &err);
+    if (rc == 0) rc = evrt_worker_state_open(w, &err);
     if (rc < 0)
         text = evrt_slice_of(err.message);
     else
@@ -233,6 +253,8 @@ static void detach(void) {
     const struct sigaction action = {.sa_handler = ignore, .sa_flags = SA_RESTART};
     for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
         sigaction(ignored[i], &action, NULL);
+    /* kill(0) of a script, and of programs that it runs, means these and not the host. */
+    setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "evrt-worker");
 }

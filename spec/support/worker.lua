@@ -89,6 +89,7 @@ local defaults = {
     worker = 0, generation = 1, concurrency = 256, memory_limit = 64 * 2 ^ 20, max_event_size = 2 ^ 20,
     max_hops = 16, allow_ffi = 0, log_level = 0, check_only = 0,
     service = "spec", service_version = "1", environment = "test",
+    confine = 0, user = "", store = "",
 }
 
 --- Starts a worker and greets it. Stop it in the same spec.

@@ -16,7 +16,8 @@ local samples = {
     hello = {
         worker = 3, generation = 2 ^ 40, concurrency = 256, memory_limit = 2 ^ 28, max_event_size = 2 ^ 20,
         max_hops = 16, allow_ffi = 1, log_level = 2, check_only = 1,
-        service = "my-app", service_version = "1.0.0", environment = "",
+        confine = 1, service = "my-app", service_version = "1.0.0", environment = "", user = "nobody",
+        store = "/var/lib/evrt",
     },
     deliver = { handler = 7, attempt = 2, delivery = 2 ^ 41, timeout_ms = -1, event = ("e"):rep(300) },
     failed = { delivery = 9, error_type = "error", message = "a.lua:1: b", traceback = "a.lua:1: in main" },
