@@ -1,0 +1,242 @@
+-- Runaways beside handlers that behave: each costs its worker and nobody else; it is charged by name, made
+-- again, and dead at the third time. What was in the same worker is made again and not charged.
+local uv = require "luv"
+local evrt = require "spec.support.evrt"
+local load = require "spec.support.load"
+
+-- Handlers by event type: what a script can do to its worker, and what is said of it.
+local runaways = {
+    loop = { "while true do end", "stalled", "the handler did not return or wait for 500ms (workers.stall_timeout)" },
+    backtrack = { "return (('a'):rep(40)):find(('a-'):rep(30) .. 'b')", "stalled",
+        "the handler did not return or wait for 500ms (workers.stall_timeout)" },
+    exit = { "os.exit(3)", "crashed", "the handler ended its worker (exit code 3)" },
+    segfault = { "require('ffi').cast('int *', 8)[0] = 1", "crashed", "signal 11 (Segmentation fault)" },
+    abort = { "require('ffi').C.abort()", "crashed", "signal 6 (Aborted)" },
+    kill = { "os.execute('kill -9 $PPID')", "crashed", "signal 9 (Killed)" },
+    memory = { "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end", "memory", "not enough memory" },
+    caught = { "local t = {} while pcall(function() t[#t + 1] = ('x'):rep(1e6) .. #t end) do end", "memory",
+        "not enough memory" },
+}
+
+local function settled(node)
+    return function()
+        local s = node:get("/api/v1/stats").json
+        return s.pending == 0 and s.running == 0 and s
+    end
+end
+
+local function outcome(node, seq, handler)
+    for _, h in ipairs(node:get("/api/v1/events/" .. seq).json.handlers) do
+        if h.handler == handler then return h end
+    end
+end
+
+local function publish(node, type, id)
+    local answer = node:publish { type = type, id = id }
+    assert.equal(202, answer.status)
+    return tonumber(answer.json.seq)
+end
+
+describe("a runaway", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    it("costs its worker, is charged by name, and leaves the others alone #plain", function()
+        local handlers = {
+            ["good.lua"] = [[return { name = "Good", events = "good", handle = function() end }]],
+            ["patient.lua"] = [[
+                local evrt = require "evrt"
+                return { name = "Patient", events = "patient", handle = function() evrt.sleep(0.3) end }]],
+        }
+        for kind, case in pairs(runaways) do
+            handlers[kind .. ".lua"] = ([[
+                require("ffi").cdef "void abort(void);"
+                return { name = %q, events = %q, handle = function() %s end }
+            ]]):format(kind, kind, case[1]):gsub('require%("ffi"%).cdef', kind == "abort" and "%0" or "--")
+        end
+        local node = evrt.start {
+            config = { workers = { count = 2, stall_timeout = "500ms", memory_limit = "16MiB", allow_ffi = true } },
+            handlers = handlers,
+        }
+        local seqs, others = {}, 0
+        for kind in pairs(runaways) do
+            for _ = 1, 5 do publish(node, "good") end
+            publish(node, "patient")
+            seqs[kind] = publish(node, kind)
+            others = others + 6
+        end
+        local stats = node:await("the end", settled(node), 60)
+        for kind, case in pairs(runaways) do
+            local h = outcome(node, seqs[kind], kind)
+            assert.same({ kind, "dead", 3, case[2] }, { kind, h.outcome, h.attempt, h.error.type })
+            assert.truthy(h.error.message:find(case[3], 1, true), h.error.message)
+            local said = node:logged { msg = "Event handle failed", handler = kind }
+            assert.equal(3, #said)
+            for i, line in ipairs(said) do assert.same({ i, case[2] }, { line.attempt, line.error_type }) end
+        end
+        assert.same({ crashed = 12, stalled = 6, memory = 6 }, stats.charged)
+        assert.same({ others, 8 }, { stats.done, stats.dead })
+        -- Those beside them were never charged.
+        for _, name in ipairs { "Good", "Patient" } do
+            for _, line in ipairs(node:logged { msg = "Event handled successfully", handler = name }) do
+                assert.equal(1, line.attempt)
+            end
+            assert.equal(0, #node:logged { msg = "Event handle failed", handler = name })
+        end
+        assert.equal(0, node:stop())
+    end)
+
+    it("that stalls is gone within a second after workers.stall_timeout", function()
+        local node = evrt.start {
+            config = { workers = { count = 2, stall_timeout = "1s" } },
+            handlers = { ["a.lua"] = runaways.loop and [[
+                return { name = "A", events = "a", handle = function() while true do end end }]] },
+        }
+        publish(node, "a")
+        local died = node:await_log { msg = "Worker died", reason = "stalled: did not turn its loop for 1s "
+            .. "(workers.stall_timeout)" }
+        local replaced = node:await_log { msg = "Worker replaced", worker = died.worker }
+        print(("stalled worker replaced %s after it died"):format(replaced.duration))
+        node:stop("sigkill")
+    end)
+
+    it("is found by what it does not take, too: a worker that was stopped", function()
+        local node = evrt.start {
+            config = { workers = { count = 1, stall_timeout = "500ms" } },
+            handlers = { ["a.lua"] = [[return { name = "A", events = "a", handle = function() end }]] },
+        }
+        uv.kill(load.children(node.pid)[1], "sigstop")
+        local seq = publish(node, "a")
+        node:await("the end", settled(node))
+        assert.equal("done", outcome(node, seq, "A").outcome)
+        assert.same({ crashed = 0, stalled = 0, memory = 0 }, node:get("/api/v1/stats").json.charged)
+        assert.equal(0, node:stop())
+    end)
+
+    it("that crashes on every event is held back and not its workers", function()
+        local node = evrt.start {
+            config = { workers = { count = 2 } },
+            handlers = {
+                ["a.lua"] = [[return { name = "A", events = "a", handle = function() os.exit(1) end }]],
+                ["b.lua"] = [[return { name = "B", events = "b", handle = function() end }]],
+            },
+        }
+        for _ = 1, 4 do publish(node, "a") end
+        for _ = 1, 50 do assert.equal(200, node:publish({ type = "b" }, "?wait=handled").status) end
+        local stats = node:await("the end", settled(node), 60)
+        assert.same({ 4, 50, 12 }, { stats.dead, stats.done, stats.charged.crashed })
+        assert.equal(12, stats.worker_restarts)
+        assert.equal(0, node:stop())
+    end)
+
+    it("is killed while the node drains", function()
+        local node = evrt.start {
+            config = { workers = { count = 1, stall_timeout = "500ms", drain_timeout = "20s" } },
+            handlers = { ["a.lua"] = [[
+                local evrt = require "evrt"
+                return { name = "A", events = "a", handle = function() evrt.log.info "in" while true do end end }]] },
+        }
+        publish(node, "a")
+        node:kill()
+        assert.equal(0, (node:wait(10)))
+        node = node:restart()
+        node:await_log { msg = "Event handle failed", error_type = "stalled" }
+        node:stop("sigkill")
+    end)
+end)
+
+describe("an answer for what the worker does not have", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    it("is refused and counted", function()
+        local node = evrt.start {
+            config = { workers = { count = 1, allow_ffi = true } },
+            handlers = { ["a.lua"] = [[
+                local ffi = require "ffi"
+                ffi.cdef "long write(int fd, const void *p, size_t n);"
+                return { name = "A", events = "a", handle = function()
+                    -- DONE: u32 length, u8 type 34, then subscription 1's delivery 999
+                    ffi.C.write(3, "\16\0\0\0\34\0\0\0\231\3\0\0\0\1\0\0", 16)
+                end }]] },
+        }
+        local seq = publish(node, "a")
+        local stats = node:await("the end", settled(node))
+        assert.same({ 1, 1, 0 }, { stats.stale_answers, stats.done, stats.dead })
+        assert.equal("done", outcome(node, seq, "A").outcome)
+        assert.equal(0, node:stop())
+    end)
+end)
+
+describe("a timeout", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    local function handled(body)
+        local node = evrt.start {
+            config = { workers = { count = 1, stall_timeout = "500ms" } },
+            handlers = { ["a.lua"] = ([[
+                local evrt = require "evrt"
+                return { name = "A", events = "a", timeout = "50ms", handle = function() %s end }]]):format(body) },
+        }
+        local seq = publish(node, "a")
+        node:await("the end", settled(node), 20)
+        local h = outcome(node, seq, "A")
+        assert.equal(0, node:stop())
+        return h
+    end
+
+    it("is raised by the next wait and by every later one", function()
+        for _, body in ipairs {
+            "evrt.sleep(60)",
+            "for i = 1, 3 do local ok = pcall(evrt.sleep, 60) assert(not ok) end",
+            "for i = 1, 3 do xpcall(evrt.sleep, function() return 'mine' end, 60) end return true",
+            "local w = coroutine.wrap(function() pcall(evrt.sleep, 60) pcall(evrt.sleep, 60) end) pcall(w)",
+            "pcall(evrt.sleep, 60) pcall(evrt.publish, { type = 'b' }) return true",
+            "pcall(evrt.sleep, 60) error('another')",
+        } do
+            local h = handled(body)
+            assert.same({ body, "dead", "timeout", 1 }, { body, h.outcome, h.error.type, h.attempt })
+        end
+    end)
+
+    it("that is caught for ever is a stall", function()
+        local h = handled "while true do pcall(evrt.sleep, 1) end"
+        assert.same({ "dead", "stalled", 3 }, { h.outcome, h.error.type, h.attempt })
+    end)
+end)
+
+describe("what a handler raises", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    it("is recorded readably, whatever it is", function()
+        local cases = {
+            { "error(nil)", "raised nil" },
+            { "error({})", "raised a table {}" },
+            { "error({ code = 7, why = 'no luck' })", 'raised a table {code = 7, why = "no luck"}' },
+            { "error({ message = 'with a text' })", "with a text" },
+            { "error(print)", "raised a function" },
+            { "return nil, {}", "raised a table {}" },
+            { "return nil, { code = 7 }", "raised a table {code = 7}" },
+            { "return nil, 404", "404" },
+            { "return nil, false", "false" },
+            { "(('x'):rep(3)):gsub('x', function() require('evrt').sleep(0.01) end)",
+                "evrt.sleep: cannot wait inside a callback of a C function (string.gsub, table.sort, require, ...); "
+                .. "do the waiting before or after it" },
+            { "(('x'):rep(3)):gsub('x', coroutine.yield)", "" },
+        }
+        local handlers = {}
+        for i, case in ipairs(cases) do
+            handlers[("h%02d.lua"):format(i)] =
+                ("return { name = 'H%d', events = 'a', handle = function()\n%s\nend }"):format(i, case[1])
+        end
+        local node = evrt.start { handlers = handlers }
+        local seq = publish(node, "a")
+        node:await("the end", settled(node))
+        for i, case in ipairs(cases) do
+            local h = outcome(node, seq, "H" .. i)
+            assert.same({ case[1], "dead", "error" }, { case[1], h.outcome, h.error.type })
+            assert.truthy(h.error.message:find(case[2], 1, true), case[1] .. ": " .. h.error.message)
+            assert.truthy(h.error.message:find(("h%02d.lua:"):format(i), 1, true), h.error.message)
+            print(h.error.message)
+        end
+        assert.equal(0, node:stop())
+    end)
+end)
