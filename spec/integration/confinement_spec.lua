@@ -117,12 +117,12 @@ describe("a script", function()
         end
         assert.is_truthy(next(listeners))
         local count = 0
-        for number, what in open:gmatch " (%d+) %-> (%S+)" do
+        for fd, what in open:gmatch " (%d+) %-> (%S+)" do
             count = count + 1
             local inode = what:match "^socket:%[(%d+)%]$"
             assert.is_nil(listeners[inode or ""])
             -- 0 to 2, the host's socket, and what the loop and popen need
-            assert.truthy(inode and tonumber(number) <= 3 or what:find "^anon_inode:" or what:find "^pipe:"
+            assert.truthy(inode and tonumber(fd) <= 3 or what:find "^anon_inode:" or what:find "^pipe:"
                 or what == "/dev/null", what)
         end
         assert.truthy(count >= 5)
@@ -133,7 +133,8 @@ describe("a script", function()
         local node = start { allow_ffi = true }
         for _, run in ipairs {
             "return sh('kill -TERM ' .. host)",
-            "return sh('kill -TERM -- -' .. sh('cut -d \" \" -f 5 /proc/' .. host .. '/stat'))",
+            [[return sh('/bin/kill -TERM -- -' ..
+              io.open('/proc/' .. host .. '/stat'):read('*a'):match '%) %a %d+ (%d+)')]],
             [[local ffi = require 'ffi'
               ffi.cdef 'int kill(int, int); char *strerror(int);'
               return ffi.C.kill(tonumber(host), 15) == -1 and ffi.string(ffi.C.strerror(ffi.errno()))]],
@@ -141,7 +142,8 @@ describe("a script", function()
               ffi.cdef 'long ptrace(int, int, void *, void *); char *strerror(int);'
               return ffi.C.ptrace(16, tonumber(host), nil, nil) == -1 and ffi.string(ffi.C.strerror(ffi.errno()))]],
             [[local ffi = require 'ffi'
-              ffi.cdef 'int mount(const char *, const char *, const char *, unsigned long, void *); char *strerror(int);'
+              ffi.cdef 'int mount(const char *, const char *, const char *, unsigned long, void *);'
+              ffi.cdef 'char *strerror(int);'
               return ffi.C.mount('x', '/mnt', 'tmpfs', 0, nil) == -1 and ffi.string(ffi.C.strerror(ffi.errno()))]],
         } do
             local answer = probe(node, run)

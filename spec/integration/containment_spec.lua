@@ -235,7 +235,6 @@ describe("what a handler raises", function()
             assert.same({ case[1], "dead", "error" }, { case[1], h.outcome, h.error.type })
             assert.truthy(h.error.message:find(case[2], 1, true), case[1] .. ": " .. h.error.message)
             assert.truthy(h.error.message:find(("h%02d.lua:"):format(i), 1, true), h.error.message)
-            print(h.error.message)
         end
         assert.equal(0, node:stop())
     end)

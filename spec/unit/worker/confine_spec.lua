@@ -25,7 +25,8 @@ describe("worker/confine", function()
     end
 
     it("hides the store from this process alone, for good", function()
-        assert.same({ "nil" }, run(("print((io.open('%s/store/secret')))"):format(dir), { confine = 1, store = dir .. "/store" }))
+        assert.same({ "nil" }, run(("print((io.open('%s/store/secret')))"):format(dir),
+            { confine = 1, store = dir .. "/store" }))
         assert.equal("x", files.read(dir .. "/store/secret"))
     end)
 
