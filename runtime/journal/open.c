@@ -247,13 +247,18 @@ static int write_segment(struct evrt_journal *j, const struct evrt_segment_heade
     return rc;
 }
 
-/* With durability os a group may be there without the one before it, so all would have to be compared. */
-static int write_on(const struct evrt_journal *j, const struct evrt_link *link,
-                    const struct found *f) {
+/* Sets j->fd if it may be. With durability os a group may be there without the one before it, so all would
+ * have to be compared. */
+static int write_on(struct evrt_journal *j, const struct evrt_link *link, struct found *f,
+                    struct evrt_error *err) {
     if (j->options.durability != EVRT_DURABILITY_FSYNC || link->file_size != link->header.size)
-        return -EINVAL;
-    return evrt_journal_reuse(j->folder.journal, link->name,
-                              &(struct evrt_reuse){f->last_at, f->end, f->tail.used_end});
+        return 0;
+    j->fd = evrt_journal_reuse(j->folder.journal, link->name,
+                               &(struct evrt_reuse){f->last_at, f->end, f->tail.used_end});
+    if (j->fd >= 0) return 0;
+    /* The page cache may have forgotten what only it had. */
+    found_finish(f);
+    return scan_last(j, link, f, err);
 }
 
 /* On j->fd when that is open already. */
@@ -316,6 +321,7 @@ static int recover_last(struct evrt_journal *j, struct evrt_chain *c, bool unsea
         rc = damaged(j, missing, 0, "it is missing", err);
     }
     if (rc == 0) rc = reseal(j, c, &f, err);
+    if (rc == 0) rc = write_on(j, last, &f, err);
     if (rc == 0) {
         report->torn = f.tail.used_end > f.end || last->file_size < last->header.size;
         report->torn_bytes = f.tail.used_end - f.end;
@@ -324,7 +330,6 @@ static int recover_last(struct evrt_journal *j, struct evrt_chain *c, bool unsea
         for (size_t i = 0; i + 1 < c->n; i++)
             push_closed(j, &c->links[i]);
         struct evrt_segment_header h = last->header;
-        j->fd = write_on(j, last, &f);
         if (j->fd < 0) h.size = size_for(j, f.end);
         rc = start_segment(j, &h, &f, err);
     }

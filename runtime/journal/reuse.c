@@ -1,6 +1,8 @@
 /* See reuse.h. What is asked is whether the disk has what the page cache shows: after a failed write the
  * cache may hold a group that the disk does not, and calls it clean. Only the last group can be such a one,
- * as each is written when the one before was synced; so that one is read past the cache, and compared.
+ * as each is written when the one before was synced; so that one is read past the cache, and compared. File
+ * systems that encrypt, compress or journal data take O_DIRECT and read through the cache all the same: it
+ * is told to forget those pages in between.
  *
  *     | synced, or the next one would not be there | last group | torn | zeros
  *                                                   compared     zeroed
@@ -26,6 +28,7 @@ static int compare(int cached, int direct, uint64_t from, uint64_t to, char *pie
     for (uint64_t at = from; at < to; at += PIECE) {
         size_t n = to - at < PIECE ? (size_t)(to - at) : PIECE;
         ssize_t here = evrt_file_read(cached, pieces, n, at);
+        (void)posix_fadvise(cached, (off_t)at, (off_t)n, POSIX_FADV_DONTNEED);
         ssize_t there = evrt_file_read(direct, pieces + PIECE, n, at);
         if (here < 0 || there < 0) return (int)(here < 0 ? here : there);
         if (here != there || memcmp(pieces, pieces + PIECE, (size_t)here) != 0) return -EIO;
@@ -57,6 +60,14 @@ static int clear(int fd, uint64_t from, uint64_t to) {
     return from < to ? evrt_file_sync(fd) : 0;
 }
 
+/* A copy may be sparse: a commit must not find the disk full. */
+static int fill_holes(int fd, uint64_t from) {
+    uint64_t size;
+    int rc = evrt_file_size(fd, &size);
+    if (rc == 0 && from < size) rc = evrt_file_allocate(fd, from, size);
+    return rc == -EOPNOTSUPP ? 0 : rc;
+}
+
 int evrt_journal_reuse(int dir, const char *name, const struct evrt_reuse *r) {
     int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
     if (fd < 0) return -errno;
@@ -64,6 +75,7 @@ int evrt_journal_reuse(int dir, const char *name, const struct evrt_reuse *r) {
     if (rc == 0) rc = evrt_file_sync(dir);
     if (rc == 0) rc = is_on_disk(dir, name, fd, r);
     if (rc == 0) rc = clear(fd, r->end, r->used_end);
+    if (rc == 0) rc = fill_holes(fd, r->end);
     if (rc == 0) return fd;
     close(fd);
     return rc;

@@ -13,8 +13,8 @@ struct evrt_reuse {
 };
 
 /* Makes the file fit to be written on: what it is known by is on the disk, its name and what went from the
- * folder before included, and zeros follow `end`. A descriptor, or a negative errno: it has to be written
- * anew. */
+ * folder before included, and zeros follow `end`. A descriptor, or a negative errno: it has to be looked at
+ * once more and written anew. */
 EVRT_MUST_CHECK int evrt_journal_reuse(int dir, const char *name, const struct evrt_reuse *r);
 /* Writes the SEAL that ends at `end` once more, as it stands there, and syncs it. */
 EVRT_MUST_CHECK int evrt_journal_reseal(int dir, const char *name, uint64_t end);

@@ -40,7 +40,7 @@ describe("an empty segment behind one without an end #plain", function()
         node:wait()
         local out = dir .. "/trace"
         node = evrt.start { dir = dir, wrap = { "strace", "-f", "-y", "-o", out, "-e",
-            "trace=unlinkat,fsync,pwritev2" } }
+            "trace=unlinkat,fsync,fadvise64,pwritev2" } }
         local stored = node:get "/api/v1/stats".json.events
         assert.is_true(stored == acked or stored == acked + 1)
         assert.equal(stored + 1, publish(node, 10).json.seq)
@@ -52,6 +52,9 @@ describe("an empty segment behind one without an end #plain", function()
         local synced = find(trace, removed, "fsync(", "/data/journal>)")
         local written = assert(find(trace, removed, "pwritev2(", "0000000000000001.seg>", "RWF_DSYNC"))
         assert.is_true(synced ~= nil and synced < written, "the folder was not synced before the next commit")
+        -- Where O_DIRECT reads the page cache, the disk is asked only after the cache has forgotten.
+        local forgotten = find(trace, removed, "fadvise64(", "0000000000000001.seg>", "POSIX_FADV_DONTNEED) = 0")
+        assert.is_true(forgotten ~= nil and forgotten < written)
         assert.equal(0, (evrt.run { "store", "verify", dir .. "/data" }))
     end)
 end)
