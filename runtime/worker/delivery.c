@@ -1,15 +1,12 @@
-/* See delivery.h. The inbox is bytes, not objects: a delivery costs one copy until its turn comes. */
+/* See delivery.h. */
 #include "worker/delivery.h"
 
 #include <assert.h>
 #include <lua.h>
 #include <stdlib.h>
 
-#include "core/bytes.h"
 #include "core/clock.h"
 #include "worker/process.h"
-
-enum { COMPACT_AT = 256 * 1024 };
 
 void evrt_deliveries_init(struct evrt_deliveries *ds) {
     *ds = (struct evrt_deliveries){0};
@@ -19,20 +16,7 @@ void evrt_deliveries_finish(struct evrt_deliveries *ds) {
     for (size_t i = 0; i < ds->count; i++)
         free(ds->all[i]);
     free(ds->all);
-    evrt_buf_finish(&ds->inbox);
-}
-
-void evrt_deliveries_push(struct evrt_deliveries *ds, struct evrt_slice payload) {
-    if (ds->head == ds->inbox.n) {
-        evrt_buf_clear(&ds->inbox);
-        ds->head = 0;
-    } else if (ds->head > COMPACT_AT && ds->head > ds->inbox.n / 2) {
-        evrt_buf_consume(&ds->inbox, ds->head);
-        ds->head = 0;
-    }
-    uint32_t n = (uint32_t)payload.n;
-    evrt_buf_put(&ds->inbox, &n, sizeof n);
-    evrt_buf_put(&ds->inbox, payload.p, payload.n);
+    evrt_inbox_finish(&ds->inbox);
 }
 
 static struct evrt_delivery *create(struct evrt_worker *w) {
@@ -50,11 +34,8 @@ static struct evrt_delivery *create(struct evrt_worker *w) {
 struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_frame_deliver *f) {
     struct evrt_deliveries *ds = &w->deliveries;
     assert(evrt_deliveries_waiting(ds) && ds->running == NULL);
-    const char *p = ds->inbox.p + ds->head;
-    uint32_t n = evrt_get_u32(p);
-    int rc = evrt_frame_get_deliver((struct evrt_slice){p + sizeof n, n}, f);
+    int rc = evrt_frame_get_deliver(evrt_inbox_take(&ds->inbox), f);
     assert(rc == 0); /* checked when it arrived */
-    ds->head += sizeof n + n;
 
     struct evrt_delivery *d = ds->free;
     if (d != NULL)

@@ -1,6 +1,6 @@
 /* Deliveries: those that have arrived and wait their turn, and those in progress.
  *
- *     DELIVER ──▶ inbox ──▶ in progress: running (one) or waiting (each keeps a coroutine)
+ *     DELIVER ──▶ inbox (per handler) ──▶ in progress: running (one) or waiting (each keeps a coroutine)
  *
  * Embedded in the worker; its loop's thread. */
 #ifndef EVRT_WORKER_DELIVERY_H
@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#include "core/buf.h"
 #include "frame/frame.h"
+#include "worker/inbox.h"
 
 struct evrt_runner;
 struct evrt_worker;
@@ -33,8 +33,7 @@ struct evrt_delivery {
 };
 
 struct evrt_deliveries {
-    struct evrt_buf inbox; /* u32 length and payload of each DELIVER */
-    size_t head;           /* where the next one starts */
+    struct evrt_inbox inbox;
     struct evrt_delivery **all;
     size_t count;
     struct evrt_delivery *free;
@@ -48,12 +47,10 @@ void evrt_deliveries_init(struct evrt_deliveries *ds);
 /* After the loop has closed every handle. */
 void evrt_deliveries_finish(struct evrt_deliveries *ds);
 
-/* Puts a decoded DELIVER payload at the end of the inbox. */
-void evrt_deliveries_push(struct evrt_deliveries *ds, struct evrt_slice payload);
 static inline bool evrt_deliveries_waiting(const struct evrt_deliveries *ds) {
-    return ds->head < ds->inbox.n;
+    return !evrt_inbox_is_empty(&ds->inbox);
 }
-/* Opens the next of the inbox as the running one and returns it; `f` stays valid until the next push.
+/* Opens the next of the inbox as the running one and returns it; `f` stays valid until the inbox's next push.
  * The inbox is not empty. */
 struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_frame_deliver *f);
 /* The delivery is settled; whatever it waited for is forgotten. */

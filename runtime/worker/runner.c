@@ -6,13 +6,17 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "core/jsonout.h"
 #include "worker/process.h"
 
 enum {
-    IDLE_MAX = 64,    /* runners kept for later */
-    TURN_TAKES = 512, /* deliveries before the loop looks at the socket and the timers again */
+    IDLE_MAX = 64, /* runners kept for later */
+    /* Deliveries and time before the loop looks at the socket and the timers again: what has come for
+     * other handlers meanwhile takes its turn. */
+    TURN_TAKES = 512,
+    TURN_MS = 4,
 };
 
 struct evrt_runner {
@@ -107,15 +111,24 @@ static void resume(struct evrt_worker *w, struct evrt_runner *r, int nargs) {
         put_back(w, r);
 }
 
+/* To a tick of a few milliseconds, for 5 ns. */
+static int64_t coarse_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 void evrt_runners_turn(struct evrt_worker *w) {
     w->taken = 0;
+    w->runners.turn_ends_ms = coarse_ms() + TURN_MS;
     while (evrt_runners_may_take(w))
         resume(w, take(w), 0);
 }
 
 bool evrt_runners_may_take(const struct evrt_worker *w) {
     return evrt_deliveries_waiting(&w->deliveries) && w->phase != EVRT_WORKER_LEAVING &&
-           w->deliveries.busy < w->hello.concurrency && w->taken < TURN_TAKES;
+           w->deliveries.busy < w->hello.concurrency && w->taken < TURN_TAKES &&
+           (w->taken == 0 || coarse_ms() <= w->runners.turn_ends_ms);
 }
 
 struct lua_State *evrt_runner_stack(const struct evrt_runner *r) {

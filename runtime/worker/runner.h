@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct evrt_delivery;
 struct evrt_runner;
@@ -16,6 +17,7 @@ struct evrt_runners {
     struct evrt_runner *idle;
     size_t idle_count;
     int loop_ref; /* the Lua function that is the loop */
+    int64_t turn_ends_ms;
 };
 
 /* Takes the loop function from the top of the stack. */

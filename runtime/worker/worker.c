@@ -122,7 +122,10 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     else
         rc = evrt_state_load(w, &text);
     answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, text);
-    if (rc == 0) evrt_runners_init(w);
+    if (rc == 0) {
+        evrt_inbox_init(&w->deliveries.inbox, w->handlers);
+        evrt_runners_init(w);
+    }
     if (rc < 0 || f.check_only) evrt_worker_leave(w, rc < 0 ? EX_CONFIG : EX_OK);
     return 0;
 }
@@ -132,7 +135,7 @@ static int on_deliver(struct evrt_worker *w, struct evrt_slice payload) {
     struct evrt_event e;
     if (evrt_frame_get_deliver(payload, &f) < 0 || f.handler >= w->handlers) return -EBADMSG;
     if (evrt_event_decode(f.event.p, f.event.n, &e) < 0) return -EBADMSG;
-    evrt_deliveries_push(&w->deliveries, payload);
+    evrt_inbox_push(&w->deliveries.inbox, f.handler, payload);
     return 0;
 }
 
