@@ -42,6 +42,9 @@ struct evrt_config {
         char *user;
     } workers;
     struct {
+        bool watch;
+    } reload;
+    struct {
         char *listen;
         uint64_t max_event_size, max_batch, max_connections, max_connections_per_address;
         uint64_t max_header_size; /* all header bytes of one request */
@@ -85,8 +88,18 @@ struct evrt_config {
 EVRT_MUST_CHECK int evrt_config_load(struct evrt_config *c, const char *file,
                                      const char *const *overrides, struct evrt_error *err);
 void evrt_config_finish(struct evrt_config *c);
+/* Exchanges the values of all keys that may change without a restart. */
+void evrt_config_exchange(struct evrt_config *a, struct evrt_config *b);
 
 typedef void (*evrt_config_error_cb)(void *arg, const struct evrt_error *err);
+
+/* A key whose value is not the one in force. The texts are valid during the call. */
+struct evrt_config_change {
+    const char *key; /* static */
+    const char *from, *to;
+    bool reloadable; /* else it needs a restart, and what is in force is kept */
+};
+typedef void (*evrt_config_change_cb)(void *arg, const struct evrt_config_change *change);
 
 /* The same with every source named, for tools and tests. Zero-initialise. */
 struct evrt_config_source {
@@ -97,6 +110,10 @@ struct evrt_config_source {
     bool trust_files;               /* do not look whether the files and folders named exist */
     evrt_config_error_cb each;      /* told of every error; may be NULL. `err` gets the first */
     void *arg;
+    /* For a reload: the configuration in force. Keys that need a restart keep its values; `changed` (may be
+     * NULL) is told of every key that differs. */
+    const struct evrt_config *running;
+    evrt_config_change_cb changed;
 };
 EVRT_MUST_CHECK int evrt_config_load_from(struct evrt_config *c,
                                           const struct evrt_config_source *source,

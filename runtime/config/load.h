@@ -1,4 +1,4 @@
-/* Inside of loading: what config.c, yaml.c, value.c and check.c share. One load is one thread's.
+/* Inside of loading: what config.c, yaml.c, value.c, reload.c and check.c share. One load is one thread's.
  *
  *     defaults ──▶ file (yaml.c) ──▶ EVRT_SET_* ──▶ overrides ──▶ check.c
  *                        └──── each value through evrt_value_set ────┘
@@ -58,6 +58,11 @@ void evrt_strings_finish(struct evrt_strings *list);
 void evrt_yaml_file(struct evrt_load *l, struct evrt_slice text);
 void evrt_yaml_list(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice text,
                     const struct evrt_place *at);
+
+/* reload.c. Tells what differs from the configuration in force; keeps its values where only a restart may
+ * change them. */
+void evrt_load_compare(struct evrt_load *l, const struct evrt_config *running,
+                       evrt_config_change_cb changed, void *arg);
 
 /* check.c. What only the values together, or the files they name, can tell. */
 void evrt_load_check(struct evrt_load *l, bool trust_files);

@@ -49,6 +49,8 @@
     X(workers.confine, BOOL, "true", 0, 0, NULL, RESTART,                                        \
       "Whether scripts are kept from the store's files, from other processes and from "          \
       "administering the machine, as far as the kernel offers.")                                 \
+    X(reload.watch, BOOL, "true", 0, 0, NULL, RELOAD,                                            \
+      "Whether saving a script reloads it, without a signal.")                                   \
     X(http.listen, ADDRESS, "127.0.0.1:8080", 0, 0, NULL, RESTART,                               \
       "Where events come in: POST /events. Port 0 takes any free port.")                         \
     X(http.max_event_size, SIZE, "1MiB", 1 * KIB, 16 * MIB, NULL, RELOAD,                        \
@@ -67,11 +69,11 @@
       "A request that takes longer to arrive is dropped, however steadily it trickles.")         \
     X(http.idle_timeout, DURATION, "75s", 1 * SECOND, DAY, NULL, RESTART,                        \
       "A connection without a request is closed after this.")                                    \
-    X(http.token_file, PATH, "", 0, 4096, NULL, RESTART,                                         \
+    X(http.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                          \
       "File with the bearer token that publishers must show; empty: none is asked for.")         \
     X(admin.listen, ADDRESS, "127.0.0.1:9090", 0, 0, NULL, RESTART,                              \
       "Health and the JSON API. Not on loopback it needs a token.")                              \
-    X(admin.token_file, PATH, "", 0, 4096, NULL, RESTART,                                        \
+    X(admin.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                         \
       "File with the bearer token of the admin listener; empty: none is asked for.")             \
     X(store.path, PATH, "data/", 1, 4096, NULL, RESTART,                                         \
       "Folder of the journal and state.db; made with mode 0700 when absent.")                    \

@@ -22,10 +22,19 @@ struct evrt_handler {
     int priority;
 };
 
+struct evrt_script_file {
+    char *path;
+    uint64_t hash;
+};
+
 struct evrt_scripts {
-    int snapshot; /* memfd; -1: none */
-    size_t files;
-    uint64_t hash;                 /* of all the bytes */
+    int snapshot;       /* memfd; -1: none */
+    uint64_t hash;      /* of all the bytes */
+    uint64_t signature; /* of names, times and sizes, as evrt_scripts_signature() gives it */
+    struct evrt_script_file *files;
+    size_t file_count;
+    char **folders; /* where files were looked for */
+    size_t folder_count;
     struct evrt_handler *handlers; /* in the order in which deliveries name them */
     size_t count;
 };
@@ -35,6 +44,12 @@ struct evrt_scripts {
 EVRT_MUST_CHECK int evrt_scripts_read(struct evrt_scripts *s, const struct evrt_config *config,
                                       struct evrt_error *err);
 void evrt_scripts_finish(struct evrt_scripts *s);
+/* What a look at the folders tells without reading a file; another one when a file was saved, added or
+ * removed. 0: they cannot be read. Any thread. */
+uint64_t evrt_scripts_signature(const struct evrt_config *config);
+
+/* Whether the two declare the same but for where. */
+bool evrt_handler_same(const struct evrt_handler *a, const struct evrt_handler *b);
 
 /* The settings a worker starts with; its number, generation and check_only are the caller's to set. */
 struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *config);
