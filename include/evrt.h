@@ -94,8 +94,8 @@ EVRT_EXPORT EVRT_MUST_CHECK int evrt_create(struct evrt **out, const char *confi
                                             const struct evrt_options *options,
                                             struct evrt_error *err);
 
-/* Opens and recovers the store, loads the handlers, starts workers and listeners on `loop`. Returns
- * once recovery is done; workers become ready as the loop runs. -EINVAL: a bad script or value;
+/* Opens and recovers the store, starts workers, which load the handlers, and the listeners on `loop`.
+ * Returns once all of that is done; events are handled as the loop runs. -EINVAL: a bad script or value;
  * -EBUSY: store locked or port taken; any other: see err. On error only evrt_destroy() may follow. */
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_start(struct evrt *rt, struct uv_loop_s *loop,
                                            struct evrt_error *err);
@@ -119,6 +119,19 @@ typedef void (*evrt_handled_cb)(void *arg, uint64_t seq, unsigned pending,
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish_wait(struct evrt *rt, const struct evrt_event *event,
                                                   int64_t timeout_ms, evrt_handled_cb cb, void *arg,
                                                   struct evrt_error *err);
+
+/* Reads the configuration file and the scripts anew, as SIGHUP does to a node. What is good takes over at
+ * once, as a whole: workers of the new scripts are started beside the old ones, get every delivery from then
+ * on, and the old ones finish what they have (up to workers.drain_timeout). What is bad changes nothing.
+ * `cb` (may be NULL) is called once, on the loop thread: status 0 and what changed, or -EINVAL and the
+ * errors, or -ESHUTDOWN; `json` is what POST /api/v1/reload answers, valid during the call. */
+typedef void (*evrt_reload_cb)(void *arg, int status, struct evrt_slice json);
+EVRT_EXPORT void evrt_reload(struct evrt *rt, evrt_reload_cb cb, void *arg);
+
+/* Has `cb` called whenever a reload begins, whatever asked for it (status 1, no json), and when it is decided
+ * (as above). One at a time; NULL ends it. */
+typedef void (*evrt_reload_watch_cb)(void *arg, int status, struct evrt_slice json);
+EVRT_EXPORT void evrt_watch_reloads(struct evrt *rt, evrt_reload_watch_cb cb, void *arg);
 
 /* Stops intake, lets deliveries in flight finish (up to workers.drain_timeout), commits, closes the
  * store and every handle on the loop, then calls `cb`. Called again: stops waiting, still

@@ -9,9 +9,7 @@
 #include "config/config.h"
 #include "core/clock.h"
 #include "core/error.h"
-#include "frame/frame.h"
 #include "host/host.h"
-#include "host/scripts.h"
 #include "http/http.h"
 #include "telemetry/log_events.h"
 
@@ -21,6 +19,12 @@ struct evrt {
     struct evrt_host *host;
     struct evrt_http *http;
     char *worker_path;
+    /* How the configuration was read, to read it again: the same file, environment and overrides. */
+    char *config_path;              /* NULL: none */
+    char **overrides;               /* NULL: none */
+    struct evrt_http_tokens tokens; /* of a reload that is not decided */
+    evrt_reload_watch_cb reload_cb;
+    void *reload_arg;
     bool draining;
     evrt_drain_cb drain_cb;
     void *drain_arg;
@@ -44,6 +48,17 @@ static int create_log(struct evrt *rt, struct evrt_error *err) {
     return evrt_log_create(&rt->log, &options, err);
 }
 
+static char **copy_texts(const char *const *texts) {
+    size_t n = 0;
+    if (texts == NULL) return NULL;
+    while (texts[n] != NULL)
+        n++;
+    char **out = evrt_zalloc((n + 1) * sizeof *out);
+    while (n-- > 0)
+        out[n] = evrt_strdup(texts[n]);
+    return out;
+}
+
 int evrt_create(struct evrt **out, const char *config_path, const struct evrt_options *options,
                 struct evrt_error *err) {
     struct evrt *rt = evrt_zalloc(sizeof *rt);
@@ -53,10 +68,76 @@ int evrt_create(struct evrt **out, const char *config_path, const struct evrt_op
         free(rt);
         return rc;
     }
+    if (config_path != NULL) rt->config_path = evrt_strdup(config_path);
+    if (options != NULL) rt->overrides = copy_texts(options->overrides);
     if (options != NULL && options->worker_path != NULL)
         rt->worker_path = evrt_strdup(options->worker_path);
     *out = rt;
     return 0;
+}
+
+/* ---- Reload ---- */
+
+static int read_anew(void *arg, struct evrt_config *out, evrt_config_error_cb each,
+                     evrt_config_change_cb changed, void *each_arg) {
+    struct evrt *rt = arg;
+    struct evrt_error err;
+    struct evrt_config_source source = {
+        .file = rt->config_path,
+        .environment = (const char *const *)environ,
+        .overrides = (const char *const *)rt->overrides,
+        .each = each,
+        .arg = each_arg,
+        .running = &rt->config,
+        .changed = changed,
+    };
+    int rc = evrt_config_load_from(out, &source, NULL);
+    if (rc < 0) return rc;
+    evrt_http_tokens_finish(&rt->tokens);
+    rc = evrt_http_tokens_read(&rt->tokens, out, rt->log, &err);
+    if (rc < 0) each(each_arg, &err);
+    return rc;
+}
+
+static void apply(void *arg) {
+    struct evrt *rt = arg;
+    int level = evrt_log_level_parse(evrt_slice_of(rt->config.logging.level));
+    evrt_log_set_level(rt->log, (enum evrt_log_level)level);
+    evrt_http_tokens_exchange(rt->http, &rt->tokens);
+    evrt_http_tokens_finish(&rt->tokens);
+}
+
+static void begun(void *arg) {
+    struct evrt *rt = arg;
+    if (rt->reload_cb != NULL) rt->reload_cb(rt->reload_arg, 1, (struct evrt_slice){NULL, 0});
+}
+
+static void decided(void *arg, int status, struct evrt_slice json) {
+    struct evrt *rt = arg;
+    if (rt->reload_cb != NULL) rt->reload_cb(rt->reload_arg, status, json);
+}
+
+static const struct evrt_host_reload_ops reload_ops = {read_anew, apply, begun, decided};
+
+void evrt_reload(struct evrt *rt, evrt_reload_cb cb, void *arg) {
+    evrt_host_reload(rt->host, cb, arg);
+}
+
+void evrt_watch_reloads(struct evrt *rt, evrt_reload_watch_cb cb, void *arg) {
+    rt->reload_cb = cb;
+    rt->reload_arg = arg;
+}
+
+/* ---- Start, check ---- */
+
+static struct evrt_host_options host_options(struct evrt *rt) {
+    return (struct evrt_host_options){
+        .config = &rt->config,
+        .log = rt->log,
+        .worker_path = rt->worker_path,
+        .reload = &reload_ops,
+        .reload_arg = rt,
+    };
 }
 
 int evrt_start(struct evrt *rt, struct uv_loop_s *loop, struct evrt_error *err) {
@@ -66,7 +147,7 @@ int evrt_start(struct evrt *rt, struct uv_loop_s *loop, struct evrt_error *err) 
                    EVRT_F_I64("pid", getpid()), EVRT_F_CSTR("service", rt->config.service.name),
                    EVRT_F_CSTR("environment", rt->config.service.environment),
                    EVRT_F_CSTR("config", rt->config.file));
-    struct evrt_host_options options = {&rt->config, rt->log, rt->worker_path};
+    struct evrt_host_options options = host_options(rt);
     rc = evrt_host_create(&rt->host, &options, loop, err);
     if (rc == 0) rc = evrt_http_create(&rt->http, rt->host, err);
     if (rc < 0) evrt_host_destroy(rt->host);
@@ -76,20 +157,8 @@ int evrt_start(struct evrt *rt, struct uv_loop_s *loop, struct evrt_error *err) 
 
 int evrt_check(struct evrt *rt, void (*each)(void *arg, const struct evrt_error *err), void *arg,
                unsigned *handlers) {
-    struct evrt_scripts scripts;
-    struct evrt_error err;
-    int rc = evrt_scripts_read(&scripts, &rt->config, &err);
-    if (rc < 0) {
-        each(arg, &err);
-        return rc;
-    }
-    struct evrt_frame_hello hello = evrt_scripts_hello(&rt->config);
-    hello.check_only = 1;
-    rc = evrt_scripts_probe(&scripts, rt->worker_path == NULL ? "/proc/self/exe" : rt->worker_path,
-                            &hello, rt->config.workers.stall_timeout, each, arg, &err);
-    *handlers = (unsigned)scripts.count;
-    evrt_scripts_finish(&scripts);
-    return rc;
+    struct evrt_host_options options = host_options(rt);
+    return evrt_host_check(&options, each, arg, handlers);
 }
 
 /* ---- Publishing ---- */
@@ -194,7 +263,12 @@ void evrt_destroy(struct evrt *rt) {
     if (rt == NULL) return;
     evrt_host_destroy(rt->host);
     if (rt->log != NULL) evrt_log_destroy(rt->log);
+    evrt_http_tokens_finish(&rt->tokens);
     evrt_config_finish(&rt->config);
+    for (size_t i = 0; rt->overrides != NULL && rt->overrides[i] != NULL; i++)
+        free(rt->overrides[i]);
+    free(rt->overrides);
+    free(rt->config_path);
     free(rt->worker_path);
     free(rt);
 }

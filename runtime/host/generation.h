@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+#include "core/error.h"
 #include "frame/frame.h"
 #include "host/scripts.h"
 #include "loop/channel.h"
@@ -62,23 +63,49 @@ enum host_generation_state {
     HOST_GENERATION_ENDING
 };
 
+/* Why it was refused: every error that its first workers told, up to a number. */
+struct host_errors {
+    struct evrt_error *v;
+    size_t n;
+};
+void host_errors_add(struct host_errors *e, const struct evrt_error *err);
+void host_errors_finish(struct host_errors *e);
+
 struct host_generation {
     struct evrt_host *host;
     struct host_generation *next; /* in the host's list, newest first */
     uint64_t number;
     enum host_generation_state state;
     struct evrt_scripts scripts;
+    struct evrt_frame_hello hello; /* what its workers are told at their start */
     struct host_worker *workers;
-    uint32_t count;  /* of workers */
-    unsigned timers; /* restart timers that are not closed yet */
+    uint32_t count;       /* of workers */
+    uint32_t started;     /* of them, first start */
+    unsigned timers;      /* restart timers that are not closed yet */
+    bool declared;        /* the handlers are known */
+    uint64_t declaration; /* hash of the text that declared them */
+    bool refused;
+    struct host_errors errors;
+    int64_t began_ns;     /* when it began to load, then when it began to drain */
+    uint64_t redelivered; /* deliveries taken from it while it drained */
 };
 
-/* Makes one of the host's and takes over the scripts; nothing runs yet. */
-struct host_generation *host_generation_create(struct evrt_host *h, struct evrt_scripts *scripts);
-/* Starts its workers on the snapshot. */
-EVRT_MUST_CHECK int host_generation_start(struct host_generation *g, struct evrt_error *err);
+/* Makes one of the host's and takes over the scripts; nothing runs yet. `config` has its settings; it need
+ * not outlive the call. */
+struct host_generation *host_generation_create(struct evrt_host *h, struct evrt_scripts *scripts,
+                                               const struct evrt_config *config);
+/* Starts its first worker on the snapshot; the others follow when that one has loaded it. */
+void host_generation_load(struct host_generation *g);
+/* Blocks until every worker has loaded or one was refused, at most `timeout_ms` (0: for ever). Before the
+ * loop runs. */
+void host_generation_await(struct host_generation *g, int64_t timeout_ms);
 /* Workers that have loaded the scripts. */
 uint32_t host_generation_ready(const struct host_generation *g);
+bool host_generation_loaded(const struct host_generation *g);
+/* No delivery comes to it any more: its workers end when they have finished what they have. */
+void host_generation_drain(struct host_generation *g);
+/* What is left in them now goes to others. */
+void host_generation_kill(struct host_generation *g);
 /* Ends its workers: politely when nothing is in flight, else by signal. It closes its handles itself once
  * they are gone, and is freed then unless it is the one in service. */
 void host_generation_end(struct host_generation *g);
@@ -86,5 +113,13 @@ void host_generation_end(struct host_generation *g);
 void host_generation_progress(struct host_generation *g);
 /* Frees what no handle uses any more. */
 void host_generation_destroy(struct host_generation *g);
+
+/* ---- What its workers say while they load ---- */
+
+/* READY. -EPROTO: it declares what the others do not. */
+EVRT_MUST_CHECK int host_generation_declared(struct host_worker *w, struct evrt_slice json);
+void host_generation_refuse(struct host_generation *g, const struct evrt_error *err);
+/* Its process was reaped. */
+void host_generation_lost(struct host_worker *w, int64_t status, int signal);
 
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/node.h"
@@ -56,6 +57,13 @@ static int open_handles(struct evrt_host *h) {
     uv_timer_init(h->loop, &h->deadline);
     uv_timer_init(h->loop, &h->patience);
     uv_timer_init(h->loop, &h->watch);
+    uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.quiet,
+                                  &h->reload.rescan};
+    for (size_t i = 0; i < sizeof reload / sizeof reload[0]; i++) {
+        uv_timer_init(h->loop, reload[i]);
+        reload[i]->data = h;
+        h->handles++;
+    }
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
     h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
         h->wake.data = h;
@@ -70,9 +78,16 @@ static void on_handle_closed(uv_handle_t *handle) {
 }
 
 static void close_handles(struct evrt_host *h) {
-    uv_handle_t *own[] = {(uv_handle_t *)&h->turn,     (uv_handle_t *)&h->tick,
-                          (uv_handle_t *)&h->deadline, (uv_handle_t *)&h->patience,
-                          (uv_handle_t *)&h->watch,    (uv_handle_t *)&h->wake};
+    uv_handle_t *own[] = {(uv_handle_t *)&h->turn,
+                          (uv_handle_t *)&h->tick,
+                          (uv_handle_t *)&h->deadline,
+                          (uv_handle_t *)&h->patience,
+                          (uv_handle_t *)&h->watch,
+                          (uv_handle_t *)&h->wake,
+                          (uv_handle_t *)&h->reload.deadline,
+                          (uv_handle_t *)&h->reload.patience,
+                          (uv_handle_t *)&h->reload.quiet,
+                          (uv_handle_t *)&h->reload.rescan};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (own[i]->type != UV_UNKNOWN_HANDLE) uv_close(own[i], on_handle_closed);
 }
@@ -109,11 +124,15 @@ static void serve(struct evrt_host *h) {
                    EVRT_F_U64("generation", h->serving->number), EVRT_F_DURATION("duration", took));
     evrt_log_event(h->log, READY, EVRT_F_U64("handlers", h->serving->scripts.count),
                    EVRT_F_U64("workers", h->worker_count), EVRT_F_DURATION("duration", took));
+    host_watch_start(h);
+    host_reload_start(h);
 }
 
 static void begin_closing(struct evrt_host *h) {
     h->phase = HOST_CLOSING;
     uv_timer_stop(&h->deadline);
+    uv_timer_stop(&h->reload.patience);
+    h->reload.draining = NULL;
     host_waits_finish(h);
     h->redeliver = in_flight(h);
     host_workers_stop(h);
@@ -137,7 +156,7 @@ static void finish_closing(struct evrt_host *h) {
 void host_progress(struct evrt_host *h) {
     switch (h->phase) {
     case HOST_STARTING:
-        if (host_generation_ready(h->serving) == h->worker_count) serve(h);
+        if (h->serving != NULL) serve(h);
         break;
     case HOST_SERVING: break;
     case HOST_DRAINING:
@@ -169,6 +188,7 @@ void evrt_host_drain(struct evrt_host *h, void (*cb)(void *arg), void *arg) {
     h->drain_cb = cb;
     h->drain_arg = arg;
     h->drain_ns = evrt_mono_ns();
+    host_reload_stop(h);
     evrt_log_event(h->log, DRAINING, EVRT_F_U64("in_flight", in_flight(h)));
     h->phase = HOST_DRAINING;
     uv_timer_start(&h->deadline, on_deadline, (uint64_t)h->config->workers.drain_timeout, 0);
@@ -177,60 +197,114 @@ void evrt_host_drain(struct evrt_host *h, void (*cb)(void *arg), void *arg) {
 
 /* ---- Create, destroy ---- */
 
-static int load_scripts(struct evrt_host *h, struct evrt_error *err) {
+/* What serves first: its workers load while the store is opened, and tell before anything else is whether
+ * the scripts are good. */
+static int begin_load(struct evrt_host *h, struct host_generation **out, struct evrt_error *err) {
     struct evrt_scripts scripts;
     int rc = evrt_scripts_read(&scripts, h->config, err);
     if (rc < 0) return rc;
-    struct evrt_frame_hello hello = evrt_scripts_hello(h->config);
-    hello.check_only = 1;
-    rc = evrt_scripts_probe(&scripts, h->worker_path, &hello, h->config->workers.stall_timeout,
-                            NULL, NULL, err);
-    if (rc == 0) {
-        h->serving = host_generation_create(h, &scripts);
-        h->serving->state = HOST_GENERATION_SERVING;
-    }
-    evrt_scripts_finish(&scripts);
-    return rc;
+    h->reload.signature = scripts.signature;
+    *out = host_generation_create(h, &scripts, h->config);
+    host_generation_load(*out);
+    return 0;
 }
 
-int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *options,
-                     struct uv_loop_s *loop, struct evrt_error *err) {
+static int end_load(struct host_generation *g, struct evrt_error *err) {
+    host_generation_await(g, g->host->config->workers.stall_timeout);
+    if (g->refused) {
+        *err = g->errors.v[0];
+        return -EINVAL;
+    }
+    g->host->serving = g;
+    g->state = HOST_GENERATION_SERVING;
+    return 0;
+}
+
+/* A store that is there is recovered while the scripts load; a new one is not made for scripts that do
+ * not. */
+static int load_and_open(struct evrt_host *h, struct evrt_error *err) {
+    struct host_generation *g;
+    struct stat st;
+    bool is_new = stat(h->config->store.path, &st) < 0;
+    struct evrt_error bad = {0};
+    int rc = begin_load(h, &g, err);
+    if (rc < 0) return rc;
+    int opened = is_new ? 0 : host_open_store(h, err);
+    rc = end_load(g, &bad);
+    if (rc < 0) *err = bad;
+    if (rc == 0 && is_new) opened = host_open_store(h, err);
+    return rc < 0 ? rc : opened;
+}
+
+static struct evrt_host *new_host(const struct evrt_host_options *options, uv_loop_t *loop) {
     struct evrt_host *h = evrt_zalloc(sizeof *h);
     h->config = options->config;
     h->log = options->log;
     h->loop = loop;
     h->worker_path = options->worker_path != NULL ? options->worker_path : "/proc/self/exe";
-    h->worker_count = (uint32_t)h->config->workers.count;
-    if (h->worker_count == 0) h->worker_count = uv_available_parallelism();
+    h->reload.ops = options->reload;
+    h->reload.ops_arg = options->reload_arg;
     h->created_ns = evrt_mono_ns();
     h->waits = host_waits_create();
     host_share_open(h);
     evrt_random_init(&h->random);
-    int rc = load_scripts(h, err);
-    if (rc == 0 && (rc = open_handles(h)) < 0)
-        evrt_error_set(err, rc, "cannot use the loop: %s", uv_strerror(rc));
-    if (rc == 0) rc = host_open_store(h, err);
-    if (rc == 0) {
-        host_subscribe(h);
-        uv_prepare_start(&h->turn, on_turn);
-        host_keep_start(h);
-        host_contain_start(h);
-        rc = host_generation_start(h->serving, err);
-    }
+    return h;
+}
+
+int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *options,
+                     struct uv_loop_s *loop, struct evrt_error *err) {
+    struct evrt_error unasked;
+    struct evrt_host *h = new_host(options, loop);
+    if (err == NULL) err = &unasked;
+    h->worker_count = (uint32_t)h->config->workers.count;
+    if (h->worker_count == 0) h->worker_count = uv_available_parallelism();
+    int rc = open_handles(h);
+    if (rc < 0) evrt_error_set(err, rc, "cannot use the loop: %s", uv_strerror(rc));
+    if (rc == 0) rc = load_and_open(h, err);
     if (rc < 0) {
         evrt_host_destroy(h);
         return rc;
     }
+    host_subscribe(h);
+    uv_prepare_start(&h->turn, on_turn);
+    host_keep_start(h);
+    host_contain_start(h);
     *out = h;
     return 0;
+}
+
+int evrt_host_check(const struct evrt_host_options *options,
+                    void (*each)(void *arg, const struct evrt_error *err), void *arg,
+                    unsigned *handlers) {
+    uv_loop_t loop;
+    struct evrt_error err;
+    struct host_generation *g;
+    int rc = uv_loop_init(&loop);
+    if (rc < 0) return rc;
+    struct evrt_host *h = new_host(options, &loop);
+    h->worker_count = 1;
+    rc = open_handles(h);
+    if (rc < 0) evrt_error_set(&err, rc, "cannot use a loop: %s", uv_strerror(rc));
+    if (rc == 0) rc = begin_load(h, &g, &err);
+    if (rc < 0) {
+        each(arg, &err);
+    } else {
+        rc = end_load(g, &err);
+        for (size_t i = 0; i < g->errors.n; i++)
+            each(arg, &g->errors.v[i]);
+        *handlers = (unsigned)g->scripts.count;
+    }
+    evrt_host_destroy(h);
+    uv_loop_close(&loop);
+    return rc;
 }
 
 /* After a failed create: what was opened is closed by turning the loop until it is. */
 static void abandon(struct evrt_host *h) {
     h->phase = HOST_CLOSING;
+    host_reload_stop(h);
     for (struct host_generation *g = h->generations; g != NULL; g = g->next)
-        for (uint32_t i = 0; i < g->count; i++)
-            if (g->workers[i].process_open) uv_process_kill(&g->workers[i].process, SIGKILL);
+        host_generation_kill(g);
     host_workers_stop(h);
     while (h->phase != HOST_CLOSED && !host_workers_gone(h))
         uv_run(h->loop, UV_RUN_ONCE);
@@ -248,6 +322,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     if (h->phase != HOST_CLOSED) abandon(h);
     while (h->generations != NULL)
         host_generation_destroy(h->generations);
+    host_reload_finish(h);
     host_waits_destroy(h->waits);
     evrt_shared_destroy(h->shared);
     evrt_buf_finish(&h->scratch);

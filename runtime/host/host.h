@@ -12,10 +12,30 @@ struct evrt_config;
 struct evrt_log;
 struct evrt_host;
 
+struct evrt_config_change;
+
+/* What a reload asks of the host's owner. */
+struct evrt_host_reload_ops {
+    /* Reads and checks the configuration anew into *out, against the one in force, and whatever else the
+     * owner keeps in files. On a thread of the pool; the loop goes on meanwhile. Negative: every reason was
+     * told to `each`. */
+    int (*read)(void *arg, struct evrt_config *out,
+                void (*each)(void *each_arg, const struct evrt_error *err),
+                void (*changed)(void *each_arg, const struct evrt_config_change *change),
+                void *each_arg);
+    /* What was read is in force from now on. */
+    void (*apply)(void *arg);
+    void (*begun)(void *arg);
+    /* As evrt_host_json_cb. */
+    void (*decided)(void *arg, int status, struct evrt_slice json);
+};
+
 struct evrt_host_options {
-    const struct evrt_config *config; /* outlives the host */
-    struct evrt_log *log;             /* outlives the host */
-    const char *worker_path;          /* NULL: this executable */
+    struct evrt_config *config; /* outlives the host, which a reload lets change it */
+    struct evrt_log *log;       /* outlives the host */
+    const char *worker_path;    /* NULL: this executable */
+    const struct evrt_host_reload_ops *reload; /* NULL: only scripts are read anew */
+    void *reload_arg;
 };
 
 /* Opens and recovers the store, loads the scripts, starts the workers. See evrt_start() for errors. */
@@ -81,9 +101,20 @@ void evrt_host_handlers(struct evrt_host *h,
 EVRT_MUST_CHECK int evrt_host_forget(struct evrt_host *h, struct evrt_slice name,
                                      struct evrt_error *err);
 
+/* The handlers of the scripts loaded as a node would, in a worker of its own, with a loop of its own; nothing
+ * else is opened. `each` is told every error. */
+EVRT_MUST_CHECK int evrt_host_check(const struct evrt_host_options *options,
+                                    void (*each)(void *arg, const struct evrt_error *err),
+                                    void *arg, unsigned *handlers);
+
 /* Reading events runs off the loop; cb is called once, on it. status 0 or a negative errno (-ENOENT: no
  * such event, or retention dropped it), json valid during the call. */
 typedef void (*evrt_host_json_cb)(void *arg, int status, struct evrt_slice json);
+/* Reads configuration and scripts anew. cb (may be NULL) is called once, on the loop, when that is decided:
+ * status 0 and what changed, -EINVAL and why not, -ESHUTDOWN. Triggers that come during a reload are served
+ * by one more. */
+void evrt_host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg);
+
 struct evrt_host_query {
     struct evrt_slice type;   /* a pattern as in handlers; {NULL,0}: all */
     struct evrt_slice source; /* equal; {NULL,0}: all */

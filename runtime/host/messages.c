@@ -244,8 +244,9 @@ static int on_log(struct host_worker *w, struct evrt_slice payload) {
 
 static int on_ready(struct host_worker *w, struct evrt_slice payload) {
     struct evrt_host *h = w->host;
-    (void)payload; /* the probe loaded the same snapshot: it declares the same */
     if (w->state != HOST_WORKER_LOADING) return -EPROTO;
+    int rc = host_generation_declared(w, payload);
+    if (rc < 0) return rc;
     w->state = HOST_WORKER_READY;
     host_contain_ready(w);
     if (w->died_ns != 0)
@@ -257,22 +258,26 @@ static int on_ready(struct host_worker *w, struct evrt_slice payload) {
     return 0;
 }
 
-static void log_refusal(void *arg, const struct evrt_error *err) {
+static void take_refusal(void *arg, const struct evrt_error *err) {
     struct host_worker *w = arg;
-    evrt_log_event(w->host->log, SCRIPTS_REFUSED, EVRT_F_CSTR("file", err->file),
-                   EVRT_F_I64("line", err->line), EVRT_F_CSTR("error", err->message),
-                   EVRT_F_U64("generation", w->generation->number));
+    if (w->generation->state == HOST_GENERATION_LOADING)
+        host_generation_refuse(w->generation, err);
+    else
+        evrt_log_event(w->host->log, SCRIPTS_REFUSED, EVRT_F_CSTR("file", err->file),
+                       EVRT_F_I64("line", err->line), EVRT_F_CSTR("error", err->message),
+                       EVRT_F_U64("generation", w->generation->number));
 }
 
 static int on_refused(struct host_worker *w, struct evrt_slice payload) {
-    evrt_scripts_refused(payload, log_refusal, w, NULL);
+    evrt_scripts_refused(payload, take_refusal, w, NULL);
     snprintf(w->reason, sizeof w->reason, "refused the scripts");
+    host_reload_progress(w->host);
     return 0;
 }
 
 static int on_drained(struct host_worker *w, struct evrt_slice payload) {
     (void)payload;
-    return w->state == HOST_WORKER_ENDING ? 0 : -EPROTO;
+    return w->told ? 0 : -EPROTO;
 }
 
 static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {

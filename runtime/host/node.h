@@ -5,9 +5,10 @@
  *     subs.c      subscriptions against the scripts: added, changed, orphaned, forgotten
  *     catchup.c   reading the journal for subscriptions that are behind
  *     generation.c  the scripts in service, the ones being loaded, the ones that drain
+ *     reload.c    from one generation to the next; watch.c sees when, reload_report.c tells what
  *     workers.c   worker processes: started, fed, replaced, ended
  *     contain.c   workers that are stuck or died, and the delivery that is to blame
- *     scripts.c   the folder of scripts, frozen; probe.c loads it once in a worker of its own
+ *     scripts.c   what scripts declare; scripts_read.c freezes their folders
  *     recover.c   opening: journal, state, counts
  *     keeper.c    from time to time: snapshots, retention, orphans
  *     share.c     values that all workers share: changed by one, told to all
@@ -26,6 +27,7 @@
 #include "core/random.h"
 #include "host/generation.h"
 #include "host/host.h"
+#include "host/reload.h"
 #include "journal/journal.h"
 #include "state/state.h"
 #include "telemetry/log_events.h"
@@ -78,7 +80,7 @@ struct host_needed {
 enum host_phase { HOST_STARTING, HOST_SERVING, HOST_DRAINING, HOST_CLOSING, HOST_CLOSED };
 
 struct evrt_host {
-    const struct evrt_config *config;
+    struct evrt_config *config;
     struct evrt_log *log;
     const char *worker_path;
     uv_loop_t *loop;
@@ -110,6 +112,7 @@ struct evrt_host {
     struct host_generation *generations; /* all that have a handle or process left, newest first */
     struct host_generation *serving;     /* new deliveries are its; kept until the host is freed */
     uint64_t last_generation;            /* numbers given out */
+    struct host_reload reload;
     uint32_t next_sub;
 
     uint32_t worker_count;   /* of each generation */
@@ -172,7 +175,10 @@ void host_catch_up(struct evrt_host *h);
 /* ---- workers.c ---- */
 
 EVRT_MUST_CHECK int host_worker_start(struct host_worker *w);
-/* Politely when it has nothing to do, else by signal; it is not replaced. */
+/* Ends when it has finished what it has. */
+void host_worker_drain(struct host_worker *w);
+void host_worker_kill(struct host_worker *w);
+/* Politely when it has nothing to do, else by signal. */
 void host_worker_stop(struct host_worker *w);
 /* The worker whose process has, or had last, this number; NULL: its slot has another by now. */
 struct host_worker *host_worker_find(struct evrt_host *h, uint32_t instance);

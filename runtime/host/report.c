@@ -146,6 +146,7 @@ void evrt_host_handlers(struct evrt_host *h, struct evrt_buf *out) {
     evrt_jsonout_end(&o);
     evrt_jsonout_key(&o, "next");
     evrt_jsonout_null(&o);
+    host_reload_state(h, &o);
     evrt_jsonout_end(&o);
 }
 

@@ -51,15 +51,8 @@ uint64_t evrt_scripts_signature(const struct evrt_config *config);
 /* Whether the two declare the same but for where. */
 bool evrt_handler_same(const struct evrt_handler *a, const struct evrt_handler *b);
 
-/* The settings a worker starts with; its number, generation and check_only are the caller's to set. */
+/* The settings a worker starts with; its number and generation are the caller's to set. */
 struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *config);
-
-/* Loads them in a worker process of its own and fills `handlers`. Blocks until it has answered, at most
- * `timeout_ms`. `each` (may be NULL) is told every error; err has the first. -EINVAL: a script is bad. */
-EVRT_MUST_CHECK int evrt_scripts_probe(struct evrt_scripts *s, const char *worker_path,
-                                       const struct evrt_frame_hello *hello, int64_t timeout_ms,
-                                       void (*each)(void *arg, const struct evrt_error *err),
-                                       void *arg, struct evrt_error *err);
 
 /* The two texts a worker answers with. */
 EVRT_MUST_CHECK int evrt_scripts_declared(struct evrt_scripts *s, struct evrt_slice json,

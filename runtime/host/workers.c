@@ -1,6 +1,6 @@
 /* Worker processes: one slot each, started on the snapshot of their generation, fed by least outstanding,
- * replaced when they die while it serves. A process is known by its instance number, which is never used again, so that
- * an answer of a dead one cannot be taken for its successor's (D8).
+ * replaced when they die while it serves. A process is known by its instance number, which is never used
+ * again, so that an answer of a dead one cannot be taken for its successor's (D8).
  *
  *     NONE ──spawn──▶ LOADING ──READY──▶ READY ──stop──▶ ENDING ──exit──▶ NONE
  *       ▲                │ death           │ death                        │
@@ -33,10 +33,10 @@ static void restart_later(struct host_worker *w);
 static void maybe_restart(struct host_worker *w) {
     if (w->process_open || w->channel_open) return;
     w->state = HOST_WORKER_NONE;
-    if (w->generation->state == HOST_GENERATION_ENDING)
-        host_generation_progress(w->generation);
-    else
+    if (w->generation->state == HOST_GENERATION_SERVING)
         restart_later(w);
+    else
+        host_generation_progress(w->generation);
 }
 
 static void on_channel_closed(void *arg) {
@@ -69,18 +69,21 @@ static void describe_exit(struct host_worker *w, int64_t status, int signal) {
 static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
     struct host_worker *w = process->data;
     struct evrt_host *h = w->host;
-    bool expected = w->told && w->reason[0] == '\0';
+    /* A crash is none of what it was told to do. */
+    bool expected = w->told && w->reason[0] == '\0' && (signal == SIGKILL || status == 0);
     /* What it said before it died counts. */
     if (w->channel_open && !w->channel.ended) evrt_channel_read_rest(&w->channel);
     bool charged =
         host_contain_died(w, !w->told || (signal != SIGKILL && status != 0), status, signal);
-    uint64_t again = evrt_bus_worker_gone(h->bus, w->instance);
+    uint64_t again = h->bus == NULL ? 0 : evrt_bus_worker_gone(h->bus, w->instance);
+    host_generation_lost(w, status, signal);
+    w->generation->redelivered += again;
     describe_exit(w, status, signal);
     w->died_ns = evrt_mono_ns();
     bool quick = w->died_ns - w->started_ns < (int64_t)QUICK_DEATH_MS * 1000000;
     /* Where a delivery is to blame, its handler is held back and not the worker. */
     w->failures = quick && !charged ? w->failures + 1 : 0;
-    if (expected)
+    if (expected || w->generation->refused) /* that is told once, with the reason */
         evrt_log_event(h->log, WORKER_EXITED, EVRT_F_U64("worker", w->slot),
                        EVRT_F_I64("worker_pid", process->pid),
                        EVRT_F_U64("generation", w->generation->number),
@@ -94,6 +97,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
     w->outstanding = 0;
     close_channel(w);
     uv_close((uv_handle_t *)process, on_process_closed);
+    host_reload_progress(h);
 }
 
 /* The other side hung up, or said what cannot be understood. */
@@ -166,9 +170,8 @@ int host_worker_start(struct host_worker *w) {
         return rc;
     }
     w->channel_open = true;
-    struct evrt_frame_hello hello = evrt_scripts_hello(h->config);
+    struct evrt_frame_hello hello = w->generation->hello;
     hello.worker = w->slot;
-    hello.generation = w->generation->number;
     evrt_frame_put_hello(evrt_channel_out(&w->channel), &hello);
     host_share_greet(w);
     evrt_log_event(h->log, WORKER_STARTED, EVRT_F_U64("worker", w->slot),
@@ -256,16 +259,32 @@ struct host_worker *host_worker_find(struct evrt_host *h, uint32_t instance) {
 
 /* ---- Ends that are wanted ---- */
 
-void host_worker_stop(struct host_worker *w) {
+void host_worker_kill(struct host_worker *w) {
+    w->told = true;
+    if (w->process_open && uv_is_active((uv_handle_t *)&w->process))
+        uv_process_kill(&w->process, SIGKILL);
+}
+
+/* It stays READY: what it still has may end, wait and publish. */
+void host_worker_drain(struct host_worker *w) {
     uv_timer_stop(&w->restart);
     if (!w->process_open) return;
-    bool polite = w->state == HOST_WORKER_READY && w->outstanding == 0;
-    w->state = HOST_WORKER_ENDING;
+    if (w->state != HOST_WORKER_READY) {
+        host_worker_kill(w);
+        return;
+    }
     w->told = true;
-    if (polite)
-        evrt_frame_put_text(evrt_channel_out(&w->channel), EVRT_FRAME_DRAIN, EVRT_STR(""));
-    else if (!uv_is_closing((uv_handle_t *)&w->process))
-        uv_process_kill(&w->process, SIGKILL);
+    evrt_frame_put_text(evrt_channel_out(&w->channel), EVRT_FRAME_DRAIN, EVRT_STR(""));
+}
+
+void host_worker_stop(struct host_worker *w) {
+    bool idle = w->state == HOST_WORKER_READY && w->outstanding == 0;
+    if (idle && !w->told)
+        host_worker_drain(w);
+    else if (!idle)
+        host_worker_kill(w);
+    uv_timer_stop(&w->restart);
+    w->state = HOST_WORKER_ENDING;
 }
 
 void host_workers_stop(struct evrt_host *h) {

@@ -20,20 +20,45 @@
 struct evrt_http {
     struct evrt_host *host;
     struct evrt_http_server *ingest, *admin;
-    struct evrt_buf ingest_token, admin_token;
+    struct evrt_http_tokens tokens;
     unsigned stopping; /* servers that have not stopped yet */
     void (*on_stopped)(void *arg);
     void *stopped_arg;
 };
 
-static int load_token(struct evrt_http *h, const char *path, struct evrt_buf *out,
+static int read_token(const char *path, struct evrt_buf *out, struct evrt_log *log,
                       struct evrt_error *err) {
     bool exposed = false;
     if (path == NULL || *path == '\0') return 0;
     int rc = evrt_token_load(path, out, &exposed, err);
     if (rc < 0) return -EINVAL;
-    if (exposed) evrt_log_event(evrt_host_log(h->host), TOKEN_EXPOSED, EVRT_F_CSTR("path", path));
+    if (exposed) evrt_log_event(log, TOKEN_EXPOSED, EVRT_F_CSTR("path", path));
     return 0;
+}
+
+int evrt_http_tokens_read(struct evrt_http_tokens *t, const struct evrt_config *config,
+                          struct evrt_log *log, struct evrt_error *err) {
+    *t = (struct evrt_http_tokens){0};
+    int rc = read_token(config->http.token_file, &t->ingest, log, err);
+    if (rc == 0) rc = read_token(config->admin.token_file, &t->admin, log, err);
+    if (rc < 0) evrt_http_tokens_finish(t);
+    return rc;
+}
+
+static void forget(struct evrt_buf *token) {
+    if (token->p != NULL) explicit_bzero(token->p, token->n);
+    evrt_buf_finish(token);
+}
+
+void evrt_http_tokens_finish(struct evrt_http_tokens *t) {
+    forget(&t->ingest);
+    forget(&t->admin);
+}
+
+void evrt_http_tokens_exchange(struct evrt_http *h, struct evrt_http_tokens *t) {
+    struct evrt_http_tokens before = h->tokens;
+    h->tokens = *t;
+    *t = before;
 }
 
 static int listen_on(const char *listen, int *fd, struct evrt_address *address,
@@ -51,7 +76,7 @@ static int listen_all(struct evrt_http *h, const struct evrt_config *c, int fds[
     struct evrt_address address;
     int rc = listen_on(c->http.listen, &fds[0], &address, err);
     if (rc == 0) rc = evrt_address_parse(evrt_slice_of(c->admin.listen), &address, err);
-    if (rc == 0 && h->admin_token.n == 0 && !evrt_address_is_loopback(&address))
+    if (rc == 0 && h->tokens.admin.n == 0 && !evrt_address_is_loopback(&address))
         rc = evrt_error_set(err, -EPERM,
                             "admin.listen: %s is reachable from outside; set admin.token_file, or "
                             "listen on 127.0.0.1",
@@ -63,11 +88,8 @@ static int listen_all(struct evrt_http *h, const struct evrt_config *c, int fds[
 static int serve(struct evrt_http *h, struct evrt_http_server **out, int *fd,
                  const struct evrt_buf *token, const struct evrt_route *routes, size_t count,
                  struct evrt_error *err) {
-    struct evrt_http_server_options options = {.fd = *fd,
-                                               .token = evrt_buf_slice(token),
-                                               .http = h,
-                                               .routes = routes,
-                                               .route_count = count};
+    struct evrt_http_server_options options = {
+        .fd = *fd, .token = token, .http = h, .routes = routes, .route_count = count};
     *fd = -1;
     return evrt_http_server_create(out, h->host, &options, err);
 }
@@ -94,14 +116,13 @@ int evrt_http_create(struct evrt_http **out, struct evrt_host *host, struct evrt
     struct evrt_http *h = evrt_zalloc(sizeof *h);
     int fds[2] = {-1, -1};
     h->host = host;
-    int rc = load_token(h, c->http.token_file, &h->ingest_token, err);
-    if (rc == 0) rc = load_token(h, c->admin.token_file, &h->admin_token, err);
+    int rc = evrt_http_tokens_read(&h->tokens, c, evrt_host_log(host), err);
     if (rc == 0) rc = listen_all(h, c, fds, err);
     if (rc == 0)
-        rc = serve(h, &h->ingest, &fds[0], &h->ingest_token, evrt_ingest_routes, EVRT_INGEST_ROUTES,
-                   err);
+        rc = serve(h, &h->ingest, &fds[0], &h->tokens.ingest, evrt_ingest_routes,
+                   EVRT_INGEST_ROUTES, err);
     if (rc == 0)
-        rc = serve(h, &h->admin, &fds[1], &h->admin_token, evrt_admin_routes, EVRT_ADMIN_ROUTES,
+        rc = serve(h, &h->admin, &fds[1], &h->tokens.admin, evrt_admin_routes, EVRT_ADMIN_ROUTES,
                    err);
     if (rc < 0) {
         for (int i = 0; i < 2; i++)
@@ -137,8 +158,7 @@ void evrt_http_destroy(struct evrt_http *h) {
     if (h == NULL) return;
     evrt_http_server_destroy(h->ingest);
     evrt_http_server_destroy(h->admin);
-    evrt_buf_finish(&h->ingest_token);
-    evrt_buf_finish(&h->admin_token);
+    evrt_http_tokens_finish(&h->tokens);
     free(h);
 }
 

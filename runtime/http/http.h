@@ -3,10 +3,24 @@
 #ifndef EVRT_HTTP_HTTP_H
 #define EVRT_HTTP_HTTP_H
 
-#include "evrt.h"
+#include "core/buf.h"
 
+struct evrt_config;
 struct evrt_host;
 struct evrt_http;
+struct evrt_log;
+
+/* What publishers and operators must show; empty: nothing. */
+struct evrt_http_tokens {
+    struct evrt_buf ingest, admin;
+};
+/* Reads the token files of the configuration. -EINVAL. Any thread. */
+EVRT_MUST_CHECK int evrt_http_tokens_read(struct evrt_http_tokens *t,
+                                          const struct evrt_config *config, struct evrt_log *log,
+                                          struct evrt_error *err);
+void evrt_http_tokens_finish(struct evrt_http_tokens *t);
+/* Asks for these from the next request on; the old ones are in *t afterwards. */
+void evrt_http_tokens_exchange(struct evrt_http *h, struct evrt_http_tokens *t);
 
 /* Listens on http.listen and admin.listen of the host's config. -EBUSY: a port is taken (err names it);
  * -EINVAL: a bad address or token file; -EPERM: admin not on loopback and no token. */

@@ -10,9 +10,9 @@ struct evrt_http;
 struct evrt_http_server;
 
 struct evrt_http_server_options {
-    int fd;                  /* listening; the server's from here on, also on failure */
-    struct evrt_slice token; /* empty: none; outlives the server */
-    struct evrt_http *http;  /* whose server it is */
+    int fd;                       /* listening; the server's from here on, also on failure */
+    const struct evrt_buf *token; /* empty: none; may change, outlives the server */
+    struct evrt_http *http;       /* whose server it is */
     const struct evrt_route *routes;
     size_t route_count;
 };

@@ -85,7 +85,7 @@ static int find_route(struct evrt_http_request *r) {
 }
 
 static int authorize(struct evrt_http_request *r) {
-    struct evrt_slice token = r->server->options.token;
+    struct evrt_slice token = evrt_buf_slice(r->server->options.token);
     if (token.n == 0 || r->match.route->open) return 0;
     struct evrt_slice given =
         evrt_token_bearer(evrt_headers_get(r->headers, r->header_count, "authorization"));

@@ -57,7 +57,7 @@ void evrt_channel_read_rest(struct evrt_channel *c) {
     }
 }
 
-static void read_all(struct evrt_channel *c) {
+void evrt_channel_read(struct evrt_channel *c) {
     for (int i = 0; i < READS_PER_TURN; i++) {
         ssize_t n = read(c->fd, evrt_buf_room(&c->in, READ_SIZE), READ_SIZE);
         if (n < 0 && errno == EINTR) continue;
@@ -98,7 +98,7 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
         evrt_channel_read_rest(c);
         return;
     }
-    if (events & UV_READABLE) read_all(c);
+    if (events & UV_READABLE) evrt_channel_read(c);
     if (!c->ended && (events & UV_WRITABLE)) evrt_channel_flush(c);
 }
 

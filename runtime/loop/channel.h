@@ -41,6 +41,8 @@ static inline struct evrt_buf *evrt_channel_out(struct evrt_channel *c) {
 /* Writes what was put; what the socket does not take now goes by itself later. Call at the end of a
  * turn, or when `out` has grown large. */
 void evrt_channel_flush(struct evrt_channel *c);
+/* Takes what has arrived, as a turn of the loop does: for an owner that waits without the loop. */
+void evrt_channel_read(struct evrt_channel *c);
 /* The other side is known to be gone: takes what it had sent, then on_end. */
 void evrt_channel_read_rest(struct evrt_channel *c);
 /* Bytes put and not yet taken by the socket. */

@@ -84,6 +84,21 @@
       "its script is gone; its events are kept until it returns or is forgotten")             \
     X(HANDLER_FORGOTTEN, WARN, "Handler forgotten", "handler,discarded,reason",               \
       "a removed handler's events are given up: bus.orphan_ttl or an operator")               \
+    X(HANDLER_CHANGED, INFO, "Handler changed", "handler,changes,events",                     \
+      "a reload changed it; pending events that no longer match are discarded and counted")   \
+    X(RELOADED, INFO, "Reloaded", "generation,handlers,added,changed,removed,duration",       \
+      "a new generation of workers has loaded the scripts and gets events from now on")       \
+    X(RELOAD_UNCHANGED, INFO, "Reload unchanged", "generation,duration",                      \
+      "scripts and configuration are what they were; the workers stay")                       \
+    X(RELOAD_REFUSED, ERROR, "Reload refused", "file?,line?,error,generation",                \
+      "a script or the configuration is bad; this generation goes on serving")                \
+    X(GENERATION_DRAINED, INFO, "Generation drained", "generation,duration,redelivered",      \
+      "the workers before the last reload have ended; what was left is made again")           \
+    X(CONFIG_CHANGED, INFO, "Configuration changed", "key,old,new", "a reload took it over")  \
+    X(CONFIG_NEEDS_RESTART, WARN, "Configuration needs a restart", "key,old,new",             \
+      "a reload does not take this key over: its old value holds until a restart")            \
+    X(FOLDER_NOT_WATCHED, WARN, "Folder not watched", "path,error",                           \
+      "saving a script there is noticed some seconds later")                                  \
     /* HTTP. */                                                                               \
     X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                \
       "a request that could be an attack: bad token, smuggling shape, too many connections")
