@@ -141,9 +141,11 @@ static int perform(const struct curl *c, CURL *easy, const struct evrt_node *nod
     c->easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
     CURLcode rc = c->easy_perform(easy);
     c->easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    int code = rc != CURLE_OK                  ? failed(c, rc, node->url, why)
-               : status < 200 || status >= 300 ? refused(status, evrt_buf_slice(out), node->token)
-                                               : EVRT_EXIT_OK;
+    bool good = (status >= 200 && status < 300) || (status != 0 && status == r->refusal);
+    int code = rc != CURLE_OK ? failed(c, rc, node->url, why)
+               : good         ? EVRT_EXIT_OK
+                              : refused(status, evrt_buf_slice(out), node->token);
+    if (r->status != NULL) *r->status = status;
     c->slist_free_all(headers);
     evrt_buf_finish(&url);
     return code;

@@ -26,6 +26,8 @@ struct evrt_request {
     struct evrt_slice body;
     bool post;
     int64_t timeout_ms;
+    long refusal; /* a status beside 2xx whose body is given, too; 0: none */
+    long *status; /* of the answer; may be NULL */
 };
 
 /* Sends the request. EVRT_EXIT_OK: answered 2xx, the body is in out. EVRT_EXIT_UNREACHABLE: no answer;

@@ -75,7 +75,7 @@ const struct evrt_command evrt_commands[] = {
         .text = "Opens the store, loads the handlers, starts the workers and listens for events, "
                 "until SIGTERM or SIGINT. The first signal drains: nothing new is taken in, and "
                 "deliveries in flight may finish. A second one ends at once, still consistent. "
-                "SIGUSR1 opens log files anew. Under systemd it tells readiness and feeds the "
+                "SIGHUP reloads configuration and scripts, SIGUSR1 opens log files anew. Under systemd it tells readiness and feeds the "
                 "watchdog (Type=notify).",
         .run = evrt_cli_run,
     },
@@ -104,6 +104,15 @@ const struct evrt_command evrt_commands[] = {
         .name = "stats", .args = "", .options = list_options,
         .brief = "Show a node's figures.",
         .run = evrt_cli_stats,
+    },
+    {
+        .name = "reload", .args = "", .options = list_options,
+        .brief = "Reload a node's configuration and scripts.",
+        .text = "Waits until that is decided and prints what changed. When a script or the "
+                "configuration is bad, what ran before goes on; the errors are printed as "
+                "file:line: message and the exit code is 78. SIGHUP does the same, and with "
+                "reload.watch saving a script does.",
+        .run = evrt_cli_reload,
     },
     {
         .name = "events", .args = "[SEQ]", .max_args = 1, .options = events_options,

@@ -1,11 +1,12 @@
 /* evrt run: a node on a loop of its own, until it is told to stop.
  *
- *     start ──▶ READY=1 ──▶ SIGTERM/SIGINT: drain, STOPPING=1 ──▶ a second one: no more waiting ──▶ 0
+ *     start ──▶ READY=1 ──▶ SIGHUP and the like: RELOADING=1, READY=1 ──▶ SIGTERM/SIGINT: drain, STOPPING=1 ──▶ a second one: no more waiting ──▶ 0
  *
  * One thread: the loop's. The runtime owns its threads and workers. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <uv.h>
 
 #include "cli/cli.h"
@@ -24,6 +25,7 @@ struct run {
     uv_timer_t ready;    /* asks until the node is ready */
     uv_timer_t watchdog; /* feeds systemd's */
     struct evrt *rt;
+    bool stopping;
 };
 
 static void notify(const char *state) {
@@ -51,11 +53,36 @@ static void on_signal(uv_signal_t *handle, int signum) {
     struct run *r = handle->data;
     if (signum == SIGUSR1) {
         evrt_reopen_logs(r->rt);
-    } else if (signum != SIGHUP) { /* a terminal that hangs up does not end a node */
+    } else if (signum == SIGHUP) {
+        evrt_reload(r->rt, NULL, NULL);
+    } else {
         uv_timer_stop(&r->ready);
+        r->stopping = true;
         notify("STOPPING=1");
         evrt_drain(r->rt, on_drained, r);
     }
+}
+
+static void notify_reloading(void) {
+    struct timespec now;
+    char text[80];
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%llu",
+             (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+    notify(text);
+}
+
+/* Whatever asked for it. Before READY=1 systemd is not waiting for a reload. */
+static void on_reload(void *arg, int status, struct evrt_slice json) {
+    struct run *r = arg;
+    (void)json;
+    if (r->stopping || uv_is_active((uv_handle_t *)&r->ready)) return;
+    if (status > 0)
+        notify_reloading();
+    else
+        notify(status == 0
+                   ? "READY=1\nSTATUS=Serving."
+                   : "READY=1\nSTATUS=The last reload was refused; what ran before goes on.");
 }
 
 static void on_ready_poll(uv_timer_t *timer) {
@@ -78,6 +105,7 @@ static void watch(struct run *r) {
         r->signals[i].data = r;
         uv_signal_start(&r->signals[i], on_signal, signums[i]);
     }
+    evrt_watch_reloads(r->rt, on_reload, r);
     uv_timer_init(&r->loop, &r->ready);
     r->ready.data = r;
     uv_timer_start(&r->ready, on_ready_poll, 0, READY_POLL_MS);

@@ -158,7 +158,7 @@ void host_progress(struct evrt_host *h) {
     case HOST_STARTING:
         if (h->serving != NULL) serve(h);
         break;
-    case HOST_SERVING: break;
+    case HOST_SERVING: host_reload_progress(h); break;
     case HOST_DRAINING:
         if (in_flight(h) == 0 && h->waiters.head == h->waiters.tail) begin_closing(h);
         break;

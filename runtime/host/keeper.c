@@ -36,7 +36,7 @@ static void forget_orphans(struct evrt_host *h) {
     int64_t before = evrt_wall_ms() - h->config->bus.orphan_ttl;
     for (size_t i = evrt_bus_count(h->bus); i-- > 0;) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
-        if (!s->active && s->orphaned_ms != 0 && s->orphaned_ms < before)
+        if (!s->active && s->orphaned_ms != 0 && s->orphaned_ms < before && host_may_forget(s))
             host_forget(h, s, "bus.orphan_ttl");
     }
 }

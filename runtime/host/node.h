@@ -166,6 +166,8 @@ void host_checkpoint(struct evrt_host *h, struct evrt_sub *s);
 
 /* Makes the subscriptions agree with the scripts; journals what changed. */
 void host_subscribe(struct evrt_host *h);
+/* Whether nothing of one that left the scripts is at a worker or being read. */
+bool host_may_forget(const struct evrt_sub *s);
 void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason);
 
 /* ---- catchup.c ---- */

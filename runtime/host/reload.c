@@ -68,12 +68,24 @@ static void decide(struct evrt_host *h, enum host_reload_outcome outcome,
     host_reload_start(h);
 }
 
+/* Nobody asked, and nothing is new: as if it had not been looked at. */
+static void pass_over(struct evrt_host *h) {
+    struct host_reload *r = &h->reload;
+    r->step = HOST_RELOAD_IDLE;
+    forget_round(r);
+    if (r->ops != NULL)
+        r->ops->decided(r->ops_arg, r->outcome == HOST_RELOAD_REFUSED ? -EINVAL : 0,
+                        (struct evrt_slice){NULL, 0});
+    host_reload_start(h);
+}
+
 /* Takes over the errors. */
 static void refuse(struct evrt_host *h, struct host_errors *errors) {
     struct host_reload *r = &h->reload;
     host_errors_finish(&r->errors);
     r->errors = *errors;
     *errors = (struct host_errors){0};
+    r->refused_hash = r->loading == NULL ? 0 : r->loading->scripts.hash;
     if (r->loading != NULL) host_generation_end(r->loading);
     decide(h, HOST_RELOAD_REFUSED, NULL);
 }
@@ -200,6 +212,14 @@ static bool unchanged(const struct evrt_host *h, const struct evrt_scripts *scri
     return scripts->hash == h->serving->scripts.hash;
 }
 
+/* Saved once and noticed twice, or noticed beside a signal. */
+static bool known(const struct evrt_host *h, const struct evrt_scripts *scripts) {
+    const struct host_reload *r = &h->reload;
+    if (r->asked || r->changes.n != 0) return false;
+    if (r->outcome == HOST_RELOAD_REFUSED) return scripts->hash == r->refused_hash;
+    return scripts->hash == h->serving->scripts.hash;
+}
+
 static void take_round(struct evrt_host *h, struct read_job *job) {
     struct host_reload *r = &h->reload;
     r->fresh = job->fresh;
@@ -218,6 +238,8 @@ static void on_read(uv_work_t *work, int status) {
         host_watch(h, &job->scripts);
         if (job->errors.n != 0)
             refuse(h, &job->errors);
+        else if (known(h, &job->scripts))
+            pass_over(h);
         else if (unchanged(h, &job->scripts))
             decide(h, HOST_RELOAD_UNCHANGED, NULL);
         else
@@ -241,6 +263,8 @@ static void begin(struct evrt_host *h) {
     job->scripts.snapshot = -1;
     r->step = HOST_RELOAD_READING;
     r->again = false;
+    r->asked = r->asked_again;
+    r->asked_again = false;
     r->began_ns = evrt_mono_ns();
     r->now = r->later;
     r->later = (struct host_askers){0};
@@ -255,18 +279,20 @@ static void begin(struct evrt_host *h) {
 static const char shutting_down[] =
     "{\"error\":{\"code\":\"shutting_down\",\"message\":\"the node is shutting down\"}}";
 
-void host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg) {
-    struct host_reload *r = &h->reload;
-    add_asker(&r->later, cb, arg);
-    if (h->phase > HOST_SERVING)
-        tell(&r->later, -ESHUTDOWN, evrt_slice_of(shutting_down));
-    else
-        r->again = true;
+void host_reload_look(struct evrt_host *h) {
+    h->reload.again = true;
     host_reload_start(h);
 }
 
 void evrt_host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg) {
-    host_reload(h, cb, arg);
+    struct host_reload *r = &h->reload;
+    add_asker(&r->later, cb, arg);
+    if (h->phase > HOST_SERVING) {
+        tell(&r->later, -ESHUTDOWN, evrt_slice_of(shutting_down));
+        return;
+    }
+    r->asked_again = true;
+    host_reload_look(h);
 }
 
 void host_reload_start(struct evrt_host *h) {

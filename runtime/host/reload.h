@@ -58,6 +58,8 @@ struct host_reload {
     void *ops_arg;
     enum host_reload_step step;
     bool again; /* a trigger came since this round began to read */
+    bool asked; /* this round is not only the watch's: someone wants to know what comes of it */
+    bool asked_again;
     struct host_askers now, later;
     struct host_generation *loading, *draining;
     struct evrt_config fresh; /* of this round, once read; its file is NULL before */
@@ -71,6 +73,7 @@ struct host_reload {
     int64_t decided_ms;
     struct host_errors errors;
     uint64_t counts[HOST_RELOAD_OUTCOMES];
+    uint64_t refused_hash; /* of scripts that do not load */
 
     /* watch.c */
     struct host_folder *folders; /* watched */
@@ -83,8 +86,8 @@ struct host_reload {
 
 /* ---- reload.c ---- */
 
-/* cb may be NULL. */
-void host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg);
+/* Something may have changed. */
+void host_reload_look(struct evrt_host *h);
 /* A worker of the generation being loaded became ready, was refused or died. */
 void host_reload_progress(struct evrt_host *h);
 /* The generation that drained has no process left. */

@@ -233,7 +233,7 @@ void host_reload_report(struct evrt_host *h, const struct evrt_scripts *old,
         evrt_log_event(h->log, RELOADED, EVRT_F_U64("generation", h->serving->number),
                        EVRT_F_U64("handlers", fresh->count), EVRT_F_U64("added", counts.added),
                        EVRT_F_U64("changed", counts.changed), EVRT_F_U64("removed", counts.removed),
-                       EVRT_F_U64("config", counts.config), EVRT_F_DURATION("duration", took));
+                       EVRT_F_DURATION("duration", took));
     else if (r->outcome == HOST_RELOAD_UNCHANGED)
         evrt_log_event(h->log, RELOAD_UNCHANGED, EVRT_F_U64("generation", h->serving->number),
                        EVRT_F_DURATION("duration", took));

@@ -96,7 +96,14 @@ void host_subscribe(struct evrt_host *h) {
     evrt_bus_rerouted(h->bus);
 }
 
+bool host_may_forget(const struct evrt_sub *s) {
+    return !s->active && s->flight == 0 && !s->reading;
+}
+
 void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason) {
+    host_settle(h); /* what ended is in the journal before the subscription goes */
+    if (s->host != NULL) evrt_journal_reader_close(s->host);
+    s->host = NULL;
     journal_sub(h, EVRT_RECORD_FORGET, s->id, evrt_wall_ms());
     evrt_log_event(h->log, HANDLER_FORGOTTEN, EVRT_F_CSTR("handler", s->name),
                    EVRT_F_U64("discarded", evrt_sub_pending(s)), EVRT_F_CSTR("reason", reason));
@@ -110,7 +117,11 @@ int evrt_host_forget(struct evrt_host *h, struct evrt_slice name, struct evrt_er
     if (s->active)
         return evrt_error_set(err, -EBUSY,
                               "handler \"%s\" is in the scripts; remove it there first", s->name);
-    /* Its file is gone, so nothing of it is in flight, reading or dirty. */
+    if (!host_may_forget(s))
+        return evrt_error_set(err, -EBUSY,
+                              "handler \"%s\" left the scripts, and its last deliveries are "
+                              "still being finished; try again",
+                              s->name);
     host_forget(h, s, "operator");
     return 0;
 }

@@ -34,7 +34,7 @@ struct host_folder {
 static void on_quiet(uv_timer_t *timer) {
     struct evrt_host *h = timer->data;
     h->reload.disturbed_ns = 0;
-    host_reload(h, NULL, NULL);
+    host_reload_look(h);
 }
 
 static void disturbed(struct evrt_host *h) {

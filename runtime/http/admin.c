@@ -78,6 +78,23 @@ static void delete_handler(struct evrt_http_request *r) {
     evrt_buf_finish(&name);
 }
 
+/* ---- Reload ---- */
+
+static void on_reloaded(void *arg, int status, struct evrt_slice json) {
+    struct evrt_http_request *r = arg;
+    evrt_buf_put(&r->out, json.p, json.n);
+    evrt_buf_putc(&r->out, '\n');
+    evrt_request_answer(r, status == 0 ? 200 : status == -EINVAL ? 422 : 503);
+    evrt_request_release(r);
+}
+
+static void post_reload(struct evrt_http_request *r) {
+    if (evrt_request_query(r, no_parameters, NULL) < 0) return;
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_reload(evrt_request_host(r), on_reloaded, r);
+}
+
 /* ---- Events ---- */
 
 static bool parse_u64(struct evrt_slice s, uint64_t *out) {
@@ -180,6 +197,8 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
      "Every handler: its patterns, state and counts; those that left the scripts too."},
     {"DELETE", "/api/v1/handlers/{name}", delete_handler, NULL, false, "",
      "Forgets a handler that left the scripts; what it had pending is discarded and counted."},
+    {"POST", "/api/v1/reload", post_reload, NULL, false, "",
+     "Reloads configuration and scripts; answers once decided: 200 what changed, 422 the errors."},
     {"GET", "/api/v1/stats", get_stats, NULL, false, "", "Counts of the node, store and workers."},
     {"GET", "/api/v1/events", get_events, NULL, false, "type,source,from,to,after,limit",
      "Stored events in order. type is a pattern; from and to are times, or how long ago."},
