@@ -41,6 +41,8 @@ static struct evrt_frame_hello hello_of(const struct evrt_host *h,
     hello.service = evrt_slice_of(h->config->service.name);
     hello.service_version = evrt_slice_of(h->config->service.version);
     hello.environment = evrt_slice_of(h->config->service.environment);
+    hello.user = evrt_slice_of(h->config->workers.user);
+    hello.store = evrt_slice_of(h->config->store.path);
     return hello;
 }
 

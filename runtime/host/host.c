@@ -224,14 +224,14 @@ static int end_load(struct host_generation *g, struct evrt_error *err) {
  * not. */
 static int load_and_open(struct evrt_host *h, struct evrt_error *err) {
     struct host_generation *g;
-    struct stat st;
-    bool is_new = stat(h->config->store.path, &st) < 0;
+    /* Workers are kept from the folder, so it has to be there when they start. */
+    const char *store = h->config->store.path;
+    bool is_new = mkdir(store, 0700) == 0 || errno == ENOENT;
     struct evrt_error bad = {0};
-    int rc = begin_load(h, &g, err);
-    if (rc < 0) return rc;
-    int opened = is_new ? 0 : host_open_store(h, err);
-    rc = end_load(g, &bad);
-    if (rc < 0) *err = bad;
+    int opened = 0, rc = begin_load(h, &g, err);
+    if (rc == 0 && !is_new) opened = host_open_store(h, err);
+    if (rc == 0 && (rc = end_load(g, &bad)) < 0) *err = bad;
+    if (rc < 0 && is_new) (void)rmdir(store);
     if (rc == 0 && is_new) opened = host_open_store(h, err);
     return rc < 0 ? rc : opened;
 }
