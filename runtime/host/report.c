@@ -126,7 +126,7 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
     }
     put_u64(o, "cursor", cursor);
     put_u64(o, "lag", next - cursor);
-    put_u64(o, "pending", evrt_sub_pending(s));
+    put_u64(o, "pending", evrt_sub_pending(s) - s->flight);
     put_u64(o, "running", s->flight);
     put_u64(o, "done", s->done);
     put_u64(o, "dead", s->dead);
@@ -262,7 +262,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     evrt_jsonout_double(&o, (double)(evrt_mono_ns() - h->created_ns) / 1e9);
     put_u64(&o, "events", t.events);
     put_u64(&o, "matched", t.matched);
-    put_u64(&o, "pending", t.matched - t.done - t.dead - t.discarded);
+    put_u64(&o, "pending", t.matched - t.done - t.dead - t.discarded - flight);
     put_u64(&o, "running", flight);
     put_u64(&o, "done", t.done);
     put_u64(&o, "dead", t.dead);

@@ -73,7 +73,10 @@ describe("a segment that is dropped #plain", function()
         node:stop "sigkill"
 
         node = node:restart()
-        node:await("Two to be done", function() return handler(node, "Two").pending == 0 end)
+        node:await("Two to be done", function()
+            local two = handler(node, "Two")
+            return two.pending == 0 and two.running == 0
+        end)
         assert.equal(1, handler(node, "Two").done)
         assert.equal(0, (node:stop()))
     end)

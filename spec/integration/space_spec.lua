@@ -75,7 +75,10 @@ end
 
 -- Each accepted event came to its one end.
 local function nothing_lost(node, accepted)
-    node:await("Held to be done", function() return handler(node, "Held").pending == 0 end)
+    node:await("Held to be done", function()
+        local h = handler(node, "Held")
+        return h.pending == 0 and h.running == 0
+    end)
     for _, name in ipairs { "Quick", "Held" } do
         local h = handler(node, name)
         assert.same({ accepted, 0, 0 }, { h.done, h.dead, h.discarded }, name)

@@ -55,7 +55,7 @@ describe("a worker killed with -9", function()
         client:stop(true)
         node:await("all to be handled", function()
             local item = node:get("/api/v1/handlers").json.items[1]
-            return item.pending == 0 and item.done
+            return item.pending == 0 and item.running == 0 and item.done
         end)
         read()
         local lost, duplicates = 0, 0
