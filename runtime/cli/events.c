@@ -41,8 +41,8 @@ static int list(struct evrt_buf *json, struct evrt_buf *out) {
 static int describe(struct evrt_buf *json, struct evrt_buf *out) {
     static const char *const skip[] = {"handlers", "data", NULL};
     static const struct evrt_view_column columns[] = {
-        {"HANDLER", "handler"},     {"OUTCOME", "outcome"}, {">ATTEMPT", "attempt"},
-        {"ERROR", "error.message"}, {NULL, NULL},
+        {"HANDLER", "handler"}, {"OUTCOME", "outcome"},     {">ATTEMPT", "attempt"},
+        {"TYPE", "error.type"}, {"ERROR", "error.message"}, {NULL, NULL},
     };
     struct evrt_slice event = evrt_buf_slice(json);
     struct evrt_slice data = evrt_json_at(event, EVRT_STR("data"));
