@@ -104,7 +104,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
 static void on_channel_end(void *arg, int status) {
     struct host_worker *w = arg;
     if (status < 0 && w->reason[0] == '\0')
-        snprintf(w->reason, sizeof w->reason, "broke the protocol (%s)", uv_strerror(status));
+        snprintf(w->reason, sizeof w->reason, "broke the protocol (%s)", strerror(-status));
     /* Not active: reaped, and its number may be another's by now. */
     if (w->process_open && uv_is_active((uv_handle_t *)&w->process))
         uv_process_kill(&w->process, SIGKILL);

@@ -69,6 +69,7 @@ describe("a runaway", function()
             local h = outcome(node, seqs[kind], kind)
             assert.same({ kind, "dead", 3, case[2] }, { kind, h.outcome, h.attempt, h.error.type })
             assert.truthy(h.error.message:find(case[3], 1, true), h.error.message)
+            node:await_log({ msg = "Event handle failed", handler = kind }, nil, 3)
             local said = node:logged { msg = "Event handle failed", handler = kind }
             assert.equal(3, #said)
             for i, line in ipairs(said) do assert.same({ i, case[2] }, { line.attempt, line.error_type }) end
@@ -76,7 +77,8 @@ describe("a runaway", function()
         assert.same({ crashed = 12, stalled = 6, memory = 6 }, stats.charged)
         assert.same({ others, 8 }, { stats.done, stats.dead })
         -- Those beside them were never charged.
-        for _, name in ipairs { "Good", "Patient" } do
+        for name, count in pairs { Good = 40, Patient = 8 } do
+            node:await_log({ msg = "Event handled successfully", handler = name }, nil, count)
             for _, line in ipairs(node:logged { msg = "Event handled successfully", handler = name }) do
                 assert.equal(1, line.attempt)
             end
