@@ -248,6 +248,12 @@ end
 ---@return Response
 function Node:get(path, headers) return http.request(self.admin, "GET", path, nil, headers) end
 
+---@return Response
+function Node:post_admin(path, body, headers) return http.request(self.admin, "POST", path, body or "", headers) end
+
+---@return Response
+function Node:delete_admin(path) return http.request(self.admin, "DELETE", path) end
+
 --- A request to the ingest listener.
 ---@return Response
 function Node:post(path, body, headers) return http.request(self.ingest, "POST", path, body, headers) end
