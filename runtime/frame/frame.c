@@ -12,7 +12,7 @@
 /* clang-format off */
 #define HELLO_FIELDS(X) \
     X(u32, worker) X(u64, generation) X(u64, concurrency) X(u64, memory_limit) X(u64, max_event_size) \
-    X(u32, max_hops) X(u8, allow_ffi) X(u8, log_level) X(u8, check_only) X(u8, confine) \
+    X(u32, max_hops) X(u8, allow_ffi) X(u8, log_level) X(i64, load_timeout_ms) X(u8, confine) \
     X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)
 #define FAILED_FIELDS(X) \
     X(u64, delivery) X(slice, error_type) X(slice, message) X(slice, traceback)

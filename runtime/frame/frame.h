@@ -51,7 +51,7 @@ struct evrt_frame_hello {
     uint32_t max_hops;
     uint8_t allow_ffi;
     uint8_t log_level;         /* lines below it need not be sent */
-    uint8_t check_only;        /* load, answer READY or REFUSED, exit */
+    int64_t load_timeout_ms;   /* scripts that load for longer are refused; 0: never */
     uint8_t confine;           /* keep scripts from the store and the host */
     struct evrt_slice service; /* default source of published events */
     struct evrt_slice service_version, environment;

@@ -16,7 +16,10 @@
 #include "core/units.h"
 #include "json/json.h"
 
-enum { ERRORS_MAX = 100 };
+enum {
+    ERRORS_MAX = 100,
+    GRACE_MS = 1000,
+};
 
 /* ---- Errors ---- */
 
@@ -190,9 +193,22 @@ static int await_some(struct host_generation *g, int ms) {
     return n == 0 ? -ETIMEDOUT : 0;
 }
 
-void host_generation_await(struct host_generation *g, int64_t timeout_ms) {
+int64_t host_generation_timeout(const struct host_generation *g) {
+    return g->hello.load_timeout_ms == 0 ? 0 : g->hello.load_timeout_ms + GRACE_MS;
+}
+
+void host_generation_late(struct host_generation *g) {
     char limit[EVRT_UNITS_SIZE];
     struct evrt_error err;
+    evrt_error_set(&err, -EINVAL,
+                   "the scripts did not load within %s (workers.stall_timeout): a script loops or "
+                   "waits while it is loaded",
+                   evrt_duration_format(g->hello.load_timeout_ms, limit));
+    host_generation_refuse(g, &err);
+}
+
+void host_generation_await(struct host_generation *g) {
+    int64_t timeout_ms = host_generation_timeout(g);
     int64_t until = timeout_ms == 0 ? INT64_MAX : evrt_mono_ns() + timeout_ms * 1000000;
     int rc = 0;
     while (rc == 0 && !g->refused && !host_generation_loaded(g)) {
@@ -200,12 +216,7 @@ void host_generation_await(struct host_generation *g, int64_t timeout_ms) {
         host_workers_flush(g->host); /* the greetings */
         rc = await_some(g, left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left);
     }
-    if (rc == 0) return;
-    evrt_error_set(&err, -EINVAL,
-                   "the scripts did not load within %s (workers.stall_timeout): a script loops or "
-                   "waits while it is loaded",
-                   evrt_duration_format(timeout_ms, limit));
-    host_generation_refuse(g, &err);
+    if (rc < 0) host_generation_late(g);
 }
 
 /* ---- Its end ---- */

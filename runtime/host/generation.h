@@ -96,9 +96,13 @@ struct host_generation *host_generation_create(struct evrt_host *h, struct evrt_
                                                const struct evrt_config *config);
 /* Starts its first worker on the snapshot; the others follow when that one has loaded it. */
 void host_generation_load(struct host_generation *g);
-/* Blocks until every worker has loaded or one was refused, at most `timeout_ms` (0: for ever). Before the
- * loop runs. */
-void host_generation_await(struct host_generation *g, int64_t timeout_ms);
+/* Blocks until every worker has loaded or one was refused. Before the loop runs. */
+void host_generation_await(struct host_generation *g);
+/* How long loading may take; 0: for ever. A worker says itself where it is stuck when
+ * workers.stall_timeout is over: this is for one that does not. */
+int64_t host_generation_timeout(const struct host_generation *g);
+/* That is over. */
+void host_generation_late(struct host_generation *g);
 /* Workers that have loaded the scripts. */
 uint32_t host_generation_ready(const struct host_generation *g);
 bool host_generation_loaded(const struct host_generation *g);

@@ -210,7 +210,7 @@ static int begin_load(struct evrt_host *h, struct host_generation **out, struct 
 }
 
 static int end_load(struct host_generation *g, struct evrt_error *err) {
-    host_generation_await(g, g->host->config->workers.stall_timeout);
+    host_generation_await(g);
     if (g->refused) {
         *err = g->errors.v[0];
         return -EINVAL;

@@ -6,10 +6,6 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
-#include "core/units.h"
-
-/* A worker says itself where it is stuck when workers.stall_timeout is over; this is for one that does not. */
-enum { GRACE_MS = 1000 };
 
 /* ---- Lists ---- */
 
@@ -147,14 +143,8 @@ void host_reload_progress(struct evrt_host *h) {
 
 static void on_deadline(uv_timer_t *timer) {
     struct evrt_host *h = timer->data;
-    char limit[EVRT_UNITS_SIZE];
-    struct evrt_error err;
     if (h->reload.step != HOST_RELOAD_LOADING) return;
-    evrt_error_set(&err, -EINVAL,
-                   "the scripts did not load within %s (workers.stall_timeout): a script loops or "
-                   "waits while it is loaded",
-                   evrt_duration_format(h->config->workers.stall_timeout, limit));
-    host_generation_refuse(h->reload.loading, &err);
+    host_generation_late(h->reload.loading);
     host_reload_progress(h);
 }
 
@@ -163,9 +153,8 @@ static void load(struct evrt_host *h, struct evrt_scripts *scripts) {
     const struct evrt_config *config = r->fresh.file != NULL ? &r->fresh : h->config;
     r->step = HOST_RELOAD_LOADING;
     r->loading = host_generation_create(h, scripts, config);
-    if (h->config->workers.stall_timeout != 0)
-        uv_timer_start(&r->deadline, on_deadline,
-                       (uint64_t)h->config->workers.stall_timeout + GRACE_MS, 0);
+    int64_t timeout_ms = host_generation_timeout(r->loading);
+    if (timeout_ms != 0) uv_timer_start(&r->deadline, on_deadline, (uint64_t)timeout_ms, 0);
     host_generation_load(r->loading);
     host_reload_progress(h);
 }

@@ -43,6 +43,7 @@ struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *c) {
         .max_event_size = c->http.max_event_size,
         .max_hops = (uint32_t)c->bus.max_hops,
         .allow_ffi = c->workers.allow_ffi,
+        .load_timeout_ms = c->workers.stall_timeout,
         .service = evrt_slice_of(c->service.name),
         .service_version = evrt_slice_of(c->service.version),
         .environment = evrt_slice_of(c->service.environment),

@@ -10,6 +10,7 @@
 #include "frame/page.h"
 #include "loop/channel.h"
 #include "worker/delivery.h"
+#include "worker/load_guard.h"
 #include "worker/memory.h"
 #include "worker/runner.h"
 
@@ -42,7 +43,8 @@ struct evrt_worker {
     size_t done;             /* the open DONE frame in the channel's output, or SIZE_MAX */
     unsigned settled;        /* since the last flush */
     unsigned taken;          /* deliveries in this turn */
-    uint32_t handlers;       /* how many were declared */
+    struct evrt_load_guard guard;
+    uint32_t handlers; /* how many were declared */
     enum evrt_worker_phase phase;
     int exit_code;
 };

@@ -105,6 +105,13 @@ static int confine(struct evrt_worker *w, struct evrt_error *err) {
     return rc;
 }
 
+static int load(struct evrt_worker *w, struct evrt_slice *text) {
+    evrt_load_guard_start(w);
+    int rc = evrt_state_load(w, text);
+    evrt_load_guard_stop(w);
+    return rc;
+}
+
 static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     struct evrt_frame_hello f;
     if (w->phase != EVRT_WORKER_GREETING || evrt_frame_get_hello(payload, &f) < 0) return -EBADMSG;
@@ -120,13 +127,13 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     if (rc < 0)
         text = evrt_slice_of(err.message);
     else
-        rc = evrt_state_load(w, &text);
+        rc = load(w, &text);
     answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, text);
     if (rc == 0) {
         evrt_inbox_init(&w->deliveries.inbox, w->handlers);
         evrt_runners_init(w);
     }
-    if (rc < 0 || f.check_only) evrt_worker_leave(w, rc < 0 ? EX_CONFIG : EX_OK);
+    if (rc < 0) evrt_worker_leave(w, EX_CONFIG);
     return 0;
 }
 

@@ -54,6 +54,12 @@ local function item(node, name)
     end
 end
 
+-- Deliveries of a handler that have not ended.
+local function open(node, name)
+    local one = item(node, name)
+    return one.pending + one.running
+end
+
 local function state(node) return node:get("/api/v1/handlers").json end
 
 describe("a reload", function()
@@ -144,18 +150,18 @@ describe("a reload", function()
             },
         }
         for i = 1, 20 do assert.equal(202, node:publish({ type = i % 2 == 0 and "a" or "b" }).status) end
-        node:await("deliveries to wait", function() return item(node, "A").pending == 20 end)
+        node:await("deliveries to wait", function() return open(node, "A") == 20 end)
         write(node, "a.lua", handler("A", '"a"', "1"))
         uv.fs_unlink(node.dir .. "/handlers/gone.lua")
         assert.same({ { handler = "A", changes = "events, concurrency, file" } }, reload(node).json.handlers.changed)
-        node:await("A to end", function() return item(node, "A").pending == 0 end)
+        node:await("A to end", function() return open(node, "A") == 0 end)
         local a, gone = item(node, "A"), item(node, "Gone")
         assert.same({ 10, 10, 0 }, { a.done, a.discarded, a.dead })
         assert.same({ "orphaned", 10, 0, 0 }, { gone.state, gone.pending, gone.done, gone.discarded })
         -- It comes back, and has them.
         write(node, "gone.lua", handler("Gone", '"b"', "2"))
         assert.same({ "Gone" }, reload(node).json.handlers.added)
-        node:await("Gone to end", function() return item(node, "Gone").pending == 0 end)
+        node:await("Gone to end", function() return open(node, "Gone") == 0 end)
         assert.equal(10, item(node, "Gone").done)
         -- And once more it goes, and is forgotten.
         uv.fs_unlink(node.dir .. "/handlers/gone.lua")
@@ -251,7 +257,7 @@ describe("a reload that is refused", function()
         expect({ ["bad.lua"] = "\nrequire 'no.such.module'" }, 2, "module 'no.such.module' not found")
         expect({ ["bad.lua"] = "local evrt = require 'evrt'\nevrt.sleep(1)" }, 2, "only a handler may wait")
         expect({ ["bad.lua"] = "return { events = 'b', handle = function() end }" }, 1, "name")
-        expect({ ["bad.lua"] = handler("A", '"b"', "2") }, 3, "declared twice")
+        expect({ ["bad.lua"] = handler("A", '"b"', "2") }, 4, "declared twice")
         expect({ ["bad.lua"] = "\nlocal x = require '_x'", ["_x.lua"] = "return require '_y'",
             ["_y.lua"] = "return require '_x'" }, nil, "requires itself: _x -> _y -> _x")
         assert.equal("unchanged", reload(node).json.outcome)
@@ -260,8 +266,8 @@ describe("a reload that is refused", function()
     end)
 
     it("for one that loops, sleeps or ends its worker while it is loaded", function()
-        expect({ ["bad.lua"] = "local i = 0\nwhile true do\ni = i + 1\nend" }, 2, "workers.stall_timeout")
-        expect({ ["bad.lua"] = "\nos.execute 'sleep 5'" }, 2, "workers.stall_timeout")
+        expect({ ["bad.lua"] = "local i = 0\nwhile true do i = i + 1 end" }, 2, "workers.stall_timeout")
+        expect({ ["bad.lua"] = "\nos.execute 'sleep 1'" }, 2, "workers.stall_timeout")
         expect({ ["bad.lua"] = "os.exit(3)" }, nil, "ended its worker while it was loaded (exit code 3)")
         expect({ ["bad.lua"] = "local f = io.open('/proc/self/stat')\nlocal pid = f:read '*n'\nf:close()\n"
             .. "os.execute('kill -SEGV ' .. pid)" }, nil, "killed its worker while it was loaded")
@@ -498,7 +504,6 @@ describe("a reload is asked for", function()
         for _ = 1, 50 do node:kill "sighup" end
         assert.equal(200, reload(node).status)
         local now = state(node).reload
-        assert.equal("idle", now.state)
         assert.equal(1, now.reloaded)
         assert.is_true(now.reloaded + now.unchanged < 10)
         assert.equal("2", marks(node, "a"))

@@ -87,7 +87,7 @@ end
 
 local defaults = {
     worker = 0, generation = 1, concurrency = 256, memory_limit = 64 * 2 ^ 20, max_event_size = 2 ^ 20,
-    max_hops = 16, allow_ffi = 0, log_level = 0, check_only = 0,
+    max_hops = 16, allow_ffi = 0, log_level = 0, load_timeout_ms = 0,
     service = "spec", service_version = "1", environment = "test",
     confine = 0, user = "", store = "",
 }
@@ -279,8 +279,6 @@ end
 
 --- The errors with which the files are refused, one a line; or nil and the READY text.
 function worker.check(files, hello)
-    hello = hello or {}
-    hello.check_only = 1
     local w = worker.start(files, hello)
     local f = w:next()
     while f and f.frame == "LOG" do f = w:next() end
