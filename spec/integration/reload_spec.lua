@@ -141,11 +141,13 @@ describe("a reload", function()
             handlers = {
                 ["a.lua"] = [[
                     local evrt = require "evrt"
-                    return { name = "A", events = { "a", "b" }, concurrency = 1, handle = function() evrt.sleep(60) end }
+                    return { name = "A", events = { "a", "b" }, concurrency = 1,
+                        handle = function() evrt.sleep(60) end }
                 ]],
                 ["gone.lua"] = [[
                     local evrt = require "evrt"
-                    return { name = "Gone", events = { "b" }, concurrency = 1, handle = function() evrt.sleep(60) end }
+                    return { name = "Gone", events = { "b" }, concurrency = 1,
+                        handle = function() evrt.sleep(60) end }
                 ]],
             },
         }

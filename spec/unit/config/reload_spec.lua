@@ -1,6 +1,5 @@
 -- A configuration read beside the one in force.
 local ffi = require "ffi"
-local c = require "spec.support.c"
 local config = require "spec.support.config"
 local lib = config.lib
 

@@ -11,8 +11,8 @@ describe("loading", function()
     end)
 
     it("names it in a module and in a coroutine, too", function()
-        assert.equal("_m.lua:2: " .. told,
-            check { ["a.lua"] = "require '_m'", ["_m.lua"] = "\nrepeat until false" })
+        assert.equal("lib/m.lua:2: " .. told,
+            check { ["a.lua"] = "require 'm'", ["lib/m.lua"] = "\nrepeat until false" })
         assert.equal("h/a.lua:1: " .. told,
             check { ["h/a.lua"] = "coroutine.wrap(function() while true do end end)()" })
     end)
