@@ -177,13 +177,14 @@ static void lost_now(struct host_worker *w) {
 
 /* One round over the workers that are loading: -ETIMEDOUT, or 0 when some spoke. */
 static int await_some(struct host_generation *g, int ms) {
-    struct pollfd *fds = evrt_zalloc(g->started * sizeof *fds);
-    for (uint32_t i = 0; i < g->started; i++) {
+    uint32_t count = g->started; /* the first one that is ready starts more */
+    struct pollfd *fds = evrt_zalloc(count * sizeof *fds);
+    for (uint32_t i = 0; i < count; i++) {
         bool loading = g->workers[i].state == HOST_WORKER_LOADING;
         fds[i] = (struct pollfd){loading ? g->workers[i].channel.fd : -1, POLLIN, 0};
     }
-    int n = poll(fds, g->started, ms);
-    for (uint32_t i = 0; n > 0 && i < g->started; i++) {
+    int n = poll(fds, count, ms);
+    for (uint32_t i = 0; n > 0 && i < count; i++) {
         struct host_worker *w = &g->workers[i];
         if (fds[i].fd < 0 || fds[i].revents == 0) continue;
         evrt_channel_read(&w->channel);

@@ -3,6 +3,7 @@
  * is refused and not of what is granted: scripts use libraries that nobody here knows. */
 #include "worker/confine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -53,23 +54,18 @@ bool evrt_confine_calls(void) {
 #define ON_PROCESS(X) X(kill) X(tgkill) X(rt_sigqueueinfo) X(rt_tgsigqueueinfo) X(pidfd_open)
 /* clang-format on */
 
-#define COUNT(name) +1
 enum {
     PROCESSES = 3, /* never to be signalled: the host, its group, everybody */
-    HEAD_MAX = 6,
-    CLONE_SIZE = 4,
-    IOCTL_SIZE = 3,
-    PROCESS_SIZE = 2 + PROCESSES,
-    SIZE_MAX_ = HEAD_MAX + 2 * (0 REFUSED(COUNT)) + 2 * (0 ABSENT(COUNT)) +
-                (PROCESS_SIZE + 1) * (0 ON_PROCESS(COUNT)) + CLONE_SIZE + IOCTL_SIZE + 8,
+    INSTRUCTIONS_MAX = 256,
 };
 
 struct program {
-    struct sock_filter code[SIZE_MAX_];
+    struct sock_filter code[INSTRUCTIONS_MAX];
     unsigned short n;
 };
 
 static void put(struct program *p, struct sock_filter instruction) {
+    assert(p->n < INSTRUCTIONS_MAX);
     p->code[p->n++] = instruction;
 }
 
