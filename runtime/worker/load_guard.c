@@ -25,40 +25,36 @@
 
 enum { AGAIN_MS = 200 };
 
-static void explain(const struct evrt_worker *w, char *out, size_t size) {
+/* "path:line: " of the nearest frame that is a script's, then what is wrong. From a signal, too: reading the
+ * stack is safe where whoever was interrupted is in C and does not come back. */
+static void explain(struct evrt_worker *w, lua_State *L, char *out, size_t size) {
     char limit[EVRT_UNITS_SIZE];
-    snprintf(out, size,
+    lua_Debug ar;
+    size_t n = 0;
+    for (int level = 0; n == 0 && lua_getstack(L, level, &ar); level++)
+        if (lua_getinfo(L, "Sl", &ar) && ar.source[0] == '@' && ar.currentline > 0)
+            n = (size_t)snprintf(out, size / 2, "%s:%d: ", ar.source + 1, ar.currentline);
+    if (n >= size / 2) n = size / 2 - 1;
+    snprintf(out + n, size - n,
              "the scripts did not load within %s (workers.stall_timeout): this loops or waits "
              "while it is loaded",
              evrt_duration_format(w->hello.load_timeout_ms, limit));
 }
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
-    char text[256];
+    char text[1024];
     (void)ar;
     lua_sethook(L, NULL, 0, 0);
-    explain(evrt_worker_of(L), text, sizeof text);
-    luaL_error(L, "%s", text); /* puts the place before it */
-}
-
-/* "path:line: " of the nearest frame that is a script's. Reading the stack is safe: whoever was interrupted
- * is in C, and does not come back. */
-static void find_place(lua_State *L, char *out, size_t size) {
-    lua_Debug ar;
-    out[0] = '\0';
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
-        if (!lua_getinfo(L, "Sl", &ar) || ar.source[0] != '@' || ar.currentline <= 0) continue;
-        snprintf(out, size, "%s:%d: ", ar.source + 1, ar.currentline);
-        return;
-    }
+    explain(evrt_worker_of(L), L, text, sizeof text);
+    lua_pushstring(L, text);
+    lua_error(L);
 }
 
 /* Nothing here may allocate: the allocator may be what was interrupted. */
 static void refuse(struct evrt_worker *w) {
     char frame[EVRT_FRAME_HEADER + 1024] = {0};
     char *text = frame + EVRT_FRAME_HEADER;
-    find_place(w->L, text, 600);
-    explain(w, text + strlen(text), 400);
+    explain(w, w->L, text, 1024);
     size_t n = EVRT_FRAME_HEADER + strlen(text);
     evrt_set_u32(frame, (uint32_t)n);
     frame[4] = (char)EVRT_FRAME_REFUSED;
