@@ -1,6 +1,7 @@
-/* See bus.h. An event's way: type ─▶ route (one hash hit) ─▶ for each subscription: sent at once when
- * it is live, has credit and nothing waits before it; else kept ready; else, when the window or the
- * memory is full, the subscription falls behind and reads the journal. */
+/* See bus.h. An event's way: type ─▶ route (one hash hit), by priority ─▶ for each subscription: in its
+ * key's line when that is busy; else sent at once when it is live, has credit and nothing waits before it;
+ * else kept ready; else, when the window or the memory is full, the subscription falls behind and reads
+ * the journal. */
 #include "bus/bus.h"
 
 #include <assert.h>
@@ -14,13 +15,16 @@
 enum {
     ROUTES_MAX = 65536, /* types remembered; a flood of new ones starts afresh */
     READ_BATCH = 1024,  /* events of one read */
+    SHARE = 16,         /* deliveries of one subscription before it is another's turn */
+    SPAN = 16,          /* entries for each delivery, when nothing is parked by a key */
 };
 
 struct evrt_bus {
     struct evrt_bus_options o;
     struct evrt_sub **subs; /* by ascending id */
     size_t count;
-    struct evrt_map routes; /* type -> struct evrt_route */
+    struct evrt_sub **order; /* by priority, then id; NULL: to be made */
+    struct evrt_map routes;  /* type -> struct evrt_route */
     uint64_t next_seq;
     uint64_t held;
     size_t turn; /* where pump starts, so that no subscription is always first */
@@ -46,15 +50,22 @@ void evrt_bus_destroy(struct evrt_bus *b) {
     forget_routes(b);
     for (size_t i = 0; i < b->count; i++)
         evrt_sub_destroy(b->subs[i]);
+    free(b->order);
     free(b->subs);
     free(b);
 }
 
 /* ---- Subscriptions ---- */
 
+static uint64_t span_of(const struct evrt_bus *b, bool ordered) {
+    uint64_t most = (uint64_t)b->o.window * SPAN;
+    if (ordered) return b->o.window + b->o.max_parked;
+    return b->o.max_parked < most ? b->o.max_parked : most;
+}
+
 struct evrt_sub *evrt_bus_add(struct evrt_bus *b, uint32_t id, struct evrt_slice name,
                               uint64_t cursor) {
-    struct evrt_sub *s = evrt_sub_create(id, name, b->o.window, cursor);
+    struct evrt_sub *s = evrt_sub_create(id, name, b->o.window, span_of(b, false), cursor);
     s->behind = cursor < b->next_seq;
     b->subs = evrt_realloc(b->subs, (b->count + 1) * sizeof(struct evrt_sub *));
     size_t at = b->count++;
@@ -106,15 +117,51 @@ void evrt_bus_recall(struct evrt_bus *b, struct evrt_sub *s) {
 
 void evrt_bus_rerouted(struct evrt_bus *b) {
     forget_routes(b);
+    free(b->order);
+    b->order = NULL;
+}
+
+static int by_priority(const void *x, const void *y) {
+    const struct evrt_sub *a = *(struct evrt_sub *const *)x, *b = *(struct evrt_sub *const *)y;
+    if (a->priority != b->priority) return a->priority < b->priority ? 1 : -1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static struct evrt_sub **in_order(struct evrt_bus *b) {
+    if (b->order != NULL || b->count == 0) return b->order;
+    b->order = evrt_alloc(b->count * sizeof(struct evrt_sub *));
+    memcpy(b->order, b->subs, b->count * sizeof(struct evrt_sub *));
+    qsort(b->order, b->count, sizeof(struct evrt_sub *), by_priority);
+    return b->order;
+}
+
+void evrt_bus_order(struct evrt_bus *b, struct evrt_sub *s, bool ordered) {
+    bool empty = s->window.head == s->window.tail;
+    if (!empty) evrt_sub_reorder(s, b->next_seq);
+    if (s->scan == b->next_seq && !s->reordering) s->behind = false;
+    s->ordered = ordered;
+    s->span_max = span_of(b, ordered);
+}
+
+void evrt_bus_pause(struct evrt_bus *b, struct evrt_sub *s, bool paused) {
+    if (s->paused == paused) return;
+    s->paused = paused;
+    if (paused) {
+        evrt_sub_fall_behind(s, b->next_seq);
+        if (!s->behind) s->scan = b->next_seq;
+        s->behind = true;
+    } else if (s->scan == b->next_seq && !s->reordering) {
+        s->behind = false;
+    }
 }
 
 /* ---- Events ---- */
 
 static struct evrt_route *make_route(struct evrt_bus *b, struct evrt_slice type) {
     struct evrt_route *r = evrt_zalloc(sizeof *r + b->count * sizeof r->subs[0]);
+    struct evrt_sub **subs = in_order(b);
     for (size_t i = 0; i < b->count; i++)
-        if (b->subs[i]->active && evrt_sub_matches(b->subs[i], type))
-            r->subs[r->count++] = b->subs[i];
+        if (subs[i]->active && evrt_sub_matches(subs[i], type)) r->subs[r->count++] = subs[i];
     return r;
 }
 
@@ -150,6 +197,17 @@ static void shed(struct evrt_bus *b) {
         if (evrt_sub_has_ready(b->subs[i])) evrt_sub_fall_behind(b->subs[i], b->next_seq);
 }
 
+/* Enters an event into the window. Returns its position when it may be sent now; 0: it waits for its key,
+ * with its bytes at hand when `near`. */
+static uint64_t take_in(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq,
+                        struct evrt_slice event, bool near) {
+    uint64_t hash = s->ordered ? b->o.ops->key(b->o.arg, s, &event) : 0;
+    struct evrt_key *key = hash != 0 ? evrt_keys_find(&s->keys, hash) : NULL;
+    if (key == NULL) return evrt_sub_push(s, seq, hash);
+    evrt_sub_park(s, seq, key, near ? event : (struct evrt_slice){NULL, 0});
+    return 0;
+}
+
 static void offer(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, struct evrt_slice event,
                   struct evrt_hold *hold) {
     if (s->counting) s->matched++;
@@ -159,7 +217,8 @@ static void offer(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, struct e
         s->scan = seq;
         return;
     }
-    uint64_t position = evrt_sub_push(s, seq);
+    uint64_t position = take_in(b, s, seq, event, true);
+    if (position == 0) return;
     if (!evrt_sub_has_ready(s) && evrt_sub_has_credit(s) && try_send(b, s, position, event)) return;
     evrt_sub_make_ready(s, position, hold, event.p, (uint32_t)event.n, false);
 }
@@ -178,25 +237,42 @@ uint64_t evrt_bus_next_seq(const struct evrt_bus *b) {
     return b->next_seq;
 }
 
-/* One subscription's share of a pump. */
-static void pump_sub(struct evrt_bus *b, struct evrt_sub *s) {
-    while (evrt_sub_has_credit(s)) {
+/* One subscription's share of a round; true when it may have another. */
+static bool pump_share(struct evrt_bus *b, struct evrt_sub *s) {
+    for (int n = 0; n < SHARE; n++) {
+        if (!evrt_sub_has_credit(s)) return false;
         uint64_t position = evrt_sub_take_ready(s);
-        if (position == 0) return;
+        if (position == 0) return false;
         struct evrt_delivery *d = evrt_sub_at(s, position);
         if (try_send(b, s, position, (struct evrt_slice){d->event, d->n})) continue;
-        s->ready[--s->ready_head & s->mask] = position;
-        return;
+        evrt_sub_untake_ready(s, position);
+        return false;
     }
+    return evrt_sub_has_ready(s);
+}
+
+/* Those of one priority, each time beginning with another. */
+static bool pump_equals(struct evrt_bus *b, struct evrt_sub **subs, size_t n) {
+    bool more = false;
+    for (size_t i = 0; i < n; i++) {
+        struct evrt_sub *s = subs[(b->turn + i) % n];
+        if (evrt_sub_has_ready(s) && pump_share(b, s)) more = true;
+    }
+    return more;
 }
 
 void evrt_bus_pump(struct evrt_bus *b) {
-    if (b->count == 0) return;
-    b->turn = (b->turn + 1) % b->count;
-    for (size_t i = 0; i < b->count; i++) {
-        struct evrt_sub *s = b->subs[(b->turn + i) % b->count];
-        if (evrt_sub_has_ready(s)) pump_sub(b, s);
-    }
+    struct evrt_sub **subs = in_order(b);
+    bool more;
+    do {
+        more = false;
+        b->turn++;
+        for (size_t i = 0, n; i < b->count; i += n) {
+            for (n = 1; i + n < b->count && subs[i + n]->priority == subs[i]->priority;)
+                n++;
+            if (pump_equals(b, subs + i, n)) more = true;
+        }
+    } while (more);
 }
 
 void evrt_bus_held(struct evrt_bus *b, int64_t delta) {
@@ -209,13 +285,41 @@ uint64_t evrt_bus_held_bytes(const struct evrt_bus *b) {
 
 /* ---- Ends ---- */
 
-static void end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
-                enum evrt_outcome outcome) {
+static bool still_matches(const struct evrt_sub *s, const struct evrt_delivery *d) {
+    return d->event != NULL && evrt_sub_matches(s, evrt_event_field(d->event, EVRT_FIELD_TYPE));
+}
+
+static void count_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
+                      enum evrt_outcome outcome) {
     evrt_sub_end(s, position);
     *(outcome == EVRT_OUTCOME_DONE   ? &s->done
       : outcome == EVRT_OUTCOME_DEAD ? &s->dead
                                      : &s->discarded) += 1;
     mark_dirty(b, s);
+}
+
+/* The key's next one is ready, or will be when it has been read. */
+static void pass_on(struct evrt_bus *b, struct evrt_sub *s, uint64_t key) {
+    for (uint64_t next; (next = evrt_sub_pass_on(s, key)) != 0;) {
+        const struct evrt_delivery *d = evrt_sub_at(s, next);
+        if (d->state == EVRT_DELIVERY_AGAIN) return;
+        if (!s->active) { /* it may come back, with other patterns */
+            evrt_sub_put_back(s, next);
+            return;
+        }
+        if (still_matches(s, d)) {
+            evrt_sub_queue(s, next);
+            return;
+        }
+        count_end(b, s, next, EVRT_OUTCOME_DISCARDED);
+    }
+}
+
+static void end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
+                enum evrt_outcome outcome) {
+    uint64_t key = evrt_sub_at(s, position)->key;
+    count_end(b, s, position, outcome);
+    if (key != 0) pass_on(b, s, key);
 }
 
 int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint32_t worker,
@@ -225,6 +329,15 @@ int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint
     *out = *d;
     end(b, s, position, outcome);
     return 0;
+}
+
+bool evrt_bus_lend(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint32_t worker,
+                   bool lent) {
+    (void)b;
+    struct evrt_delivery *d = evrt_sub_in_flight(s, position, worker);
+    if (d == NULL || d->lent == lent) return false;
+    evrt_sub_lend(s, d, lent);
+    return true;
 }
 
 unsigned evrt_bus_charge(struct evrt_sub *s, uint64_t position, uint32_t worker) {
@@ -243,21 +356,23 @@ uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
 
 /* ---- Reading for those that are behind ---- */
 
+static uint32_t room(const struct evrt_sub *s) {
+    if (evrt_sub_full(s)) return 0;
+    uint64_t live = s->live_max - s->live, span = s->span_max - evrt_window_span(&s->window);
+    uint64_t least = live < span ? live : span;
+    return least < READ_BATCH ? (uint32_t)least : READ_BATCH;
+}
+
 bool evrt_bus_wants_read(const struct evrt_bus *b, const struct evrt_sub *s,
                          struct evrt_bus_read *out) {
-    if (s->reading || !s->active) return false;
-    if (s->again != 0) {
-        uint64_t p = s->head;
-        while (evrt_sub_at(s, p)->state != EVRT_DELIVERY_AGAIN)
-            p++;
-        *out = (struct evrt_bus_read){true, evrt_sub_at(s, p)->seq, READ_BATCH};
-        return true;
-    }
-    uint64_t waiting = s->ready_tail - s->ready_head;
-    if (!s->behind || waiting > READ_BATCH / 2 || evrt_sub_full(s)) return false;
-    uint64_t room = s->window - (s->tail - s->head);
-    *out = (struct evrt_bus_read){false, s->scan, room < READ_BATCH ? (uint32_t)room : READ_BATCH};
-    return s->scan < b->next_seq;
+    if (s->reading || !s->active || s->paused) return false;
+    if (s->ready_tail - s->ready_head > READ_BATCH / 2) return false;
+    bool ahead = s->behind && !s->reordering && s->scan < b->next_seq && room(s) != 0;
+    if (s->again != 0 && !(ahead && s->again_read))
+        *out = (struct evrt_bus_read){true, 0, READ_BATCH};
+    else
+        *out = (struct evrt_bus_read){false, s->scan, room(s)};
+    return s->again != 0 || ahead;
 }
 
 /* Counts a matching event that no commit counted. */
@@ -270,57 +385,47 @@ static void count_late(struct evrt_sub *s, uint64_t seq) {
 bool evrt_bus_read_event(struct evrt_bus *b, struct evrt_sub *s, struct evrt_slice event,
                          struct evrt_hold *hold) {
     uint64_t seq = evrt_event_seq(event.p);
-    if (!s->active || !s->behind || seq < s->scan || evrt_sub_full(s)) return false;
+    if (!s->active || !s->behind || s->reordering || seq < s->scan || evrt_sub_full(s))
+        return false;
     struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
     s->scan = seq + 1;
     count_late(s, seq);
     if (evrt_sub_skips(s, seq)) return true;
-    uint64_t position = evrt_sub_push(s, seq);
-    if (!evrt_sub_matches(s, type))
-        end(b, s, position, EVRT_OUTCOME_DISCARDED);
-    else
-        evrt_sub_make_ready(s, position, hold, event.p, (uint32_t)event.n, false);
+    if (!evrt_sub_matches(s, type)) {
+        end(b, s, evrt_sub_push(s, seq, 0), EVRT_OUTCOME_DISCARDED);
+        return true;
+    }
+    uint64_t position = take_in(b, s, seq, event, false);
+    if (position != 0) evrt_sub_make_ready(s, position, hold, event.p, (uint32_t)event.n, false);
     return true;
 }
 
 void evrt_bus_read_to(struct evrt_bus *b, struct evrt_sub *s, uint64_t next) {
-    if (!s->behind || next < s->scan) return;
+    if (!s->behind || s->reordering || next < s->scan) return;
     s->scan = next;
     if (!s->counting && next > s->seen) s->seen = next;
     if (next < b->next_seq) return;
     s->behind = false;
     s->counting = true;
-    free(s->skip);
-    s->skip = NULL;
-    s->skip_count = 0;
-}
-
-/* The delivery of `seq` in state AGAIN, or 0. Positions ascend with sequences. */
-static uint64_t find_again(const struct evrt_sub *s, uint64_t seq) {
-    uint64_t low = s->head, high = s->tail;
-    while (low < high) {
-        uint64_t mid = low + (high - low) / 2;
-        if (evrt_sub_at(s, mid)->seq < seq)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    bool found = low < s->tail && evrt_sub_at(s, low)->seq == seq &&
-                 evrt_sub_at(s, low)->state == EVRT_DELIVERY_AGAIN;
-    return found ? low : 0;
 }
 
 void evrt_bus_read_again(struct evrt_bus *b, struct evrt_sub *s, struct evrt_slice event,
                          struct evrt_hold *hold) {
-    uint64_t position = find_again(s, evrt_event_seq(event.p));
-    if (position == 0 || !s->active) return;
-    if (evrt_sub_matches(s, evrt_event_field(event.p, EVRT_FIELD_TYPE)))
-        evrt_sub_make_ready(s, position, hold, event.p, (uint32_t)event.n, true);
+    struct evrt_delivery *d = evrt_sub_find_again(s, evrt_event_seq(event.p));
+    if (d == NULL || !s->active) return;
+    if (d->in_line)
+        evrt_sub_keep_bytes(s, d, event); /* looked at when its turn comes */
+    else if (evrt_sub_matches(s, evrt_event_field(event.p, EVRT_FIELD_TYPE)))
+        evrt_sub_make_ready(s, d->position, hold, event.p, (uint32_t)event.n, d->begun);
     else
-        end(b, s, position, EVRT_OUTCOME_DISCARDED);
+        end(b, s, d->position, EVRT_OUTCOME_DISCARDED);
 }
 
 void evrt_bus_lost_again(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq) {
-    uint64_t position = find_again(s, seq);
-    if (position != 0 && s->active) end(b, s, position, EVRT_OUTCOME_DISCARDED);
+    struct evrt_delivery *d = evrt_sub_find_again(s, seq);
+    if (d == NULL || !s->active) return;
+    if (d->in_line)
+        evrt_sub_keep_bytes(s, d, (struct evrt_slice){NULL, 0});
+    else
+        end(b, s, d->position, EVRT_OUTCOME_DISCARDED);
 }

@@ -15,12 +15,15 @@ struct evrt_bus_ops {
      * the delivery stays ready. `event` is valid during the call. */
     uint32_t (*send)(void *arg, const struct evrt_sub *s, uint64_t position, unsigned attempt,
                      const struct evrt_slice *event);
+    /* The key that the event is ordered by for this subscription (which is `ordered`), hashed; 0: none. */
+    uint64_t (*key)(void *arg, const struct evrt_sub *s, const struct evrt_slice *event);
     /* The subscription has an end to journal, or its first one since the last settlement. */
     void (*dirty)(void *arg, struct evrt_sub *s);
 };
 
 struct evrt_bus_options {
-    uint32_t window;       /* deliveries of one subscription that are not settled in order */
+    uint32_t window;       /* deliveries of one subscription under way or ready */
+    uint64_t max_parked;   /* ... and behind one that has not ended */
     uint64_t memory_limit; /* bytes of committed events held for handlers that lack credit */
     uint64_t next_seq;     /* of the first event that will be committed */
     const struct evrt_bus_ops *ops;
@@ -45,12 +48,19 @@ struct evrt_sub *evrt_bus_get(const struct evrt_bus *b, size_t index);
 /* To be called when patterns or `active` of one changed while it has deliveries: what was ready is looked
  * at anew, and discarded when it no longer matches. */
 void evrt_bus_recall(struct evrt_bus *b, struct evrt_sub *s);
-/* To be called after patterns or `active` of any subscription changed. */
+/* To be called after patterns, `active` or `priority` of any subscription changed. */
 void evrt_bus_rerouted(struct evrt_bus *b);
+
+/* Its order changed: ops->key answers otherwise from now on, or (`ordered` false) is not asked any more. What
+ * was sent ends first; nothing else is sent until then. Everything that ended must be settled. */
+void evrt_bus_order(struct evrt_bus *b, struct evrt_sub *s, bool ordered);
+/* Paused: what is in flight ends, nothing more is sent or read. */
+void evrt_bus_pause(struct evrt_bus *b, struct evrt_sub *s, bool paused);
 
 /* ---- Events ---- */
 
-/* The subscriptions that an event of this type belongs to now; valid until rerouted. */
+/* The subscriptions that an event of this type belongs to now, higher priority first; valid until
+ * rerouted. */
 struct evrt_route {
     size_t count;
     struct evrt_sub *subs[];
@@ -62,7 +72,7 @@ const struct evrt_route *evrt_bus_route(struct evrt_bus *b, struct evrt_slice ty
 void evrt_bus_commit(struct evrt_bus *b, uint64_t seq, struct evrt_slice event,
                      struct evrt_hold *hold);
 uint64_t evrt_bus_next_seq(const struct evrt_bus *b);
-/* Sends what is ready and has credit, fairly. Call when workers or credit came back. */
+/* Sends what is ready and has credit, in small shares, higher priority first. Call when workers or credit came back. */
 void evrt_bus_pump(struct evrt_bus *b);
 /* Bytes of committed events held. Told by the owner of the holds, who makes them. */
 void evrt_bus_held(struct evrt_bus *b, int64_t delta);
@@ -77,6 +87,10 @@ enum evrt_outcome { EVRT_OUTCOME_DONE, EVRT_OUTCOME_DEAD, EVRT_OUTCOME_DISCARDED
 EVRT_MUST_CHECK int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                                  uint32_t worker, enum evrt_outcome outcome,
                                  struct evrt_delivery *d);
+/* A delivery in flight waits for others: until it is taken back it counts against no limit. false: that
+ * worker does not have it, or it is so already. */
+bool evrt_bus_lend(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint32_t worker,
+                   bool lent);
 /* The delivery, which this worker has, cost it its life: counted, and the next attempt is another. To be
  * called before evrt_bus_worker_gone. Returns how many workers it has cost; 0: it is not this one's. */
 unsigned evrt_bus_charge(struct evrt_sub *s, uint64_t position, uint32_t worker);
@@ -87,7 +101,7 @@ uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker);
 
 /* What a subscription wants read from the journal, if anything: to be asked after each turn. */
 struct evrt_bus_read {
-    bool again; /* the deliveries in state AGAIN, by sequence; else everything from from_seq */
+    bool again; /* those of evrt_sub_list_again; else everything from from_seq */
     uint64_t from_seq;
     uint32_t max_events;
 };

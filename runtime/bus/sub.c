@@ -1,91 +1,74 @@
 /* See sub.h. */
 #include "bus/sub.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
-#include "core/event.h"
+#include "bus/sub_internal.h"
 #include "core/pattern.h"
 
-enum { RING_START = 64 };
+enum {
+    ENDED_START = 64,
+    IDLE_BLOCKS = 4, /* kept by a subscription that has nothing under way */
+};
 
-struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t window,
-                                 uint64_t cursor) {
+struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t live_max,
+                                 uint64_t span_max, uint64_t cursor) {
     struct evrt_sub *s = evrt_zalloc(sizeof *s);
     s->id = id;
     s->name = evrt_strndup(name.p, name.n);
-    s->window = RING_START;
-    while (s->window < window)
-        s->window *= 2;
-    s->head = s->tail = 1; /* position 0 means none */
+    s->live_max = live_max;
+    s->span_max = span_max > live_max ? span_max : live_max;
     s->scan = s->told_cursor = cursor;
+    evrt_window_init(&s->window);
+    evrt_keys_init(&s->keys);
     evrt_buf_init(&s->dead_list);
     return s;
 }
 
-static void let_go(struct evrt_delivery *d) {
-    if (d->hold != NULL && --d->hold->refs == 0) d->hold->release(d->hold);
-    d->hold = NULL;
-    d->event = NULL;
-}
-
-/* ---- Labels ---- */
-
-static size_t label_size(const struct evrt_delivery_label *l) {
-    return (size_t)l->id_n + l->type_n + l->time_n;
-}
-
-static const char *label_text(const struct evrt_delivery_label *l) {
-    return label_size(l) <= sizeof l->text.here ? l->text.here : l->text.heap;
-}
-
-static void drop_label(struct evrt_delivery_label *l) {
-    if (label_size(l) > sizeof l->text.here) free(l->text.heap);
-    *l = (struct evrt_delivery_label){0};
-}
-
-static void set_label(struct evrt_delivery_label *l, const char *event) {
-    struct evrt_slice id = evrt_event_field(event, EVRT_FIELD_ID);
-    struct evrt_slice type = evrt_event_field(event, EVRT_FIELD_TYPE);
-    struct evrt_slice time = evrt_event_field(event, EVRT_FIELD_TIME);
-    l->id_n = (uint16_t)id.n;
-    l->type_n = (uint16_t)type.n;
-    l->time_n = (uint16_t)time.n;
-    char *to = l->text.here;
-    if (label_size(l) > sizeof l->text.here) to = l->text.heap = evrt_alloc(label_size(l));
-    memcpy(to, id.p, id.n);
-    memcpy(to + id.n, type.p, type.n);
-    memcpy(to + id.n + type.n, time.p, time.n);
-}
-
-struct evrt_delivery_names evrt_delivery_names(const struct evrt_delivery *d) {
-    const struct evrt_delivery_label *l = &d->label;
-    const char *p = label_text(l);
-    return (struct evrt_delivery_names){
-        {p, l->id_n}, {p + l->id_n, l->type_n}, {p + l->id_n + l->type_n, l->time_n}};
-}
-
 void evrt_sub_destroy(struct evrt_sub *s) {
     if (s == NULL) return;
-    for (uint64_t p = s->head; p < s->tail; p++) {
-        let_go(evrt_sub_at(s, p));
-        drop_label(&evrt_sub_at(s, p)->label);
+    for (uint32_t i = 0; i < s->made; i++) {
+        evrt_sub_let_go(s, evrt_sub_numbered(s, i));
+        evrt_sub_drop_label(&evrt_sub_numbered(s, i)->label);
     }
     for (size_t i = 0; i < s->epoch_count; i++)
         evrt_pattern_set_unref(s->epochs[i].patterns);
+    evrt_sub_free_blocks(s);
+    evrt_window_finish(&s->window);
+    evrt_keys_finish(&s->keys);
     evrt_buf_finish(&s->dead_list);
     free(s->epochs);
-    free(s->ring);
     free(s->ready);
     free(s->skip);
     free(s->ended);
+    free(s->ordered_by);
     free(s->name);
     free(s);
 }
 
 uint64_t evrt_sub_cursor(const struct evrt_sub *s, uint64_t next_seq) {
-    if (s->head < s->tail) return evrt_sub_at(s, s->head)->seq;
-    return s->behind ? s->scan : next_seq;
+    uint64_t cursor = s->behind ? s->scan : next_seq;
+    if (s->window.head == s->window.tail) return cursor;
+    uint64_t first = evrt_window_at(&s->window, s->window.head)->seq;
+    return first < cursor ? first : cursor;
+}
+
+static bool is_ahead(const struct evrt_sub *s, uint64_t seq) {
+    return s->behind && seq >= s->scan && !evrt_sub_skips(s, seq);
+}
+
+enum evrt_sub_where evrt_sub_where(const struct evrt_sub *s, uint64_t seq, uint64_t next_seq) {
+    if (seq < evrt_sub_cursor(s, next_seq)) return EVRT_SUB_ENDED;
+    uint64_t position = evrt_window_find(&s->window, seq);
+    const struct evrt_entry *e =
+        position < s->window.tail ? evrt_window_at(&s->window, position) : NULL;
+    if (e == NULL || e->seq != seq || e->state == EVRT_ENTRY_DONE)
+        return is_ahead(s, seq) ? EVRT_SUB_PENDING : EVRT_SUB_ENDED;
+    if (e->state == EVRT_ENTRY_PARKED) return EVRT_SUB_PENDING;
+    uint8_t state = evrt_sub_at(s, position)->state;
+    return state == EVRT_DELIVERY_DONE     ? EVRT_SUB_ENDED
+           : state == EVRT_DELIVERY_FLIGHT ? EVRT_SUB_RUNNING
+                                           : EVRT_SUB_PENDING;
 }
 
 /* ---- Patterns over time ---- */
@@ -135,102 +118,49 @@ bool evrt_sub_skips(const struct evrt_sub *s, uint64_t seq) {
 
 /* ---- The window ---- */
 
-static void grow(struct evrt_sub *s) {
-    uint32_t size = s->ring == NULL ? RING_START : (s->mask + 1) * 2;
-    struct evrt_delivery *ring = evrt_alloc(size * sizeof *ring);
-    uint64_t *ready = evrt_alloc(size * sizeof *ready);
-    for (uint64_t p = s->head; p < s->tail; p++)
-        ring[p & (size - 1)] = *evrt_sub_at(s, p);
-    for (uint64_t p = s->ready_head; p != s->ready_tail; p++)
-        ready[p & (size - 1)] = s->ready[p & s->mask];
-    free(s->ring);
-    free(s->ready);
-    s->ring = ring;
-    s->ready = ready;
-    s->mask = size - 1;
-}
-
-uint64_t evrt_sub_push(struct evrt_sub *s, uint64_t seq) {
-    assert(!evrt_sub_full(s));
-    if (s->ring == NULL || s->tail - s->head > s->mask) grow(s);
-    uint64_t position = s->tail++;
-    *evrt_sub_at(s, position) = (struct evrt_delivery){
-        .seq = seq,
-        .attempt = 1,
-        .state = EVRT_DELIVERY_FRESH,
-    };
+uint64_t evrt_sub_push(struct evrt_sub *s, uint64_t seq, uint64_t key) {
+    uint64_t position =
+        evrt_window_push(&s->window, (struct evrt_entry){.seq = seq, .state = EVRT_ENTRY_LIVE});
+    struct evrt_delivery *d = evrt_sub_take_delivery(s, position, seq, key);
+    evrt_window_at(&s->window, position)->ref = d->number;
+    if (key != 0) evrt_keys_add(&s->keys, key);
     return position;
 }
 
-void evrt_sub_make_ready(struct evrt_sub *s, uint64_t position, struct evrt_hold *hold,
-                         const char *event, uint32_t n, bool front) {
-    struct evrt_delivery *d = evrt_sub_at(s, position);
-    if (d->state == EVRT_DELIVERY_AGAIN) s->again--;
-    d->state = EVRT_DELIVERY_FRESH;
-    d->hold = hold;
-    hold->refs++;
-    d->event = event;
-    d->n = n;
-    if (front)
-        s->ready[--s->ready_head & s->mask] = position;
-    else
-        s->ready[s->ready_tail++ & s->mask] = position;
-}
-
-uint64_t evrt_sub_take_ready(struct evrt_sub *s) {
-    return evrt_sub_has_ready(s) ? s->ready[s->ready_head++ & s->mask] : 0;
-}
+/* ---- In flight ---- */
 
 void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns,
                    struct evrt_slice event) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
-    if (label_size(&d->label) == 0) set_label(&d->label, event.p);
+    evrt_sub_set_label(&d->label, event.p);
+    evrt_sub_let_go(s, d);
     d->n = (uint32_t)event.n;
-    let_go(d);
     d->state = EVRT_DELIVERY_FLIGHT;
     d->worker = worker;
     d->sent_ns = now_ns;
+    if (!d->begun) s->begun++;
+    d->begun = true;
     s->flight++;
     s->flight_bytes += d->n;
 }
 
-void evrt_sub_fall_behind(struct evrt_sub *s, uint64_t next_seq) {
-    /* Fresh deliveries stand at the end of the window and of the ready queue alike: a live
-     * subscription sends at once unless something is ready before it. Those read again after a
-     * worker died stand further in front, and stay. */
-    uint64_t scan = s->behind ? s->scan : next_seq;
-    while (s->tail > s->head && evrt_sub_has_ready(s) &&
-           s->ready[(s->ready_tail - 1) & s->mask] == s->tail - 1) {
-        struct evrt_delivery *d = evrt_sub_at(s, s->tail - 1);
-        if (d->crashes != 0) break; /* the journal would not know */
-        scan = d->seq;
-        let_go(d);
-        s->tail--;
-        s->ready_tail--;
-    }
-    s->scan = scan;
-    s->behind = true;
-}
-
-void evrt_sub_recall(struct evrt_sub *s, uint64_t next_seq) {
-    if (!evrt_sub_has_ready(s)) return;
-    evrt_sub_fall_behind(s, next_seq);
-    for (uint64_t position; (position = evrt_sub_take_ready(s)) != 0;) {
-        struct evrt_delivery *d = evrt_sub_at(s, position);
-        let_go(d);
-        d->state = EVRT_DELIVERY_AGAIN;
-        s->again++;
-    }
-}
-
 struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t position,
                                          uint32_t worker) {
-    if (position < s->head || position >= s->tail) return NULL;
+    if (position < s->window.head || position >= s->window.tail) return NULL;
+    if (evrt_window_at(&s->window, position)->state != EVRT_ENTRY_LIVE) return NULL;
     struct evrt_delivery *d = evrt_sub_at(s, position);
     return d->state == EVRT_DELIVERY_FLIGHT && d->worker == worker ? d : NULL;
 }
 
-static void out_of_flight(struct evrt_sub *s, const struct evrt_delivery *d) {
+void evrt_sub_lend(struct evrt_sub *s, struct evrt_delivery *d, bool lent) {
+    if (d->lent == lent) return;
+    d->lent = lent;
+    s->lent += lent ? 1u : -1u;
+    s->lent_bytes += lent ? d->n : -(uint64_t)d->n;
+}
+
+static void out_of_flight(struct evrt_sub *s, struct evrt_delivery *d) {
+    evrt_sub_lend(s, d, false);
     s->flight--;
     s->flight_bytes -= d->n;
 }
@@ -238,11 +168,11 @@ static void out_of_flight(struct evrt_sub *s, const struct evrt_delivery *d) {
 void evrt_sub_end(struct evrt_sub *s, uint64_t position) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
     if (d->state == EVRT_DELIVERY_FLIGHT) out_of_flight(s, d);
-    if (d->state == EVRT_DELIVERY_AGAIN) s->again--;
-    let_go(d);
+    evrt_sub_leave_again(s, d);
+    evrt_sub_let_go(s, d);
     d->state = EVRT_DELIVERY_DONE;
     if (s->ended_count == s->ended_cap) {
-        s->ended_cap = s->ended_cap == 0 ? RING_START : s->ended_cap * 2;
+        s->ended_cap = s->ended_cap == 0 ? ENDED_START : s->ended_cap * 2;
         s->ended = evrt_realloc(s->ended, s->ended_cap * sizeof *s->ended);
     }
     s->ended[s->ended_count++] = position;
@@ -250,12 +180,11 @@ void evrt_sub_end(struct evrt_sub *s, uint64_t position) {
 
 uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker) {
     uint32_t count = 0;
-    for (uint64_t p = s->head; p < s->tail; p++) {
-        struct evrt_delivery *d = evrt_sub_in_flight(s, p, worker);
-        if (d == NULL) continue;
+    for (uint32_t i = 0; s->flight != 0 && i < s->made; i++) {
+        struct evrt_delivery *d = evrt_sub_numbered(s, i);
+        if (d->state != EVRT_DELIVERY_FLIGHT || d->worker != worker) continue;
         out_of_flight(s, d);
-        d->state = EVRT_DELIVERY_AGAIN;
-        s->again++;
+        evrt_sub_come_again(s, d);
         count++;
     }
     return count;
@@ -263,9 +192,8 @@ uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker) {
 
 /* ---- Settlement ---- */
 
-static int ascending(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
+static uint64_t ended_seq(const struct evrt_sub *s, size_t i) {
+    return evrt_window_at(&s->window, s->ended[i])->seq;
 }
 
 /* Runs of neighbouring positions become one range of sequences: what lies between two neighbours did not
@@ -274,23 +202,41 @@ static void put_ranges(struct evrt_sub *s, struct evrt_buf *out) {
     bool sorted = true;
     for (size_t i = 1; i < s->ended_count && sorted; i++)
         sorted = s->ended[i - 1] < s->ended[i];
-    if (!sorted) qsort(s->ended, s->ended_count, sizeof *s->ended, ascending);
+    if (!sorted) qsort(s->ended, s->ended_count, sizeof *s->ended, evrt_sub_ascending);
     uint64_t from = 0;
     for (size_t i = 0; i < s->ended_count;) {
         size_t to = i;
         while (to + 1 < s->ended_count && s->ended[to + 1] == s->ended[to] + 1)
             to++;
-        uint64_t first = evrt_sub_at(s, s->ended[i])->seq, last = evrt_sub_at(s, s->ended[to])->seq;
+        uint64_t first = ended_seq(s, i), last = ended_seq(s, to);
         evrt_ranges_put(out, &from, (struct evrt_range){first, last - first + 1});
         i = to + 1;
     }
 }
 
+static void free_ended(struct evrt_sub *s) {
+    for (size_t i = 0; i < s->ended_count; i++) {
+        evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
+        evrt_window_at(&s->window, s->ended[i])->state = EVRT_ENTRY_DONE;
+    }
+    evrt_window_trim(&s->window);
+    if (s->live == 0 && s->made > IDLE_BLOCKS * EVRT_SUB_BLOCK) evrt_sub_free_blocks(s);
+}
+
+/* What is passed is never read again. */
+static void drop_skips(struct evrt_sub *s, uint64_t cursor) {
+    if (s->skip_count == 0) return;
+    const struct evrt_range *last = &s->skip[s->skip_count - 1];
+    if (last->first + last->count > cursor) return;
+    free(s->skip);
+    s->skip = NULL;
+    s->skip_count = 0;
+}
+
 void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ranges,
                      struct evrt_record_settle *out) {
     put_ranges(s, ranges);
-    for (; s->head < s->tail && evrt_sub_at(s, s->head)->state == EVRT_DELIVERY_DONE; s->head++)
-        drop_label(&evrt_sub_at(s, s->head)->label);
+    free_ended(s);
     *out = (struct evrt_record_settle){
         .sub = s->id,
         .cursor = evrt_sub_cursor(s, next_seq),
@@ -302,9 +248,11 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
         .ranges = evrt_buf_slice(ranges),
         .dead = evrt_buf_slice(&s->dead_list),
     };
+    drop_skips(s, out->cursor);
 }
 
 void evrt_sub_settled(struct evrt_sub *s) {
     s->ended_count = 0;
     evrt_buf_clear(&s->dead_list);
+    if (s->begun == 0) s->reordering = false;
 }

@@ -1,21 +1,30 @@
-/* A subscription: what one handler still has to do. Cursor, window, credit, counts. Pure data and
+/* A subscription: what one handler still has to do. Cursor, window, credit, order, counts. Pure data and
  * arithmetic: no I/O, no clock. Owner: the bus; the loop's thread.
  *
- * The window is a ring of deliveries in order of sequence, numbered by position (1, 2, ... for ever):
- *
- *     head                                         tail      scan
- *      |  DONE? FLIGHT  DONE  AGAIN  FLIGHT  FRESH  |  ......  |  not looked at yet
+ *     head                                          tail      scan
+ *      |  DONE? FLIGHT  DONE  AGAIN  PARKED  FRESH  |  ......  |  not looked at yet
  *      ^ its seq is the cursor                                   (behind: read from the journal)
  *
- * Everything below the cursor has ended. FRESH deliveries hold the event's bytes and stand in the ready
- * queue; FLIGHT ones are at a worker; AGAIN ones were at a worker that died, and their bytes must be
- * read again. A subscription is live (fresh events are pushed as they commit) or behind (it reads the
- * journal from `scan`), never both: so memory is bounded whatever the backlog. */
+ * Everything below the cursor has ended. The window (bus/window.h) has a small entry for each; those that
+ * are under way have a delivery too: FRESH ones hold the event's bytes and stand in the ready queue; FLIGHT
+ * ones are at a worker; the bytes of AGAIN ones must be read from the journal (their worker died, their
+ * turn came, or memory was short). A subscription is live (fresh events are pushed as they commit) or
+ * behind (it reads the journal from `scan`), never both: so memory is bounded whatever the backlog.
+ *
+ * With `ordered`, a delivery whose key is busy stands in that key's line (bus/keys.h), and the next one's
+ * turn comes when the one under way has ended:
+ *
+ *     key ──▶ under way     line: [next] [ready] ... [bare] ──▶ [bare] ──▶ ...
+ *                                 own copy of their bytes       an entry each, PARKED
+ *
+ * The first few in line have their bytes at hand, within a bound for the whole subscription. */
 #ifndef EVRT_BUS_SUB_H
 #define EVRT_BUS_SUB_H
 
 #include <stdbool.h>
 
+#include "bus/keys.h"
+#include "bus/window.h"
 #include "core/map.h"
 #include "core/record.h"
 
@@ -47,14 +56,24 @@ struct evrt_delivery_label {
 
 struct evrt_delivery {
     uint64_t seq;
-    struct evrt_hold *hold; /* FRESH only */
-    const char *event;      /* FRESH only: the encoding */
+    uint64_t position;
+    uint64_t key;           /* 0: none */
+    uint64_t next_in_line;  /* in_line only: position of the one behind it; 0: none */
+    struct evrt_hold *hold; /* FRESH only; NULL when the bytes are its own */
+    const char *event;      /* FRESH only: the encoding; NULL: the journal has it no more */
     uint32_t n;             /* its size */
     uint32_t worker;        /* FLIGHT only: who has it */
     int64_t sent_ns;        /* FLIGHT only: when it left, monotonic */
+    uint32_t number;        /* its own, among the subscription's */
+    uint32_t free_next;     /* of those that are free */
+    struct evrt_delivery *again_prev, *again_next;
     uint8_t state;
     uint8_t attempt;
-    uint8_t crashes;                  /* workers that it cost */
+    uint8_t crashes; /* workers that it cost */
+    bool in_line;    /* waits for its key */
+    bool own;        /* event is a copy of its own */
+    bool lent;       /* FLIGHT only: waits for others, and counts against no limit */
+    bool begun;      /* was sent before */
     struct evrt_delivery_label label; /* since it was first sent, until it is settled */
 };
 
@@ -70,6 +89,8 @@ struct evrt_epoch {
     struct evrt_pattern_set *patterns;
 };
 
+enum { EVRT_SUB_BLOCK = 32 };
+
 struct evrt_sub {
     uint32_t id;      /* in the journal, for ever */
     uint32_t handler; /* index in the generation's list; valid when active */
@@ -77,27 +98,45 @@ struct evrt_sub {
     bool active;         /* in the scripts */
     int64_t orphaned_ms; /* when it left them; 0: active */
     int64_t timeout_ms;
-    uint32_t limit; /* deliveries in flight at most */
+    int priority;
+    char *ordered_by; /* kept by the host */
+    uint32_t limit;   /* deliveries in flight at most */
     uint64_t limit_bytes;
 
     struct evrt_epoch *epochs; /* ascending; the last one is in force */
     size_t epoch_count;
 
-    struct evrt_delivery *ring;
-    uint32_t mask;       /* ring size - 1 */
-    uint32_t window;     /* ring size at most */
-    uint64_t head, tail; /* positions */
-    uint64_t *ready;     /* queue of positions, a ring of the same size */
+    struct evrt_window window;
+    uint32_t live_max;             /* deliveries at most */
+    uint64_t span_max;             /* entries at most */
+    struct evrt_delivery **blocks; /* the deliveries, in blocks that do not move */
+    uint32_t live, made, free;     /* in use; made so far; first free number + 1 */
+    uint64_t *ready;               /* queue of positions, a ring */
+    uint32_t ready_mask;
     uint64_t ready_head, ready_tail;
+    struct evrt_delivery *again_first, *again_last; /* in state AGAIN, as they came to it */
+
+    bool ordered;    /* has an ordered_by */
+    bool reordering; /* it changed: begins anew when what was begun has ended */
+    struct evrt_keys keys;
+    uint64_t parked;  /* entries in state PARKED */
+    size_t own_bytes; /* copies held by those in line */
 
     uint64_t scan; /* behind: next sequence to read; live: unused */
     bool behind;
-    bool reading;   /* a read job is under way for it */
-    uint32_t again; /* deliveries in state AGAIN */
+    bool reading;      /* a read job is under way for it */
+    bool again_read;   /* the last read was for AGAIN: the other kind's turn */
+    bool paused;       /* by an operator: nothing is sent, nothing read */
+    int64_t paused_ms; /* since when; 0: it is not */
+    uint32_t again;    /* deliveries in state AGAIN */
     uint32_t flight;
     uint64_t flight_bytes;
+    uint32_t lent; /* of those in flight */
+    uint64_t lent_bytes;
+    uint32_t begun; /* deliveries that were sent and have not been settled */
 
-    /* Ended above the cursor before the last start, as runs; consulted while reading behind. */
+    /* Ended above the cursor before the last start (or before it was put in another order), as runs;
+     * consulted while reading behind. Dropped when the cursor has passed them. */
     struct evrt_range *skip;
     size_t skip_count;
 
@@ -120,9 +159,10 @@ struct evrt_sub {
     void *host; /* what the host keeps with it (its reader of the journal) */
 };
 
-/* Creates a subscription that stands at `cursor`; it is behind when cursor < next_seq. */
-struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t window,
-                                 uint64_t cursor);
+/* Creates a subscription that stands at `cursor`; it is behind when cursor < next_seq. `live_max`,
+ * `span_max`: bounds of the window. */
+struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t live_max,
+                                 uint64_t span_max, uint64_t cursor);
 void evrt_sub_destroy(struct evrt_sub *s);
 
 /* The first sequence that has not ended. `next_seq`: the next one that will commit. */
@@ -140,26 +180,47 @@ bool evrt_sub_matched(const struct evrt_sub *s, uint64_t seq, struct evrt_slice 
 bool evrt_sub_matches(const struct evrt_sub *s, struct evrt_slice type);
 bool evrt_sub_skips(const struct evrt_sub *s, uint64_t seq);
 
+/* The delivery of an entry that is LIVE. */
+static inline struct evrt_delivery *evrt_sub_numbered(const struct evrt_sub *s, uint32_t number) {
+    return &s->blocks[number / EVRT_SUB_BLOCK][number % EVRT_SUB_BLOCK];
+}
 static inline struct evrt_delivery *evrt_sub_at(const struct evrt_sub *s, uint64_t position) {
-    return &s->ring[position & s->mask];
+    return evrt_sub_numbered(s, evrt_window_at(&s->window, position)->ref);
 }
 static inline bool evrt_sub_full(const struct evrt_sub *s) {
-    return s->tail - s->head >= s->window;
+    return s->live >= s->live_max || evrt_window_span(&s->window) >= s->span_max;
 }
-/* Appends a delivery (state FRESH without bytes, not ready yet); the window is not full. */
-uint64_t evrt_sub_push(struct evrt_sub *s, uint64_t seq);
+/* What has become of a sequence that belonged to it. */
+enum evrt_sub_where { EVRT_SUB_PENDING, EVRT_SUB_RUNNING, EVRT_SUB_ENDED };
+enum evrt_sub_where evrt_sub_where(const struct evrt_sub *s, uint64_t seq, uint64_t next_seq);
+
+/* Appends a delivery (state FRESH without bytes, not ready yet) and makes its key busy (0: none); there is
+ * room. */
+uint64_t evrt_sub_push(struct evrt_sub *s, uint64_t seq, uint64_t key);
+/* The same when its key is busy: puts it in line. `event`: its bytes, to be copied when there is room for
+ * them; {NULL,0}: they are read when its turn comes. */
+void evrt_sub_park(struct evrt_sub *s, uint64_t seq, struct evrt_key *key, struct evrt_slice event);
+/* One of the key has ended. Returns the position of the next one, which is in line no more: FRESH with its
+ * bytes (NULL: lost) or AGAIN. 0: there is none, and the key is free. */
+uint64_t evrt_sub_pass_on(struct evrt_sub *s, uint64_t key);
 /* Gives a delivery its bytes and puts it in the ready queue: at the end, or at the front. */
 void evrt_sub_make_ready(struct evrt_sub *s, uint64_t position, struct evrt_hold *hold,
                          const char *event, uint32_t n, bool front);
+/* Puts one that has its bytes at the end of the ready queue. */
+void evrt_sub_queue(struct evrt_sub *s, uint64_t position);
+/* Gives one in line its bytes, copied; {NULL,0}: they are lost. */
+void evrt_sub_keep_bytes(struct evrt_sub *s, struct evrt_delivery *d, struct evrt_slice event);
 /* Takes the first of the ready queue; 0 when it is empty. */
 uint64_t evrt_sub_take_ready(struct evrt_sub *s);
+/* Takes that back. */
+void evrt_sub_untake_ready(struct evrt_sub *s, uint64_t position);
 static inline bool evrt_sub_has_ready(const struct evrt_sub *s) {
     return s->ready_head != s->ready_tail;
 }
 static inline bool evrt_sub_has_credit(const struct evrt_sub *s) {
     /* One that crashed shows first that it can do better, with one delivery at a time. */
-    return !s->held && s->flight < (s->strikes == 0 ? s->limit : 1) &&
-           s->flight_bytes < s->limit_bytes;
+    return !s->held && !s->paused && s->flight - s->lent < (s->strikes == 0 ? s->limit : 1) &&
+           s->flight_bytes - s->lent_bytes < s->limit_bytes;
 }
 /* FRESH to FLIGHT; lets go of the bytes. */
 void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns,
@@ -167,9 +228,20 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
 
 /* Gives back the memory of fresh events and reads them from the journal instead. */
 void evrt_sub_fall_behind(struct evrt_sub *s, uint64_t next_seq);
-
 /* Lets go of everything that was ready: it is read again before it is sent, and matched then. */
 void evrt_sub_recall(struct evrt_sub *s, uint64_t next_seq);
+/* The same with one that has its bytes and is not in the ready queue. */
+void evrt_sub_put_back(struct evrt_sub *s, uint64_t position);
+/* Its keys are others from now on: everything that was never sent is read again from the journal, when
+ * what was has ended. What ended is settled (ended_count 0). */
+void evrt_sub_reorder(struct evrt_sub *s, uint64_t next_seq);
+/* The sequences whose bytes are to be read, ascending, those that wait longest; at most `max`. Returns how
+ * many. */
+size_t evrt_sub_list_again(const struct evrt_sub *s, uint64_t *seqs, size_t max);
+/* The delivery of `seq` in state AGAIN, or NULL. */
+struct evrt_delivery *evrt_sub_find_again(const struct evrt_sub *s, uint64_t seq);
+/* Whether one in flight counts against the limits (not while it waits for others). */
+void evrt_sub_lend(struct evrt_sub *s, struct evrt_delivery *d, bool lent);
 
 /* The delivery of `position` if `worker` has it now, else NULL: a stale answer. */
 struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t position,
