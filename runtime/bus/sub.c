@@ -62,7 +62,7 @@ enum evrt_sub_where evrt_sub_where(const struct evrt_sub *s, uint64_t seq, uint6
     uint64_t position = evrt_window_find(&s->window, seq);
     const struct evrt_entry *e =
         position < s->window.tail ? evrt_window_at(&s->window, position) : NULL;
-    if (e == NULL || e->seq != seq || e->state == EVRT_ENTRY_DONE)
+    if (e == NULL || e->seq != seq || e->state >= EVRT_ENTRY_DONE)
         return is_ahead(s, seq) ? EVRT_SUB_PENDING : EVRT_SUB_ENDED;
     if (e->state == EVRT_ENTRY_PARKED) return EVRT_SUB_PENDING;
     uint8_t state = evrt_sub_at(s, position)->state;

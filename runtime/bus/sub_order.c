@@ -187,7 +187,7 @@ static uint64_t keep_begun(struct evrt_sub *s, uint64_t scan) {
         in_run = false;
         if (e->seq < scan) scan = e->seq;
         if (d != NULL) drop_delivery(s, d);
-        e->state = EVRT_ENTRY_DONE;
+        e->state = EVRT_ENTRY_GONE;
     }
     if (in_run) add_skip(s, first, last);
     return scan;

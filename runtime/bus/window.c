@@ -49,7 +49,7 @@ void evrt_window_pop(struct evrt_window *w) {
 }
 
 void evrt_window_trim(struct evrt_window *w) {
-    while (w->head < w->tail && evrt_window_at(w, w->head)->state == EVRT_ENTRY_DONE)
+    while (w->head < w->tail && evrt_window_at(w, w->head)->state >= EVRT_ENTRY_DONE)
         if (++w->head % EVRT_WINDOW_BLOCK == 0) drop_block(w, block_of(w->head - 1));
 }
 

@@ -9,7 +9,8 @@
 enum evrt_entry_state {
     EVRT_ENTRY_PARKED, /* its key is busy; ref: how far behind the key's next one stands, 0: last */
     EVRT_ENTRY_LIVE,   /* has a delivery; ref: its number */
-    EVRT_ENTRY_DONE,
+    EVRT_ENTRY_DONE,   /* has ended */
+    EVRT_ENTRY_GONE,   /* is not its place any more: it will be read again */
 };
 
 struct evrt_entry {
@@ -38,7 +39,7 @@ void evrt_window_finish(struct evrt_window *w);
 /* Returns the position of a new entry at the tail. */
 uint64_t evrt_window_push(struct evrt_window *w, struct evrt_entry entry);
 void evrt_window_pop(struct evrt_window *w); /* the last one */
-/* Moves the head over what is DONE. */
+/* Moves the head over what is DONE or GONE. */
 void evrt_window_trim(struct evrt_window *w);
 /* Empties it. */
 void evrt_window_clear(struct evrt_window *w);

@@ -13,7 +13,10 @@
 #include "core/event.h"
 #include "core/pattern.h"
 
+/* Those that are read again stand anywhere in the journal: what lies between two of them is passed over
+ * when it is little, and jumped over when it is much. */
 enum {
+    JUMP_EVENTS = 2048,      /* more of them cost more than a seek */
     BLOCK_BYTES = 512 << 10, /* events copied by one job */
     SCAN_EVENTS = 65536,     /* events looked at by one job */
 };
@@ -35,6 +38,7 @@ struct read_job {
     struct evrt_bus_read want;
     uint64_t *again; /* sequences to find, ascending */
     size_t again_count;
+    size_t again_done;  /* so many of them were looked for */
     uint64_t limit_seq; /* read below this: what the bus has seen committed */
     uint64_t next;      /* everything below was looked at */
     int rc;
@@ -70,23 +74,41 @@ static void keep(struct read_job *job, struct evrt_slice event) {
     evrt_buf_put(&job->bytes, event.p, event.n);
 }
 
-static bool wanted(struct read_job *job, size_t *at, struct evrt_slice event) {
-    uint64_t seq = evrt_event_seq(event.p);
-    if (!job->want.again) return matched(job, seq, evrt_event_field(event.p, EVRT_FIELD_TYPE));
-    while (*at < job->again_count && job->again[*at] < seq)
-        ++*at;
-    return *at < job->again_count && job->again[*at] == seq;
-}
-
 static bool block_full(const struct read_job *job, size_t looked_at) {
     return job->count >= job->want.max_events || job->bytes.n >= BLOCK_BYTES ||
            looked_at >= SCAN_EVENTS;
 }
 
-static void read_events(uv_work_t *work) {
-    struct read_job *job = work->data;
+static void read_again(struct read_job *job) {
     struct evrt_journal_record r;
-    size_t at = 0, looked_at = 0;
+    size_t i = 0, looked_at = 0;
+    uint64_t next = 0; /* what the reader gives next is not below */
+    int rc = 0;
+    while (i < job->again_count && !block_full(job, looked_at)) {
+        if (next == 0 || job->again[i] > next + JUMP_EVENTS) {
+            rc = evrt_journal_seek_seq(job->reader, job->again[i], &job->err);
+            looked_at += JUMP_EVENTS;
+            if (rc < 0) break;
+        }
+        rc = evrt_journal_read(job->reader, &r, &job->err);
+        if (rc <= 0) break;
+        if (r.kind != EVRT_RECORD_EVENT) continue;
+        uint64_t seq = evrt_event_seq(r.payload.p);
+        next = seq + 1;
+        looked_at++;
+        while (i < job->again_count && job->again[i] < seq)
+            i++;
+        if (i == job->again_count || job->again[i] != seq) continue;
+        keep(job, r.payload);
+        i++;
+    }
+    job->again_done = i;
+    job->rc = rc < 0 && rc != -ENOENT ? rc : 0;
+}
+
+static void read_ahead(struct read_job *job) {
+    struct evrt_journal_record r;
+    size_t looked_at = 0;
     job->next = job->want.from_seq;
     int rc = evrt_journal_seek_seq(job->reader, job->want.from_seq, &job->err);
     while (rc == 0 && !block_full(job, looked_at) &&
@@ -98,17 +120,24 @@ static void read_events(uv_work_t *work) {
             rc = -ENOENT;
             break;
         }
-        if (wanted(job, &at, r.payload)) keep(job, r.payload);
+        if (matched(job, seq, evrt_event_field(r.payload.p, EVRT_FIELD_TYPE))) keep(job, r.payload);
         job->next = seq + 1;
         looked_at++;
-        if (job->want.again && seq >= job->again[job->again_count - 1]) break;
     }
     /* The end of what is committed, whether by number (-ENOENT) or because nothing follows (0). */
-    if (rc == -ENOENT || (rc == 0 && !block_full(job, looked_at) && !job->want.again)) {
+    if (rc == -ENOENT || (rc == 0 && !block_full(job, looked_at))) {
         job->next = job->limit_seq;
         rc = 0;
     }
     job->rc = rc < 0 ? rc : 0;
+}
+
+static void read_events(uv_work_t *work) {
+    struct read_job *job = work->data;
+    if (job->want.again)
+        read_again(job);
+    else
+        read_ahead(job);
 }
 
 /* ---- On the loop ---- */
@@ -119,7 +148,7 @@ static void finish_again(struct evrt_host *h, struct evrt_sub *s, struct read_jo
                             (struct evrt_slice){job->bytes.p + job->events[i].at, job->events[i].n},
                             &job->hold);
     /* What was passed over is not in the journal any more. */
-    for (size_t i = 0; job->rc == 0 && i < job->again_count && job->again[i] < job->next; i++)
+    for (size_t i = 0; i < job->again_done; i++)
         evrt_bus_lost_again(h->bus, s, job->again[i]);
 }
 
@@ -163,10 +192,9 @@ static void on_read(uv_work_t *work, int status) {
 }
 
 static void list_again(const struct evrt_sub *s, struct read_job *job) {
-    job->again = evrt_alloc(s->again * sizeof *job->again);
-    for (uint64_t p = s->head; p < s->tail && job->again_count < s->again; p++)
-        if (evrt_sub_at(s, p)->state == EVRT_DELIVERY_AGAIN)
-            job->again[job->again_count++] = evrt_sub_at(s, p)->seq;
+    uint32_t max = job->want.max_events;
+    job->again = evrt_alloc((s->again < max ? s->again : max) * sizeof *job->again);
+    job->again_count = evrt_sub_list_again(s, job->again, max);
 }
 
 static void start_read(struct evrt_host *h, struct evrt_sub *s, const struct evrt_bus_read *want) {
@@ -188,6 +216,7 @@ static void start_read(struct evrt_host *h, struct evrt_sub *s, const struct evr
     }
     if (want->again) list_again(s, job);
     s->reading = true;
+    s->again_read = want->again;
     h->reads++;
     int rc = uv_queue_work(h->loop, &job->work, read_events, on_read);
     if (rc < 0) on_read(&job->work, rc);

@@ -3,6 +3,7 @@
  *     publish.c   an event into the journal, the caller told when it is durable
  *     turn.c      the end of a loop turn: settle, submit, send; and what a commit sets off
  *     subs.c      subscriptions against the scripts: added, changed, orphaned, forgotten
+ *     key.c       what an event is ordered by
  *     catchup.c   reading the journal for subscriptions that are behind
  *     generation.c  the scripts in service, the ones being loaded, the ones that drain
  *     reload.c    from one generation to the next; watch.c sees when, reload_report.c tells what
@@ -169,6 +170,11 @@ void host_subscribe(struct evrt_host *h);
 /* Whether nothing of one that left the scripts is at a worker or being read. */
 bool host_may_forget(const struct evrt_sub *s);
 void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason);
+
+/* ---- key.c ---- */
+
+/* The value of a handler's ordered_by in an event, hashed; 0: it has none, or it is null. */
+uint64_t host_key_of(const char *ordered_by, struct evrt_slice event);
 
 /* ---- catchup.c ---- */
 

@@ -203,15 +203,9 @@ static void dead_job(struct evrt_state_view *view, void *arg) {
 }
 
 static const char *outcome_of(const struct evrt_sub *s, uint64_t seq, uint64_t next_seq) {
-    if (seq < evrt_sub_cursor(s, next_seq)) return "done";
-    for (uint64_t p = s->head; p < s->tail; p++) {
-        const struct evrt_delivery *d = evrt_sub_at(s, p);
-        if (d->seq != seq) continue;
-        return d->state == EVRT_DELIVERY_DONE     ? "done"
-               : d->state == EVRT_DELIVERY_FLIGHT ? "running"
-                                                  : "pending";
-    }
-    return s->behind && seq >= s->scan && !evrt_sub_skips(s, seq) ? "pending" : "done";
+    static const char *const names[] = {
+        [EVRT_SUB_PENDING] = "pending", [EVRT_SUB_RUNNING] = "running", [EVRT_SUB_ENDED] = "done"};
+    return names[evrt_sub_where(s, seq, next_seq)];
 }
 
 /* On the loop, with everything that has ended by now applied to state.db. */

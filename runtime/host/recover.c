@@ -83,6 +83,8 @@ static void restore_sub(void *arg, const struct evrt_state_sub *row) {
     struct evrt_host *h = arg;
     struct evrt_sub *s = evrt_bus_add(h->bus, row->sub, evrt_slice_of(row->name), row->cursor);
     s->orphaned_ms = row->orphaned_ms;
+    s->paused_ms = row->paused_ms;
+    if (s->paused_ms != 0) evrt_bus_pause(h->bus, s, true);
     s->from_seq = row->from_seq;
     s->matched = row->matched;
     s->done = row->done;
@@ -179,6 +181,7 @@ int host_open_store(struct evrt_host *h, struct evrt_error *err) {
     if (rc < 0) return rc;
     struct evrt_bus_options options = {
         .window = (uint32_t)h->config->bus.window,
+        .max_parked = h->config->bus.max_parked,
         .memory_limit = h->config->bus.memory_limit,
         .next_seq = evrt_journal_next_seq(h->journal),
         .ops = &host_bus_ops,

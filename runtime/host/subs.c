@@ -3,6 +3,7 @@
 #include "host/node.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -55,6 +56,15 @@ static struct evrt_sub *add(struct evrt_host *h, const struct evrt_handler *hand
     return s;
 }
 
+/* What was sent under the keys before ends first; see evrt_bus_order. */
+static void change_order(struct evrt_host *h, struct evrt_sub *s, const char *ordered_by) {
+    if (strcmp(s->ordered_by == NULL ? "" : s->ordered_by, ordered_by) == 0) return;
+    host_settle(h);
+    free(s->ordered_by);
+    s->ordered_by = evrt_strdup(ordered_by);
+    evrt_bus_order(h->bus, s, ordered_by[0] != '\0');
+}
+
 static void adopt(struct evrt_host *h, uint32_t index) {
     const struct evrt_handler *handler = &h->serving->scripts.handlers[index];
     struct evrt_slice patterns = evrt_slice_of(handler->patterns);
@@ -68,7 +78,9 @@ static void adopt(struct evrt_host *h, uint32_t index) {
     }
     uint32_t limit = handler->concurrency;
     if (limit == 0) limit = (uint32_t)h->config->workers.concurrency * h->worker_count;
+    change_order(h, s, handler->ordered_by);
     s->handler = index;
+    s->priority = handler->priority;
     s->active = true;
     s->orphaned_ms = 0;
     s->timeout_ms = handler->timeout_ms;

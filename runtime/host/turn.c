@@ -24,7 +24,12 @@ static uint32_t send_delivery(void *arg, const struct evrt_sub *s, uint64_t posi
     return host_workers_send(arg, s, position, attempt, *event);
 }
 
-const struct evrt_bus_ops host_bus_ops = {send_delivery, mark_dirty};
+static uint64_t key_of(void *arg, const struct evrt_sub *s, const struct evrt_slice *event) {
+    (void)arg;
+    return host_key_of(s->ordered_by, *event);
+}
+
+const struct evrt_bus_ops host_bus_ops = {send_delivery, key_of, mark_dirty};
 
 static void settle(struct evrt_host *h, struct evrt_sub *s) {
     struct evrt_record_settle record;

@@ -15,8 +15,8 @@ describe("the projection", function()
 
     it("starts a handler at its first sequence", function()
         s:group(1, { record.subscribe { sub = 3, name = "Mailer", from_seq = 17, patterns = "a.*\nb" } })
-        assert.are.same({ sub = 3, name = "Mailer", from_seq = 17, orphaned_ms = 0, paused_ms = 0, cursor = 17, seen = 17,
-            matched = 0, done = 0, dead = 0, discarded = 0, settled = {} }, sub(3))
+        assert.are.same({ sub = 3, name = "Mailer", from_seq = 17, orphaned_ms = 0, paused_ms = 0,
+            cursor = 17, seen = 17, matched = 0, done = 0, dead = 0, discarded = 0, settled = {} }, sub(3))
         assert.are.same({ { sub = 3, from_seq = 17, patterns = "a.*\nb" } }, s:report().epochs)
     end)
 
