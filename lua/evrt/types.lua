@@ -12,7 +12,7 @@
 ---@field handle fun(event: evrt.Event, ctx: evrt.Context): nil, any  Fails by raising, or by `return nil, why`
 ---@field timeout? string|number  As `"30s"` or seconds: after it every wait raises
 ---@field concurrency? integer  Deliveries of this handler in progress at once
----@field ordered_by? string  `"partitionkey"`, another attribute, or `"data.path"`: one at a time per value, in sequence
+---@field ordered_by? string  `"partitionkey"`, another attribute or `"data.path"`: one at a time per value
 ---@field priority? integer  -100 to 100, 0 unless given: of the handlers of one event, higher ones get it first
 ---@field start? "new"|"beginning"  A new handler's first event: the next one published, or the oldest kept
 ---@field policies? string[]  Names of policies around it, outermost first

@@ -92,7 +92,7 @@
     X(bus.orphan_ttl, DURATION, "7d", 0, 36500 * DAY, NULL, RELOAD,                              \
       "A handler that left the scripts keeps its pending events for so long.")                   \
     X(bus.window, NUMBER, "16384", 1, 1048576, NULL, RESTART,                                    \
-      "Deliveries of one handler in flight or ready to be sent.")                              \
+      "Deliveries of one handler in flight or ready to be sent.")                                \
     X(bus.max_parked, NUMBER, "2000000", 1000, 1000000000, NULL, RESTART,                        \
       "Most events of one handler that stand behind one that has not ended, 16 bytes each.")     \
     X(bus.memory_limit, SIZE, "32MiB", 1 * MIB, 1 * TIB, NULL, RESTART,                          \

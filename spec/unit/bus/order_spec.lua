@@ -160,8 +160,9 @@ describe("a subscription that is ordered", function()
         local options = { window = 64, memory = 3000, parked = 200 }
         local w = support.world(options)
         finally(function() w.close() end)
-        local modulo, s = 1000, nil
+        local modulo = 1000
         local ended, settled, begun, in_flight, by_modulo = {}, {}, {}, {}, { 1000, 5, 3, 1 }
+        local s = ordered(w, 1)
         local function key_of(key) return key == 0 and 0 or 1 + key % modulo end
         local low = 1
         local wrong -- an error cannot cross the bus
@@ -183,7 +184,6 @@ describe("a subscription that is ordered", function()
             w.on_send, w.key_of = on_send, key_of
             s.limit = 6
         end
-        s = ordered(w, 1)
         prepare()
         local function finish(index)
             local d = w.sent[index]
@@ -288,8 +288,7 @@ describe("the pump", function()
     it("gives higher priority first, in small shares", function()
         local w = world {}
         w.accept = false
-        local subs = { add(w, 1, "**", 100), add(w, 2, "**", 100), add(w, 3, "**", 100) }
-        subs[2].priority = 5
+        for id = 1, 3 do add(w, id, "**", 100).priority = id == 2 and 5 or 0 end
         lib.evrt_bus_rerouted(w.bus)
         for _ = 1, 40 do publish(w, "a") end
         w.accept = true

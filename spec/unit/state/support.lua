@@ -275,7 +275,8 @@ function Model:report(applied, seq)
         local s = self.subs[number]
         out.subs[#out.subs + 1] = { sub = number, name = s.name, from_seq = s.from_seq,
             orphaned_ms = s.orphaned_ms, paused_ms = s.paused_ms, cursor = s.cursor, seen = s.seen,
-            matched = s.matched, done = s.done, dead = s.dead, discarded = s.discarded, settled = runs_above(s.settled, s.cursor) }
+            matched = s.matched, done = s.done, dead = s.dead, discarded = s.discarded,
+            settled = runs_above(s.settled, s.cursor) }
         local first = 1
         for i, e in ipairs(s.epochs) do
             if e.from_seq <= s.cursor then first = i end
