@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/clock.h"
+
+enum { SETTLE_MS = 20, SETTLE_MAX_MS = 500 };
 
 /* ---- Lists ---- */
 
@@ -170,6 +174,34 @@ struct read_job {
     struct host_errors errors;
 };
 
+/* A file that is written in place is empty for a moment, and then a part of itself. Waits until a change at
+ * `changed_ms` is a little while ago; false when it is already, or when that has gone on for long. */
+static bool settle(int64_t changed_ms, int *patience_ms) {
+    int64_t left = SETTLE_MS - (evrt_wall_ms() - changed_ms);
+    if (left <= 0 || left > SETTLE_MS || *patience_ms <= 0) return false; /* or the clock was set */
+    *patience_ms -= (int)left;
+    usleep((useconds_t)left * 1000);
+    return true;
+}
+
+static void settle_config(const char *path) {
+    struct stat st;
+    int patience_ms = SETTLE_MAX_MS;
+    while (path[0] != '\0' && stat(path, &st) == 0 &&
+           settle(st.st_ctim.tv_sec * 1000 + st.st_ctim.tv_nsec / 1000000, &patience_ms))
+        continue;
+}
+
+static int read_settled(struct evrt_scripts *s, const struct evrt_config *config,
+                        struct evrt_error *err) {
+    int patience_ms = SETTLE_MAX_MS;
+    for (;;) {
+        int rc = evrt_scripts_read(s, config, err);
+        if (rc < 0 || !settle(s->changed_ms, &patience_ms)) return rc;
+        evrt_scripts_finish(s);
+    }
+}
+
 static void take_error(void *arg, const struct evrt_error *err) {
     struct read_job *job = arg;
     host_errors_add(&job->errors, err);
@@ -189,10 +221,11 @@ static void read_anew(uv_work_t *work) {
     const struct evrt_config *config = job->host->config;
     struct evrt_error err;
     if (r->ops != NULL) {
+        settle_config(config->file);
         if (r->ops->read(r->ops_arg, &job->fresh, take_error, take_change, job) < 0) return;
         config = &job->fresh;
     }
-    if (evrt_scripts_read(&job->scripts, config, &err) < 0) host_errors_add(&job->errors, &err);
+    if (read_settled(&job->scripts, config, &err) < 0) host_errors_add(&job->errors, &err);
 }
 
 static bool unchanged(const struct evrt_host *h, const struct evrt_scripts *scripts) {

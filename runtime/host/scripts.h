@@ -33,7 +33,8 @@ struct evrt_scripts {
     uint64_t signature; /* of names, times and sizes, as evrt_scripts_signature() gives it */
     struct evrt_script_file *files;
     size_t file_count;
-    char **folders; /* where files were looked for */
+    int64_t changed_ms; /* when the youngest file was written, renamed or the like; wall clock */
+    char **folders;     /* where files were looked for */
     size_t folder_count;
     struct evrt_handler *handlers; /* in the order in which deliveries name them */
     size_t count;

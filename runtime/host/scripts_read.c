@@ -55,6 +55,8 @@ static void sign(struct reading *r, const char *path, const struct stat *st) {
         st->st_dev,          st->st_ino,         (uint64_t)st->st_size,         st->st_mtim.tv_sec,
         st->st_mtim.tv_nsec, st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec,
     };
+    int64_t changed_ms = st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
+    if (changed_ms > r->s->changed_ms) r->s->changed_ms = changed_ms;
     uint64_t hash = evrt_hash64(path, strlen(path), r->s->signature);
     r->s->signature = evrt_hash64((const char *)facts, sizeof facts, hash);
 }
