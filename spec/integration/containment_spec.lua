@@ -114,7 +114,7 @@ describe("a runaway", function()
         assert.equal(0, node:stop())
     end)
 
-    it("that crashes on every event is held back and not its workers", function()
+    it("that crashes on every event is held back and not its workers #plain", function()
         local node = evrt.start {
             config = { workers = { count = 2 } },
             handlers = {
