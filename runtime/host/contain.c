@@ -79,18 +79,18 @@ static void hold(struct evrt_host *h, struct evrt_sub *s) {
     look_again(h, ms);
 }
 
-/* Lets those go on whose time has come; returns the milliseconds until the next one's has, or `ms`. */
+/* Lets those go on whose time has come; returns the milliseconds until the next one's has, or `ms`. Counts
+ * anew: one may have been forgotten meanwhile. */
 static int64_t release(struct evrt_host *h, int64_t now, int64_t ms) {
-    for (size_t i = 0; h->contained.held != 0 && i < evrt_bus_count(h->bus); i++) {
+    if (h->contained.held == 0) return ms;
+    h->contained.held = 0;
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
         if (!s->held) continue;
         int64_t left = (s->held_until_ns - now + MS - 1) / MS;
-        if (left > 0) {
-            if (left < ms) ms = left;
-            continue;
-        }
-        s->held = false;
-        h->contained.held--;
+        s->held = left > 0;
+        h->contained.held += s->held;
+        if (s->held && left < ms) ms = left;
     }
     return ms;
 }
