@@ -4,6 +4,9 @@
 
 #include <curl/curl.h>
 #include <dlfcn.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "json/json.h"
@@ -12,14 +15,21 @@
 #define CONNECT_TIMEOUT_MS 5000L
 
 /* The functions used: name, result, parameters. */
-#define CURL_FUNCTIONS(X)                                                     \
-    X(easy_init, CURL *, (void))                                              \
-    X(easy_setopt, CURLcode, (CURL *, CURLoption, ...))                       \
-    X(easy_perform, CURLcode, (CURL *))                                       \
-    X(easy_getinfo, CURLcode, (CURL *, CURLINFO, ...))                        \
-    X(easy_cleanup, void, (CURL *))                                           \
-    X(easy_strerror, const char *, (CURLcode))                                \
-    X(slist_append, struct curl_slist *, (struct curl_slist *, const char *)) \
+#define CURL_FUNCTIONS(X)                                                           \
+    X(easy_init, CURL *, (void))                                                    \
+    X(easy_setopt, CURLcode, (CURL *, CURLoption, ...))                             \
+    X(easy_perform, CURLcode, (CURL *))                                             \
+    X(easy_getinfo, CURLcode, (CURL *, CURLINFO, ...))                              \
+    X(easy_cleanup, void, (CURL *))                                                 \
+    X(easy_strerror, const char *, (CURLcode))                                      \
+    X(multi_init, CURLM *, (void))                                                  \
+    X(multi_add_handle, CURLMcode, (CURLM *, CURL *))                               \
+    X(multi_perform, CURLMcode, (CURLM *, int *))                                   \
+    X(multi_poll, CURLMcode, (CURLM *, struct curl_waitfd *, unsigned, int, int *)) \
+    X(multi_info_read, CURLMsg *, (CURLM *, int *))                                 \
+    X(multi_remove_handle, CURLMcode, (CURLM *, CURL *))                            \
+    X(multi_cleanup, CURLMcode, (CURLM *))                                          \
+    X(slist_append, struct curl_slist *, (struct curl_slist *, const char *))       \
     X(slist_free_all, void, (struct curl_slist *))
 
 struct curl {
@@ -151,20 +161,120 @@ static int perform(const struct curl *c, CURL *easy, const struct evrt_node *nod
     return code;
 }
 
+static bool begin(struct curl *c, CURL **easy) {
+    *easy = NULL;
+    if (!load(c)) {
+        const char *why = dlerror();
+        evrt_cli_fail(EVRT_EXIT_FAILED, "libcurl is needed (package libcurl4): %s",
+                      why != NULL ? why : "a function is missing in it");
+        return false;
+    }
+    *easy = c->easy_init();
+    if (*easy == NULL) evrt_cli_fail(EVRT_EXIT_FAILED, "libcurl does not start");
+    return *easy != NULL;
+}
+
 int evrt_client_send(const struct evrt_node *node, const struct evrt_request *request,
                      struct evrt_buf *out) {
     struct curl c;
-    int code = EVRT_EXIT_FAILED;
-    if (!load(&c)) {
-        const char *why = dlerror();
-        return evrt_cli_fail(EVRT_EXIT_FAILED, "libcurl is needed (package libcurl4): %s",
-                             why != NULL ? why : "a function is missing in it");
-    }
-    CURL *easy = c.easy_init();
-    if (easy == NULL)
-        evrt_cli_fail(code, "libcurl does not start");
-    else
-        code = perform(&c, easy, node, request, out);
-    if (easy != NULL) c.easy_cleanup(easy);
+    CURL *easy;
+    if (!begin(&c, &easy)) return EVRT_EXIT_FAILED;
+    int code = perform(&c, easy, node, request, out);
+    c.easy_cleanup(easy);
     return code; /* the library stays open: it must not be unloaded once used */
+}
+
+/* ---- Answers that go on ---- */
+
+struct stream {
+    const struct curl *curl;
+    CURL *easy;
+    int (*line)(void *arg, struct evrt_slice line);
+    void *arg;
+    bool stopped;         /* by `line` */
+    struct evrt_buf body; /* of a refusal; else what is not a whole line yet */
+};
+
+static long status_of(const struct stream *s) {
+    long status = 0;
+    s->curl->easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+static size_t on_piece(char *p, size_t size, size_t n, void *arg) {
+    struct stream *s = arg;
+    long status = status_of(s);
+    if (s->body.n + size * n > ANSWER_MAX) return 0;
+    evrt_buf_put(&s->body, p, size * n);
+    if (status < 200 || status >= 300) return size * n;
+    size_t at = 0;
+    for (const char *end; !s->stopped && at < s->body.n &&
+                          (end = memchr(s->body.p + at, '\n', s->body.n - at)) != NULL;) {
+        struct evrt_slice line = {s->body.p + at, (size_t)(end - (s->body.p + at))};
+        s->stopped = s->line(s->arg, line) < 0;
+        at += line.n + 1;
+    }
+    evrt_buf_consume(&s->body, at);
+    return s->stopped ? 0 : size * n;
+}
+
+/* A descriptor that shows Ctrl-C and SIGTERM, which end nothing by themselves from here on. */
+static int watch_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Until the answer ends or a signal comes. */
+static CURLcode drive(struct stream *s, CURLM *multi, bool *interrupted) {
+    const struct curl *c = s->curl;
+    struct curl_waitfd signals = {.fd = watch_signals(), .events = CURL_WAIT_POLLIN};
+    CURLcode rc = CURLE_OK;
+    int running = 1;
+    c->multi_add_handle(multi, s->easy);
+    while (c->multi_perform(multi, &running) == CURLM_OK && running > 0 && !*interrupted) {
+        c->multi_poll(multi, &signals, signals.fd >= 0, 1000, NULL);
+        *interrupted = signals.revents != 0;
+    }
+    int left;
+    for (CURLMsg *m; (m = c->multi_info_read(multi, &left)) != NULL;)
+        if (m->msg == CURLMSG_DONE) rc = m->data.result;
+    c->multi_remove_handle(multi, s->easy);
+    if (signals.fd >= 0) close(signals.fd);
+    return rc;
+}
+
+int evrt_client_stream(const struct evrt_node *node, const struct evrt_request *request,
+                       int (*line)(void *arg, struct evrt_slice line), void *arg,
+                       bool *interrupted) {
+    struct curl c;
+    struct stream s = {.curl = &c, .line = line, .arg = arg};
+    char why[CURL_ERROR_SIZE] = "";
+    struct evrt_buf url;
+    *interrupted = false;
+    if (!begin(&c, &s.easy)) return EVRT_EXIT_FAILED;
+    evrt_buf_init(&url);
+    evrt_buf_printf(&url, "%s%s", node->url, request->path);
+    struct curl_slist *headers = headers_of(&c, node, request);
+    set_up(&c, s.easy, request, evrt_buf_cstr(&url), &s.body, why);
+    c.easy_setopt(s.easy, CURLOPT_HTTPHEADER, headers);
+    c.easy_setopt(s.easy, CURLOPT_WRITEFUNCTION, on_piece);
+    c.easy_setopt(s.easy, CURLOPT_WRITEDATA, &s);
+    CURLM *multi = c.multi_init();
+    CURLcode rc = multi == NULL ? CURLE_OUT_OF_MEMORY : drive(&s, multi, interrupted);
+    long status = status_of(&s);
+    int code = *interrupted || s.stopped ? EVRT_EXIT_OK
+               : rc != CURLE_OK          ? failed(&c, rc, node->url, why)
+               : status < 200 || status >= 300
+                   ? refused(status, evrt_buf_slice(&s.body), node->token)
+                   : EVRT_EXIT_OK;
+    if (multi != NULL) c.multi_cleanup(multi);
+    c.easy_cleanup(s.easy);
+    c.slist_free_all(headers);
+    evrt_buf_finish(&s.body);
+    evrt_buf_finish(&url);
+    return code;
 }

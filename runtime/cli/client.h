@@ -35,6 +35,13 @@ struct evrt_request {
 EVRT_MUST_CHECK int evrt_client_send(const struct evrt_node *node,
                                      const struct evrt_request *request, struct evrt_buf *out);
 
+/* Sends the request and gives each line of the answer, without its end, as it comes; a negative result of
+ * `line` ends it. Ctrl-C or SIGTERM ends it, too, and sets *interrupted. Exit codes as above. */
+EVRT_MUST_CHECK int evrt_client_stream(const struct evrt_node *node,
+                                       const struct evrt_request *request,
+                                       int (*line)(void *arg, struct evrt_slice line), void *arg,
+                                       bool *interrupted);
+
 /* Appends text percent-encoded for a query ("user.*" stays, ' ' and '&' do not). */
 void evrt_client_query(struct evrt_buf *out, struct evrt_slice text);
 

@@ -35,10 +35,32 @@ static const struct evrt_cli_option list_options[] = {URL_OF("admin.listen"), JS
 static const struct evrt_cli_option events_options[] = {
     {"type", "PATTERN", "Only types that match, as in a handler: user.*", 't'},
     {"source", "SOURCE", "Only events from this source.", 's'},
+    {"subject", "SUBJECT", "Only events about this.", 0},
+    {"handler", "NAME", "Only events that this handler matched, with what became of them.", 0},
+    {"state", "STATE", "Only those that are pending, running, done or dead for --handler.", 0},
     {"from", "TIME", "Stored at or after: RFC 3339, or a duration ago such as 1h.", 0},
     {"to", "TIME", "Stored before: RFC 3339, or a duration ago.", 0},
     {"after", "SEQ", "Only events with a greater sequence number.", 0},
     {"limit", "N", "At most so many, 1 to 1000; default: 100.", 'n'},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
+static const struct evrt_cli_option tail_options[] = {
+    {"from", "SEQ|TIME", "Begins with that sequence number or time, not now: 120, 1h, or RFC 3339.", 0},
+    {"source", "SOURCE", "Only events from this source.", 's'},
+    {"subject", "SUBJECT", "Only events about this.", 0},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
+static const struct evrt_cli_option cleanup_options[] = {
+    {"before", "TIME", "What was stored before goes: RFC 3339, or a duration ago such as 30d.", 0},
+    {"dry-run", NULL, "Shows what would go, and what pins the rest.", 'n'},
+    {"yes", NULL, "Does it; without it cleanup only shows what it would do.", 'y'},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
+static const struct evrt_cli_option backup_options[] = {
+    {"copy", NULL, "Copies every byte; else closed segments become hard links where that is possible.", 0},
     URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
@@ -117,7 +139,35 @@ const struct evrt_command evrt_commands[] = {
     {
         .name = "events", .args = "[SEQ]", .max_args = 1, .options = events_options,
         .brief = "List stored events, or show one and what became of it.",
+        .text = "Oldest first. A long journal is read in pages: the last line says how to go on.",
         .run = evrt_cli_events,
+    },
+    {
+        .name = "tail", .args = "[PATTERN]", .max_args = 1, .options = tail_options,
+        .brief = "Follow events as they are stored.",
+        .text = "Until Ctrl-C, or the node ends (exit code 69). PATTERN is as in a handler: user.*; with --json "
+                "each line is the event's JSON. When this end takes lines too slowly, events are skipped and "
+                "a line says how many.",
+        .run = evrt_cli_tail,
+    },
+    {
+        .name = "cleanup", .args = "", .options = cleanup_options,
+        .brief = "Drop old events of a running node.",
+        .text = "Whole segments of the journal go, oldest first, that ended before the time given and that "
+                "no handler needs. What stays though it is as old is listed with what pins it: a handler "
+                "that has events pending, one that left the scripts (DELETE /api/v1/handlers/NAME forgets "
+                "it), or a backup. Without --yes nothing is dropped.",
+        .run = evrt_cli_cleanup,
+    },
+    {
+        .name = "backup", .args = "DIR", .min_args = 1, .max_args = 1, .options = backup_options,
+        .brief = "Copy the store of a running node.",
+        .text = "The node on this machine writes its store, as it is at one moment, to DIR, which must not "
+                "exist or be empty; events go on being taken in and handled. backup.json in it is written "
+                "last. To restore, name DIR (or a copy of it) as store.path; evrt store verify checks it.\n"
+                "Closed segments are hard links when DIR is on the same file system: quick, and no second "
+                "copy of the bytes. To keep it on another disk, copy DIR there, or name a DIR there.",
+        .run = evrt_cli_backup,
     },
     {
         .name = "store", .args = "verify|repair PATH", .words = "verify repair",

@@ -11,6 +11,9 @@ int evrt_cli_handlers(struct evrt_cli *cli); /* list.c */
 int evrt_cli_stats(struct evrt_cli *cli);    /* list.c */
 int evrt_cli_reload(struct evrt_cli *cli);
 int evrt_cli_events(struct evrt_cli *cli);
+int evrt_cli_tail(struct evrt_cli *cli);
+int evrt_cli_cleanup(struct evrt_cli *cli);
+int evrt_cli_backup(struct evrt_cli *cli); /* cleanup.c */
 int evrt_cli_store(struct evrt_cli *cli);
 int evrt_cli_bench(struct evrt_cli *cli);
 int evrt_cli_help(struct evrt_cli *cli);

@@ -7,7 +7,8 @@
 #include "json/json.h"
 
 /* The options that are the query's parameters of the same name. */
-static const char *const parameters[] = {"type", "source", "from", "to", "after", "limit"};
+static const char *const parameters[] = {"type",  "source",  "subject", "from", "to",
+                                         "after", "handler", "state",   "limit"};
 #define PARAMETERS (sizeof parameters / sizeof *parameters)
 
 static void put_query(const struct evrt_cli *cli, struct evrt_buf *path) {
@@ -21,13 +22,19 @@ static void put_query(const struct evrt_cli *cli, struct evrt_buf *path) {
     }
 }
 
-static int list(struct evrt_buf *json, struct evrt_buf *out) {
+static int list(struct evrt_buf *json, bool handler, struct evrt_buf *out) {
     static const struct evrt_view_column columns[] = {
         {">SEQ", "seq"},      {"STORED", "stored"}, {"TYPE", "type"},
         {"SOURCE", "source"}, {"ID", "id"},         {NULL, NULL},
     };
+    static const struct evrt_view_column of_handler[] = {
+        {">SEQ", "seq"},      {"STORED", "stored"}, {"TYPE", "type"},
+        {"SOURCE", "source"}, {"ID", "id"},         {"OUTCOME", "delivery.outcome"},
+        {NULL, NULL},
+    };
     struct evrt_slice page = evrt_buf_slice(json);
-    size_t count = evrt_view_items(evrt_json_at(page, EVRT_STR("items")), columns, out);
+    size_t count =
+        evrt_view_items(evrt_json_at(page, EVRT_STR("items")), handler ? of_handler : columns, out);
     int rc = evrt_cli_print(out);
     if (rc != EVRT_EXIT_OK) return rc;
     evrt_view_text(evrt_json_at(page, EVRT_STR("next")), out);
@@ -78,7 +85,7 @@ int evrt_cli_events(struct evrt_cli *cli) {
     if (rc == EVRT_EXIT_OK)
         rc = evrt_cli_has(cli, "json") ? evrt_cli_print(&json)
              : seq != NULL             ? describe(&json, &out)
-                                       : list(&json, &out);
+                                       : list(&json, evrt_cli_has(cli, "handler"), &out);
     evrt_buf_finish(&path);
     evrt_buf_finish(&json);
     evrt_buf_finish(&out);

@@ -157,16 +157,19 @@ void evrt_view_object(struct evrt_slice json, const char *const *skip, struct ev
 
 /* ---- Requests ---- */
 
-int evrt_view_get(struct evrt_cli *cli, const char *path, struct evrt_buf *out) {
+int evrt_view_send(struct evrt_cli *cli, const struct evrt_request *request, struct evrt_buf *out) {
     struct evrt_node node;
     struct evrt_json_info info;
     int rc = evrt_node_find(&node, cli, EVRT_LISTENER_ADMIN);
     if (rc != EVRT_EXIT_OK) return rc;
-    struct evrt_request request = {.path = path, .timeout_ms = TIMEOUT_MS};
-    rc = evrt_client_send(&node, &request, out);
+    rc = evrt_client_send(&node, request, out);
     if (rc == EVRT_EXIT_OK &&
         (evrt_json_check(evrt_buf_slice(out), &info, NULL) < 0 || info.type != EVRT_JSON_OBJECT))
         rc = evrt_cli_fail(EVRT_EXIT_FAILED, "%s does not answer as a node of evrt does", node.url);
     evrt_node_finish(&node);
     return rc;
+}
+
+int evrt_view_get(struct evrt_cli *cli, const char *path, struct evrt_buf *out) {
+    return evrt_view_send(cli, &(struct evrt_request){.path = path, .timeout_ms = TIMEOUT_MS}, out);
 }

@@ -22,6 +22,10 @@ size_t evrt_view_items(struct evrt_slice items, const struct evrt_view_column *c
  * may be NULL) are left out. */
 void evrt_view_object(struct evrt_slice object, const char *const *skip, struct evrt_buf *out);
 
+struct evrt_request;
+/* Sends a request to the admin listener: EVRT_EXIT_OK and the body, a checked JSON object; else told. */
+EVRT_MUST_CHECK int evrt_view_send(struct evrt_cli *cli, const struct evrt_request *request,
+                                   struct evrt_buf *out);
 /* GETs a path of the admin listener. EVRT_EXIT_OK and the body, a checked JSON object; else told. */
 EVRT_MUST_CHECK int evrt_view_get(struct evrt_cli *cli, const char *path, struct evrt_buf *out);
 

@@ -55,6 +55,9 @@ struct evrt_config {
     } http;
     struct {
         char *listen, *token_file;
+        uint64_t max_queries; /* scans of the journal at once */
+        uint64_t max_tails;
+        uint64_t tail_lag; /* events that one may be behind */
     } admin;
     struct {
         char *path, *durability; /* fsync | os | memory */

@@ -75,6 +75,12 @@
       "Health and the JSON API. Not on loopback it needs a token.")                              \
     X(admin.token_file, PATH, "", 0, 4096, NULL, RELOAD,                                         \
       "File with the bearer token of the admin listener; empty: none is asked for.")             \
+    X(admin.max_queries, NUMBER, "2", 1, 64, NULL, RELOAD,                                       \
+      "Queries of stored events that read the journal at once; one more is answered 429.")       \
+    X(admin.max_tails, NUMBER, "16", 0, 1024, NULL, RELOAD,                                      \
+      "Clients that follow events live (evrt tail) at once; one more is answered 429.")          \
+    X(admin.tail_lag, NUMBER, "100000", 1, 1000000000, NULL, RELOAD,                             \
+      "A client that follows events and is more of them behind skips to now, and is told so.")   \
     X(store.path, PATH, "data/", 1, 4096, NULL, RESTART,                                         \
       "Folder of the journal and state.db; made with mode 0700 when absent.")                    \
     X(store.durability, CHOICE, "fsync", 0, 0, "fsync|os|memory", RESTART,                       \

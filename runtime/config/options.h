@@ -38,7 +38,7 @@ struct evrt_option {
     size_t offset;   /* in struct evrt_config */
 };
 
-#define EVRT_OPTION_COUNT 46
+#define EVRT_OPTION_COUNT 49
 #define EVRT_OPTION_KEY_MAX 64
 
 /* In the order of the reference file; keys of one section stand together. */

@@ -134,6 +134,9 @@ static void begin_closing(struct evrt_host *h) {
     uv_timer_stop(&h->reload.patience);
     h->reload.draining = NULL;
     host_waits_finish(h);
+    host_tails_end(h);
+    host_cleanup_look(h);
+    if (h->backup != NULL) evrt_host_backup_cancel(h->backup);
     h->redeliver = in_flight(h);
     host_workers_stop(h);
     /* The next start then has nothing to count. */

@@ -108,24 +108,84 @@ EVRT_MUST_CHECK int evrt_host_check(const struct evrt_host_options *options,
                                     void *arg, unsigned *handlers);
 
 /* Reading events runs off the loop; cb is called once, on it. status 0 or a negative errno (-ENOENT: no
- * such event, or retention dropped it), json valid during the call. */
+ * such event or handler; -EINVAL: the query is wrong; -EAGAIN: too many at once), json, or the reason, is
+ * valid during the call. */
 typedef void (*evrt_host_json_cb)(void *arg, int status, struct evrt_slice json);
 /* Reads configuration and scripts anew. cb (may be NULL) is called once, on the loop, when that is decided:
  * status 0 and what changed, -EINVAL and why not, -ESHUTDOWN. Triggers that come during a reload are served
  * by one more. */
 void evrt_host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg);
 
-struct evrt_host_query {
-    struct evrt_slice type;   /* a pattern as in handlers; {NULL,0}: all */
-    struct evrt_slice source; /* equal; {NULL,0}: all */
-    int64_t from_ms, to_ms;   /* stored time, [from, to); 0: open */
-    uint64_t after;           /* seq greater than this */
-    uint32_t limit;           /* 1 to 1000 */
+struct evrt_host_filter {
+    struct evrt_slice type;            /* a pattern as in handlers; {NULL,0}: all */
+    struct evrt_slice source, subject; /* equal; {NULL,0}: all */
+    int64_t from_ms, to_ms;            /* stored time, [from, to); 0: open */
 };
-/* {"items":[EVENT...],"next":"SEQ"|null}; an EVENT is the CloudEvent as JSON plus seq and stored. */
+struct evrt_host_query {
+    struct evrt_host_filter filter;
+    struct evrt_slice handler; /* only what it matched, with what became of that; {NULL,0}: all */
+    struct evrt_slice state;   /* ... and only pending, running, done or dead; {NULL,0}: any */
+    uint64_t after;            /* seq greater than this */
+    uint32_t limit;            /* 1 to 1000 */
+    bool (*gone)(void *arg);   /* asked now and then whether nobody waits any more; may be NULL */
+};
+/* {"items":[EVENT...],"next":"SEQ"|null}, oldest first; an EVENT is the CloudEvent as JSON plus seq and
+ * stored, with a handler also "delivery":{"handler","outcome"}. The page may be short though there is a
+ * next one: a scan that finds little ends after some seconds. */
 void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *q, evrt_host_json_cb cb,
                       void *arg);
 /* One event with "handlers":[{"handler","outcome":"pending|running|done|dead|discarded","error"?}]. */
 void evrt_host_event(struct evrt_host *h, uint64_t seq, evrt_host_json_cb cb, void *arg);
+
+/* ---- Following ---- */
+
+/* Follows events as they become durable. The journal is read off the loop, no faster than lines are taken;
+ * a tail that is admin.tail_lag events behind now passes over them, and over what retention has dropped,
+ * and says so: {"gap":{"skipped":N,"from":SEQ,"to":SEQ,"reason":"slow|dropped"}}. */
+struct evrt_host_tail;
+struct evrt_host_tail_options {
+    struct evrt_host_filter filter; /* to_ms is not used */
+    uint64_t from_seq;              /* 0: with from_ms from there, else from now */
+    /* Whole lines of JSON, one event or gap each; no more come until evrt_host_tail_more. */
+    void (*lines)(void *arg, struct evrt_slice lines);
+    /* The host closes, or the journal cannot be read: why. The last call; the tail is gone. */
+    void (*ended)(void *arg, const char *reason);
+    void *arg;
+};
+/* -EINVAL: type is no pattern; -EAGAIN: admin.max_tails; -ESHUTDOWN. */
+EVRT_MUST_CHECK int evrt_host_tail_open(struct evrt_host_tail **out, struct evrt_host *h,
+                                        const struct evrt_host_tail_options *options,
+                                        struct evrt_error *err);
+void evrt_host_tail_more(struct evrt_host_tail *t);
+/* No call comes any more. */
+void evrt_host_tail_close(struct evrt_host_tail *t);
+
+/* ---- The store ---- */
+
+/* Drops whole segments that ended before `before_ms` and that nobody needs; or only says which. status 0,
+ * -ESHUTDOWN, -EBUSY (one is running). json: {"dry_run","before","dropped":{"segments","events","bytes"},
+ * "kept":{...},"pins":[{"reason","handler"?,"seq"?,"pending"?}]}; kept are those of the same age that
+ * something pins. */
+void evrt_host_cleanup(struct evrt_host *h, int64_t before_ms, bool dry_run, evrt_host_json_cb cb,
+                       void *arg);
+
+/* Copies the store into `dir`, an absolute path that does not exist or is an empty folder, while the node
+ * goes on: what it held at one group of the journal, ready to be run or verified. Segments that are closed
+ * become hard links where that is possible, unless `copy`. */
+struct evrt_host_backup;
+struct evrt_host_backup_options {
+    const char *dir;
+    bool copy;
+    void (*progress)(void *arg, uint64_t bytes, uint64_t total); /* now and then */
+    /* The last call: 0 and the manifest, or a negative errno and the reason; what was made is removed. */
+    void (*done)(void *arg, int status, struct evrt_slice json);
+    void *arg;
+};
+/* -EBUSY: one is running; -ENOTSUP: there is nothing on disk; -EINVAL: dir; -ESHUTDOWN. */
+EVRT_MUST_CHECK int evrt_host_backup_start(struct evrt_host_backup **out, struct evrt_host *h,
+                                           const struct evrt_host_backup_options *options,
+                                           struct evrt_error *err);
+/* It ends soon, with done (-ECANCELED) as ever. */
+void evrt_host_backup_cancel(struct evrt_host_backup *b);
 
 #endif

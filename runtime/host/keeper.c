@@ -72,7 +72,7 @@ static void ask_snapshot(struct evrt_host *h, const struct evrt_journal_stats *j
 
 /* ---- Segments ---- */
 
-static uint64_t first_cursor(const struct evrt_host *h) {
+uint64_t host_first_cursor(const struct evrt_host *h) {
     uint64_t next = evrt_bus_next_seq(h->bus), from = next;
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         uint64_t cursor = evrt_sub_cursor(evrt_bus_get(h->bus, i), next);
@@ -81,17 +81,18 @@ static uint64_t first_cursor(const struct evrt_host *h) {
     return from;
 }
 
-/* The first event that a handler still needs, or would after a crash. */
-static uint64_t needed_from(struct evrt_host *h) {
+/* The first event that a handler still needs, or would after a crash, or that a backup has not copied. */
+uint64_t host_needed_from(struct evrt_host *h) {
     struct host_needed *n = &h->needed;
-    uint64_t now = first_cursor(h);
+    uint64_t now = host_first_cursor(h), pin = host_backup_pin(h);
     if (h->committed >= n->record) {
         n->safe = n->from;
         n->from = now;
         n->record = h->appended;
     }
     if (h->committed >= n->record) n->safe = n->from;
-    return now < n->safe ? now : n->safe; /* a new handler may begin further back */
+    uint64_t needed = now < n->safe ? now : n->safe; /* a new handler may begin further back */
+    return needed < pin ? needed : pin;
 }
 
 static bool over_max_size(const struct evrt_host *h, const struct evrt_journal_stats *s,
@@ -102,6 +103,7 @@ static bool over_max_size(const struct evrt_host *h, const struct evrt_journal_s
 /* Why the oldest segment should go now, or NULL. */
 static const char *reason_to_drop(const struct evrt_host *h, const struct evrt_journal_stats *s,
                                   const struct evrt_journal_oldest *oldest) {
+    if (host_cleanup_wants(h, oldest)) return "operator";
     if (over_max_size(h, s, HOST_SEGMENT_BYTES)) return "store.max_size";
     int64_t disk_ns = (int64_t)DISK_MS * 1000000;
     if (s->space != 0 && evrt_mono_ns() >= h->dropped_ns + disk_ns) return "no space on the disk";
@@ -115,7 +117,7 @@ static void drop_segments(struct evrt_host *h, struct evrt_journal_stats *s) {
     const char *reason;
     while (evrt_journal_oldest(h->journal, &oldest) &&
            (reason = reason_to_drop(h, s, &oldest)) != NULL) {
-        if (needed_from(h) < oldest.next_seq) return;
+        if (host_needed_from(h) < oldest.next_seq) return;
         if (evrt_state_snapshotted(h->state) + 1 < oldest.next_group) {
             ask_snapshot(h, s);
             return;
@@ -126,6 +128,7 @@ static void drop_segments(struct evrt_host *h, struct evrt_journal_stats *s) {
         evrt_log_event(h->log, SEGMENT_DROPPED, EVRT_F_U64("segment", oldest.number),
                        EVRT_F_U64("events", oldest.next_seq - oldest.first_seq),
                        EVRT_F_CSTR("reason", reason));
+        if (host_cleanup_wants(h, &oldest)) host_cleanup_dropped(h, &oldest);
         evrt_journal_stats(h->journal, s);
     }
 }
@@ -152,6 +155,7 @@ void host_keep_soon(struct evrt_host *h) {
 }
 
 static void keep(struct evrt_host *h) {
+    if (h->phase >= HOST_DRAINING) host_cleanup_look(h);
     if (h->phase != HOST_SERVING) return;
     struct evrt_journal_stats s;
     evrt_journal_stats(h->journal, &s);
@@ -161,8 +165,9 @@ static void keep(struct evrt_host *h) {
     if (s.committed_bytes - h->snapshots.bytes > (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES))
         ask_snapshot(h, &s);
     drop_segments(h, &s);
+    host_cleanup_look(h);
     /* Nobody may be publishing, so no commit would tell that intake is open again. */
     if (h->full && s.space == 0) uv_async_send(&h->wake);
     bool short_of_space = s.space != 0 || over_max_size(h, &s, HOST_SEGMENT_BYTES);
-    tick_each(h, short_of_space ? SHORT_MS : crowded ? CROWDED_MS : CALM_MS);
+    tick_each(h, short_of_space || h->cleanup != NULL ? SHORT_MS : crowded ? CROWDED_MS : CALM_MS);
 }

@@ -14,7 +14,9 @@
  *     keeper.c    from time to time: snapshots, retention, orphans
  *     share.c     values that all workers share: changed by one, told to all
  *     wait.c      publish(..., wait = handled)
- *     query.c     reading events for people; report.c what the node says of itself
+ *     list.c      stored events for people; query.c one of them; tail.c those to come (filter.c: which)
+ *     cleanup.c   dropping old segments on demand; backup.c a copy of the store while it is in use
+ *     ask.c       state.db asked without waiting; report.c what the node says of itself
  *
  * One thread, the loop's, except where a function says otherwise. */
 #ifndef EVRT_HOST_NODE_H
@@ -35,6 +37,9 @@
 
 struct evrt_jsonout;
 struct evrt_shared;
+struct evrt_journal_oldest;
+struct host_cleanup;
+struct host_tails;
 struct host_wait_table;
 
 /* Someone to be told once the `record`-th appended record is durable. */
@@ -123,7 +128,12 @@ struct evrt_host {
     uint64_t stale; /* answers refused (D8) */
     struct host_contained contained;
 
-    unsigned reads; /* jobs in the thread pool */
+    unsigned
+        reads; /* jobs in the thread pool, and whatever else must end before the store closes */
+    unsigned lists;                  /* queries of events */
+    struct host_tails *tails;        /* NULL: nobody follows events */
+    struct host_cleanup *cleanup;    /* NULL: none is asked for */
+    struct evrt_host_backup *backup; /* NULL: none is being made */
     struct host_wait_table *waits;
     struct evrt_shared *shared;
     struct host_snapshots snapshots;
@@ -254,6 +264,34 @@ EVRT_MUST_CHECK int host_open_store(struct evrt_host *h, struct evrt_error *err)
 void host_keep_start(struct evrt_host *h);
 /* Space is short: looks at once, and often, whether segments can go. */
 void host_keep_soon(struct evrt_host *h);
+/* The first event that has not ended for some handler. */
+uint64_t host_first_cursor(const struct evrt_host *h);
+/* The first event that must stay: as that was before what is not durable yet, and for a backup. */
+uint64_t host_needed_from(struct evrt_host *h);
+
+/* ---- cleanup.c ---- */
+
+bool host_cleanup_wants(const struct evrt_host *h, const struct evrt_journal_oldest *s);
+void host_cleanup_dropped(struct evrt_host *h, const struct evrt_journal_oldest *s);
+/* Answers when there is nothing more to be dropped. */
+void host_cleanup_look(struct evrt_host *h);
+
+/* ---- backup.c ---- */
+
+/* The first event whose segment is not copied yet; UINT64_MAX: nothing is pinned. */
+uint64_t host_backup_pin(const struct evrt_host *h);
+
+/* ---- tail.c ---- */
+
+/* There are tails, and events were committed. */
+void host_tails_wake(struct evrt_host *h);
+/* Ends all of them. */
+void host_tails_end(struct evrt_host *h);
+
+/* ---- ask.c ---- */
+
+/* Runs the job on the state thread, after everything that was given to it so far, then `done` on the loop. */
+void host_ask_state(struct evrt_host *h, evrt_state_job job, void (*done)(void *arg), void *arg);
 
 /* ---- wait.c ---- */
 

@@ -43,6 +43,7 @@ struct evrt_http_request {
     unsigned retry_after;
     struct evrt_buf allow;    /* Allow header, when not empty */
     struct evrt_slice origin; /* WebHook-Allowed-Origin, when not empty */
+    const char *content_type; /* NULL: JSON */
     bool close;               /* end the connection after the answer */
     bool authenticate;        /* add WWW-Authenticate */
 
@@ -52,6 +53,13 @@ struct evrt_http_request {
     uint64_t body_limit, drained;
     unsigned holds; /* callbacks that are still to come */
     struct evrt_http_request *next;
+
+    /* An answer that goes on: `out` is what is still to be sent, from out_at on. */
+    const struct evrt_stream_events *stream_events; /* NULL: it is none */
+    void *stream;                                   /* of who streams */
+    size_t out_at;
+    bool stream_ended, stream_lost;
+    char peer_name[64]; /* outlives the connection */
 
     /* What POST /events keeps; embedded so that nothing is allocated per request. */
     struct evrt_envelope envelope;
@@ -76,6 +84,30 @@ void evrt_request_fail(struct evrt_http_request *r, unsigned status, const char 
                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Appends that object. */
 void evrt_request_error_json(struct evrt_buf *out, const char *code, struct evrt_slice message);
+
+/* ---- An answer that goes on: 200, and lines of JSON as they come ---- */
+
+struct evrt_stream_events {
+    /* All that was put has been taken: more may be. */
+    void (*drained)(struct evrt_http_request *r);
+    /* The client has gone before evrt_request_end. Called once, and drained no more. */
+    void (*gone)(struct evrt_http_request *r);
+};
+/* Begins it, with what is in r->out; the caller holds the request. */
+void evrt_request_stream(struct evrt_http_request *r, const struct evrt_stream_events *events,
+                         void *stream);
+/* Kept in memory until it is sent: who streams waits for drained. */
+void evrt_request_put(struct evrt_http_request *r, struct evrt_slice lines);
+/* No event is called any more. */
+void evrt_request_end(struct evrt_http_request *r);
+
+/* Whether nobody waits for the answer any more. A system call. A client that closed its own side only
+ * counts as gone, too. */
+bool evrt_request_gone(const struct evrt_http_request *r);
+
+/* Logs what an operator did, or was refused. */
+void evrt_request_audit(struct evrt_http_request *r, const char *action, const char *target,
+                        const char *outcome);
 
 /* The answer takes long (more than one commit): the connection is taken off the server's list. Only
  * while the handler runs. */

@@ -69,6 +69,13 @@ void evrt_http_on_completed(void *cls, struct MHD_Connection *connection, void *
                             enum MHD_RequestTerminationCode code);
 void evrt_http_request_free(struct evrt_http_request *r);
 
+/* server_stream.c */
+struct MHD_Response *evrt_http_stream_response(struct evrt_http_request *r);
+/* The daemon has let go of it. May free the request. */
+void evrt_http_stream_gone(struct evrt_http_request *r);
+/* Looks whether its client is still there. */
+void evrt_http_stream_look(struct evrt_http_request *r);
+
 /* server_begin.c: what is decided when the headers are in. Answers the request when it is refused. */
 void evrt_http_begin(struct evrt_http_request *r, const char *method, const char *version);
 

@@ -90,6 +90,7 @@ static void refuse(struct evrt_http_peer *p, int64_t took) {
 
 static void look_at(struct evrt_http_peer *p, int64_t now) {
     const struct evrt_config *c = p->server->config;
+    if (p->phase == EVRT_HTTP_ANSWERING && p->request != NULL) evrt_http_stream_look(p->request);
     if (p->late || p->phase == EVRT_HTTP_ANSWERING) return;
     if (p->phase == EVRT_HTTP_IDLE && !p->trickles) {
         p->trickles = trickles(p, now);

@@ -62,6 +62,12 @@ static void give_back(struct evrt_http_request *r) {
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         trim(bufs[i]);
     r->status = r->retry_after = 0;
+    r->content_type = NULL;
+    r->stream_events = NULL;
+    r->stream = NULL;
+    r->out_at = 0;
+    r->stream_ended = r->stream_lost = false;
+    r->peer_name[0] = '\0';
     r->origin = (struct evrt_slice){NULL, 0};
     r->close = r->authenticate = false;
     r->begun = r->complete = r->queued = r->park = r->parked = r->dropped = false;
@@ -118,7 +124,9 @@ const struct evrt_config *evrt_request_config(const struct evrt_http_request *r)
 
 static void add_headers(struct evrt_http_request *r, struct MHD_Response *response) {
     char number[16];
-    if (r->out.n > 0) MHD_add_response_header(response, "Content-Type", "application/json");
+    const char *type = r->content_type != NULL ? r->content_type : "application/json";
+    if (r->out.n > 0 || r->content_type != NULL)
+        MHD_add_response_header(response, "Content-Type", type);
     if (r->close) MHD_add_response_header(response, "Connection", "close");
     if (r->authenticate) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (r->allow.n > 0) MHD_add_response_header(response, "Allow", evrt_buf_cstr(&r->allow));
@@ -137,7 +145,9 @@ static void add_headers(struct evrt_http_request *r, struct MHD_Response *respon
 static enum MHD_Result queue(struct evrt_http_request *r) {
     if (r->queued) return MHD_YES;
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(r->out.n, r->out.p, MHD_RESPMEM_PERSISTENT);
+        r->stream_events != NULL
+            ? evrt_http_stream_response(r)
+            : MHD_create_response_from_buffer(r->out.n, r->out.p, MHD_RESPMEM_PERSISTENT);
     if (response == NULL) return MHD_NO;
     if (r->server->quiesced) r->close = true;
     add_headers(r, response);
@@ -239,5 +249,8 @@ void evrt_http_on_completed(void *cls, struct MHD_Connection *connection, void *
     r->peer->request = NULL;
     r->connection = NULL;
     r->peer = NULL;
-    if (r->holds == 0) give_back(r);
+    if (r->stream_events != NULL && !r->stream_ended)
+        evrt_http_stream_gone(r);
+    else if (r->holds == 0)
+        give_back(r);
 }

@@ -40,6 +40,7 @@
     X(ALL_DEAD, "SELECT * FROM dead ORDER BY seq, sub")                            \
     X(CHECK_DEAD, "SELECT * FROM dead")                                            \
     X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                    \
+    X(DEAD_IN, "SELECT seq FROM dead WHERE seq >= ? AND seq < ? AND sub = ?")      \
     X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") \
     X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                            \
     X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")               \

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -149,6 +150,16 @@ void evrt_snapshots_verify(struct evrt_snapshots *s) {
     }
     free(all);
     s->verified = true;
+}
+
+int evrt_snapshots_open(const struct evrt_snapshots *s, uint64_t *group) {
+    *group = s->good[0];
+    if (*group == 0 || s->folder == NULL) return -ENOENT;
+    char *file = path_of(s, *group, "");
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) fd = -errno;
+    free(file);
+    return fd;
 }
 
 /* Everything but the two that are good. */

@@ -35,6 +35,9 @@ void evrt_snapshots_set_aside(struct evrt_snapshots *s, uint64_t from);
 /* Reads the newest ones until two are found good. */
 void evrt_snapshots_verify(struct evrt_snapshots *s);
 
+/* Opens the newest good one for reading and tells its group. -ENOENT: there is none. */
+int evrt_snapshots_open(const struct evrt_snapshots *s, uint64_t *group);
+
 EVRT_MUST_CHECK int evrt_snapshots_begin(struct evrt_snapshots *s, struct evrt_db *db,
                                          struct evrt_error *err);
 /* 1: call again. 0: done; `group` must be the last committed one. Negative: abandoned; -EBADMSG means

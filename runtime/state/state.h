@@ -103,6 +103,14 @@ EVRT_MUST_CHECK int
 evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
                      void (*fn)(void *, uint32_t sub, const struct evrt_record_dead *), void *arg);
 
+/* Sequences in [from, to) that are dead for one handler; in any order, perhaps one twice. */
+EVRT_MUST_CHECK int evrt_state_each_dead_in(struct evrt_state_view *v, uint32_t sub, uint64_t from,
+                                            uint64_t to, void (*fn)(void *, uint64_t seq),
+                                            void *arg);
+/* Opens the newest good snapshot's file for reading and tells its group. The descriptor, or a negative
+ * errno; -ENOENT: there is none. */
+int evrt_state_open_snapshot(struct evrt_state_view *v, uint64_t *group);
+
 /* The whole content as text, in a fixed order (applied position included): what "the same content"
  * means in tests. Commits first. */
 EVRT_MUST_CHECK int evrt_state_dump(struct evrt_state_view *v, struct evrt_buf *out);

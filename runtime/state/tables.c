@@ -339,6 +339,29 @@ int evrt_tables_dead(struct evrt_db *db, uint64_t seq,
     return rc;
 }
 
+struct seq_walk {
+    void (*fn)(void *, uint64_t seq);
+    void *arg;
+};
+
+static int give_seq(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    const struct seq_walk *walk = arg;
+    (void)db, (void)err;
+    walk->fn(walk->arg, column_u64(row, 0));
+    return 0;
+}
+
+int evrt_tables_dead_in(struct evrt_db *db, uint32_t sub, uint64_t from, uint64_t to,
+                        void (*fn)(void *, uint64_t), void *arg, struct evrt_error *err) {
+    struct seq_walk walk = {fn, arg};
+    struct binder b = {.to = db->statements[EVRT_DB_DEAD_IN]};
+    bind_u64(&b, from);
+    bind_u64(&b, to);
+    bind_u64(&b, sub);
+    return b.code == SQLITE_OK ? each_row(db, EVRT_DB_DEAD_IN, give_seq, &walk, err)
+                               : evrt_db_error(db, b.code, "reading dead", err);
+}
+
 struct dump {
     struct evrt_buf *out;
     const char *table;

@@ -17,6 +17,10 @@ EVRT_MUST_CHECK int evrt_tables_dead(struct evrt_db *db, uint64_t seq,
                                      void (*fn)(void *, uint32_t sub,
                                                 const struct evrt_record_dead *),
                                      void *arg, struct evrt_error *err);
+/* Sequences of one handler's in [from, to), in any order. */
+EVRT_MUST_CHECK int evrt_tables_dead_in(struct evrt_db *db, uint32_t sub, uint64_t from,
+                                        uint64_t to, void (*fn)(void *, uint64_t seq), void *arg,
+                                        struct evrt_error *err);
 /* Everything in the tables as text, one row a line. */
 EVRT_MUST_CHECK int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out,
                                      struct evrt_error *err);

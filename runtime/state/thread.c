@@ -140,7 +140,7 @@ static void commit(struct evrt_state *s) {
 }
 
 static void run_tasks(struct evrt_state *s, struct evrt_state_task *tasks) {
-    struct evrt_state_view view = {.db = s->db, .model = &s->model};
+    struct evrt_state_view view = {.db = s->db, .model = &s->model, .snapshots = &s->snapshots};
     while (tasks != NULL) {
         struct evrt_state_task *task = tasks;
         tasks = task->next;

@@ -79,7 +79,26 @@ int evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
     return 0;
 }
 
+int evrt_state_each_dead_in(struct evrt_state_view *v, uint32_t sub, uint64_t from, uint64_t to,
+                            void (*fn)(void *, uint64_t), void *arg) {
+    if (v->failed < 0) return v->failed;
+    if (!is_forgotten(v->model, sub)) {
+        int rc = evrt_tables_dead_in(v->db, sub, from, to, fn, arg, &v->error);
+        if (rc < 0) return rc;
+    }
+    uint32_t other;
+    struct evrt_record_dead dead;
+    for (size_t at = 0; evrt_model_next_dead(v->model, &at, &other, &dead);) {
+        if (other == sub && dead.seq >= from && dead.seq < to) fn(arg, dead.seq);
+    }
+    return 0;
+}
+
 /* ---- As text ---- */
+
+int evrt_state_open_snapshot(struct evrt_state_view *v, uint64_t *group) {
+    return v->failed < 0 ? v->failed : evrt_snapshots_open(v->snapshots, group);
+}
 
 int evrt_state_dump(struct evrt_state_view *v, struct evrt_buf *out) {
     if (v->failed < 0) return v->failed;

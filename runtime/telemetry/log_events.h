@@ -99,6 +99,9 @@
       "a reload does not take this key over: its old value holds until a restart")            \
     X(FOLDER_NOT_WATCHED, WARN, "Folder not watched", "path,error",                           \
       "saving a script there is noticed some seconds later")                                  \
+    /* Operators. */                                                                          \
+    X(OPERATOR_ACTION, INFO, "Operator action", "action,target,peer,outcome",                 \
+      "someone changed something through the admin API, or was refused: the audit trail")     \
     /* HTTP. */                                                                               \
     X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                \
       "a request that could be an attack: bad token, smuggling shape, too many connections")

@@ -70,7 +70,7 @@ describe("the admin listener", function()
             ["limit=0"] = "limit: expected a number from 1 to 1000", ["limit=1001"] = "limit:", ["limit=x"] = "limit:",
             ["after=-1"] = "after: expected a sequence number", ["after=99999999999999999999"] = "after:",
             ["from=soon"] = "from: expected a time", ["to="] = "to: expected a value", ["type="] = "type: expected",
-            ["typ=a"] = '"typ": unknown; there are: type,source,from,to,after,limit',
+            ["typ=a"] = '"typ": unknown; there are: type,source,subject,from,to,handler,state,after,limit',
             ["type=a&type=b"] = "given twice", ["type=%zz"] = "two hex digits",
             ["type=a..b"] = "type: expected a pattern",
             ["from=1h&to=2h"] = "from: expected a time before",

@@ -1,0 +1,169 @@
+/* The admin API's events: those that are stored, one of them, and those to come. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/error.h"
+#include "host/host.h"
+#include "http/admin_routes.h"
+#include "http/parameter.h"
+#include "http/request.h"
+
+enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
+
+/* ---- Parameters ---- */
+
+struct parameters {
+    struct evrt_host_query query;
+    uint64_t after;
+    bool has_after;
+};
+
+static int bad_parameter(struct evrt_http_request *r, const char *name, const char *expected) {
+    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
+    return -EINVAL;
+}
+
+static int take_text(struct evrt_slice *out, struct evrt_slice value) {
+    *out = value;
+    return 0;
+}
+
+static int take_time(struct evrt_http_request *r, const char *name, int64_t *out,
+                     struct evrt_slice value) {
+    return evrt_parameter_time(value, out) ? 0 : bad_parameter(r, name, evrt_parameter_time_form);
+}
+
+static int take_after(struct evrt_http_request *r, struct parameters *p, struct evrt_slice value) {
+    p->has_after = true;
+    if (evrt_parameter_u64(value, &p->after) && p->after < UINT64_MAX) return 0;
+    return bad_parameter(r, "after", "a sequence number");
+}
+
+static int take_limit(struct evrt_http_request *r, struct parameters *p, struct evrt_slice value) {
+    uint64_t n;
+    if (!evrt_parameter_u64(value, &n) || n < 1 || n > LIMIT_MAX)
+        return bad_parameter(r, "limit", "a number from 1 to 1000");
+    p->query.limit = (uint32_t)n;
+    return 0;
+}
+
+static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
+                          struct evrt_slice value) {
+    struct parameters *p = arg;
+    struct evrt_host_filter *f = &p->query.filter;
+    if (value.n == 0) return bad_parameter(r, name.p, "a value");
+    if (evrt_slice_eq(name, EVRT_STR("type"))) return take_text(&f->type, value);
+    if (evrt_slice_eq(name, EVRT_STR("source"))) return take_text(&f->source, value);
+    if (evrt_slice_eq(name, EVRT_STR("subject"))) return take_text(&f->subject, value);
+    if (evrt_slice_eq(name, EVRT_STR("handler"))) return take_text(&p->query.handler, value);
+    if (evrt_slice_eq(name, EVRT_STR("state"))) return take_text(&p->query.state, value);
+    if (evrt_slice_eq(name, EVRT_STR("from"))) return take_time(r, "from", &f->from_ms, value);
+    if (evrt_slice_eq(name, EVRT_STR("to"))) return take_time(r, "to", &f->to_ms, value);
+    if (evrt_slice_eq(name, EVRT_STR("after"))) return take_after(r, p, value);
+    return take_limit(r, p, value);
+}
+
+/* ---- Stored events ---- */
+
+static void on_json(void *arg, int status, struct evrt_slice json) {
+    struct evrt_http_request *r = arg;
+    int n = (int)json.n;
+    if (status == 0) {
+        evrt_buf_put(&r->out, json.p, json.n);
+        evrt_buf_putc(&r->out, '\n');
+        evrt_request_answer(r, 200);
+    } else if (status == -ENOENT) {
+        evrt_request_fail(r, 404, "not_found", "%.*s", n, json.p);
+    } else if (status == -EINVAL) {
+        evrt_request_fail(r, 400, "bad_parameter", "%.*s", n, json.p);
+    } else if (status == -EAGAIN) {
+        r->retry_after = 1;
+        evrt_request_fail(r, 429, "too_many", "%.*s", n, json.p);
+    } else if (status == -ESHUTDOWN || status == -ECANCELED) {
+        r->retry_after = 1;
+        evrt_request_fail(r, 503, "shutting_down", "this node is shutting down");
+    } else {
+        evrt_request_fail(r, 500, "internal", "reading events failed: %.*s", n, json.p);
+    }
+    evrt_request_release(r);
+}
+
+static bool is_gone(void *arg) {
+    return evrt_request_gone(arg);
+}
+
+void evrt_get_events(struct evrt_http_request *r) {
+    struct parameters p = {.query = {.limit = LIMIT_DEFAULT, .gone = is_gone}};
+    const struct evrt_host_filter *f = &p.query.filter;
+    if (evrt_request_query(r, take_parameter, &p) < 0) return;
+    p.query.after = p.after;
+    if (f->from_ms != 0 && f->to_ms != 0 && f->from_ms >= f->to_ms) {
+        bad_parameter(r, "from", "a time before that of to");
+        return;
+    }
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_events(evrt_request_host(r), &p.query, on_json, r);
+}
+
+void evrt_get_event(struct evrt_http_request *r) {
+    uint64_t seq;
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
+    if (!evrt_parameter_u64(r->match.params[0], &seq)) {
+        evrt_request_fail(r, 400, "bad_request", "an event is named by its sequence number");
+        return;
+    }
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_event(evrt_request_host(r), seq, on_json, r);
+}
+
+/* ---- Events to come: the request's `stream` is the host's tail ---- */
+
+static void on_lines(void *arg, struct evrt_slice lines) {
+    evrt_request_put(arg, lines);
+}
+
+static void on_drained(struct evrt_http_request *r) {
+    evrt_host_tail_more(r->stream);
+}
+
+static void on_gone(struct evrt_http_request *r) {
+    evrt_host_tail_close(r->stream);
+    evrt_request_release(r);
+}
+
+static void on_ended(void *arg, const char *reason) {
+    struct evrt_http_request *r = arg;
+    (void)reason;
+    evrt_request_end(r);
+    evrt_request_release(r);
+}
+
+void evrt_get_tail(struct evrt_http_request *r) {
+    static const struct evrt_stream_events events = {on_drained, on_gone};
+    struct parameters p = {0};
+    struct evrt_error err;
+    struct evrt_host_tail *tail;
+    if (evrt_request_query(r, take_parameter, &p) < 0) return;
+    struct evrt_host_tail_options options = {.filter = p.query.filter,
+                                             .from_seq = p.has_after ? p.after + 1 : 0,
+                                             .lines = on_lines,
+                                             .ended = on_ended,
+                                             .arg = r};
+    int rc = evrt_host_tail_open(&tail, evrt_request_host(r), &options, &err);
+    if (rc == 0) {
+        evrt_request_hold(r);
+        evrt_request_stream(r, &events, tail);
+        return;
+    }
+    if (rc != -EINVAL) r->retry_after = 1;
+    evrt_request_fail(r,
+                      rc == -EINVAL   ? 400
+                      : rc == -EAGAIN ? 429
+                                      : 503,
+                      rc == -EINVAL   ? "bad_parameter"
+                      : rc == -EAGAIN ? "too_many"
+                                      : "shutting_down",
+                      "%s", err.message);
+}

@@ -1,0 +1,24 @@
+/* The admin listener's route handlers that the table in admin.c names, by file. */
+#ifndef EVRT_HTTP_ADMIN_ROUTES_H
+#define EVRT_HTTP_ADMIN_ROUTES_H
+
+#include "evrt.h"
+
+struct evrt_http_request;
+
+/* For routes that take no parameters: evrt_request_query(r, evrt_no_parameters, NULL). */
+int evrt_no_parameters(void *arg, struct evrt_http_request *r, struct evrt_slice name,
+                       struct evrt_slice value);
+/* Bytes of body that a small JSON object may have. */
+uint64_t evrt_admin_body(const struct evrt_http_request *r);
+
+/* admin_events.c */
+void evrt_get_events(struct evrt_http_request *r);
+void evrt_get_event(struct evrt_http_request *r);
+void evrt_get_tail(struct evrt_http_request *r);
+
+/* admin_store.c */
+void evrt_post_cleanup(struct evrt_http_request *r);
+void evrt_post_backup(struct evrt_http_request *r);
+
+#endif

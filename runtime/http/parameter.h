@@ -1,0 +1,14 @@
+/* Values as queries and bodies of the admin API have them. Pure but for the clock; any thread. */
+#ifndef EVRT_HTTP_PARAMETER_H
+#define EVRT_HTTP_PARAMETER_H
+
+#include <stdbool.h>
+
+#include "core/buf.h"
+
+bool evrt_parameter_u64(struct evrt_slice s, uint64_t *out);
+/* RFC 3339, or a duration such as 1h: that long ago. Milliseconds since the epoch. */
+bool evrt_parameter_time(struct evrt_slice s, int64_t *ms);
+extern const char evrt_parameter_time_form[]; /* how it looks, for messages */
+
+#endif
