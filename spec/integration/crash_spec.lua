@@ -38,7 +38,7 @@ describe("a host killed with -9 under load", function()
             if wait ~= false then
                 restarts = restarts + 1
                 slowest = math.max(slowest, (uv.hrtime() - at) / 1e6)
-                local stats = books:balance(node)
+                local stats = oracle.balance(node)
                 assert.is_true(stats.events >= client.acked_count)
             end
             return node

@@ -4,7 +4,7 @@
 --     local books = oracle.new(dir)
 --     books:handler { name = "A", events = { "load.*" } }           -- books.scripts["A.lua"] is its text
 --     books.clients[1] = load.new { ... }                           -- anything with sent and acked
---     ... start, load, kill, and at each restart:  books:read(); books:balance(node)
+--     ... start, load, kill, and at each restart:  oracle.balance(node)
 --     local report = books:compare(node)                            -- once all is settled
 --
 -- A handler appends a line for each event it handles (one write: no kill tears it or takes it back). Lost: an
@@ -94,7 +94,7 @@ function Books:count(what)
 end
 
 --- What a node says must add up at any time: each event has one state for each handler it matched.
-function Books:balance(node)
+function oracle.balance(node)
     local s = node:get "/api/v1/stats".json
     local sum = s.pending + s.running + s.done + s.dead + s.discarded
     if sum ~= s.matched then
@@ -107,15 +107,16 @@ end
 --- Waits until nothing is pending or running.
 function Books:settle(node, seconds)
     node:await("every delivery to end", function()
-        local s = self:balance(node)
+        local s = oracle.balance(node)
         return s.pending == 0 and s.running == 0
     end, seconds)
     self:read()
 end
 
--- id -> seq of all events that the node has; how many were asked for; ids that are there twice.
-local function stored(node)
-    local ids, kinds, last, twice = {}, {}, 0, {}
+-- id -> seq and id -> type of the events that the node has, type -> how many, the last number, and ids that
+-- are there twice.
+local function stored(node, first)
+    local ids, kinds, count, last, twice = {}, {}, {}, first - 1, {}
     repeat
         local page = node:get(("/api/v1/events?limit=1000&after=%d"):format(last)).json
         for _, event in ipairs(page.items) do
@@ -123,9 +124,10 @@ local function stored(node)
             last = event.seq
             if ids[event.id] then twice[#twice + 1] = event.id end
             ids[event.id], kinds[event.id] = event.seq, event.type
+            count[event.type] = (count[event.type] or 0) + 1
         end
     until #page.items == 0
-    return ids, kinds, last, twice
+    return ids, kinds, count, last, twice
 end
 
 local function add(list, ...) list[#list + 1] = table.concat({ ... }, " ") end
@@ -133,7 +135,7 @@ local function add(list, ...) list[#list + 1] = table.concat({ ... }, " ") end
 local function compare_acked(books, ids, r)
     for _, client in ipairs(books.clients) do
         for id, seq in pairs(client.acked) do
-            if ids[id] ~= seq then
+            if ids[id] ~= seq and seq >= r.first then
                 add(r.lost, id, "acknowledged as", seq, "stored as", tostring(ids[id]))
             end
             for name, h in pairs(books.handlers) do
@@ -147,7 +149,8 @@ local function compare_handled(books, ids, kinds, r)
     for name, h in pairs(books.handlers) do
         for id, times in pairs(h.times) do
             local kind = books:sent(id)
-            if not kind or not ids[id] or not matches(h, kinds[id]) then add(r.phantom, name, id) end
+            local known = ids[id] and matches(h, kinds[id]) or r.first > 1
+            if not kind or not known then add(r.phantom, name, id) end
             r.duplicates = r.duplicates + times - 1
             r.again[id] = (r.again[id] or 0) + times - 1
         end
@@ -155,27 +158,28 @@ local function compare_handled(books, ids, kinds, r)
 end
 
 -- Each handler's own figures, once nothing is pending.
-local function compare_ends(books, node, kinds, r)
+local function compare_ends(books, node, count, r)
     for _, item in ipairs(node:get "/api/v1/handlers".json.items) do
         local h, expected = books.handlers[item.name], 0
-        for _, kind in pairs(kinds) do
-            if h and matches(h, kind) then expected = expected + 1 end
+        for kind, n in pairs(count) do
+            if h and matches(h, kind) then expected = expected + n end
         end
         local sum = item.pending + item.running + item.done + item.dead + item.discarded
-        if h and sum ~= expected then add(r.unbalanced, item.name, "ended", sum, "of", expected) end
+        if h and sum ~= expected and r.first == 1 then add(r.unbalanced, item.name, "ended", sum, "of", expected) end
         r.dead, r.discarded = r.dead + item.dead, r.discarded + item.discarded
     end
 end
 
 --- Compares the books with a node that has settled all.
----@return {stored: integer, acked: integer, sent: integer, lost: string[], phantom: string[], twice: string[],
+---@return {first: integer, stored: integer, acked: integer, sent: integer, lost: string[], phantom: string[], twice: string[],
 ---  unbalanced: string[], order: integer, duplicates: integer, again: table<string, integer>, dead: integer,
 ---  discarded: integer}
 function Books:compare(node)
     self:read()
-    local ids, kinds, last, twice = stored(node)
+    local first = node:get "/api/v1/stats".json.store.first_seq -- segments before were dropped
+    local ids, kinds, count, last, twice = stored(node, first)
     local r = {
-        stored = last, acked = self:count "acked_count", sent = self:count "sent_count", lost = {}, phantom = {},
+        first = first, stored = last, acked = self:count "acked_count", sent = self:count "sent_count", lost = {}, phantom = {},
         twice = {}, unbalanced = {}, order = self.misordered, duplicates = 0, again = {}, dead = 0, discarded = 0,
     }
     for _, id in ipairs(twice) do
@@ -186,7 +190,7 @@ function Books:compare(node)
     end
     compare_acked(self, ids, r)
     compare_handled(self, ids, kinds, r)
-    compare_ends(self, node, kinds, r)
+    compare_ends(self, node, count, r)
     return r
 end
 

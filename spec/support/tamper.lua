@@ -16,7 +16,7 @@ local tamper = {}
 ---@param ... string what strace takes as inject=
 ---@return string[]
 function tamper.wrap(paths, out, calls, ...)
-    local args = { "strace", "-f", "-y", "--seccomp-bpf", "-o", out, "-e", "trace=" .. calls }
+    local args = { "strace", "-f", "-y", "-o", out, "-e", "trace=" .. calls }
     for _, path in ipairs(paths) do
         args[#args + 1] = "-P"
         args[#args + 1] = path

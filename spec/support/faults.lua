@@ -1,0 +1,306 @@
+-- A short life of a node in which one system call goes wrong: which calls there are is found by tracing a life
+-- without a fault, then there is one life for each of them, and after each one without a fault, whose books
+-- are compared.
+--
+--     local sweep = faults.sweep { first = true }
+--     for _, target in ipairs(sweep:targets()) do sweep:cycle(target, "signal=KILL") end
+--     print(sweep:line())
+--
+-- A life: start, events one by one, in a batch, one that fails, one whose handler publishes, then SIGTERM. With
+-- `first` each is the first of its store, and goes over into a second segment; else all are of one store.
+-- strace counts calls for each thread, so threads that make the same call on the same kind of file hide each
+-- other's; that is why kinds are told apart.
+local uv = require "luv"
+local cjson = require "cjson"
+local evrt = require "spec.support.evrt"
+local oracle = require "spec.support.oracle"
+local tamper = require "spec.support.tamper"
+
+local faults = {}
+local Sweep = {}
+Sweep.__index = Sweep
+
+--- Whether there is time for all of it (spec/run.sh --soak).
+faults.soak = os.getenv "EVRT_SOAK" == "1"
+
+--- The seed of this run: EVRT_SEED repeats one.
+function faults.seed(name)
+    local seed = tonumber(os.getenv "EVRT_SEED" or "") or (uv.hrtime() % 1000000007)
+    faults.say("%s: EVRT_SEED=%d", name, seed)
+    math.randomseed(seed)
+    return seed
+end
+
+--- A line that spec/run.sh shows.
+function faults.say(...) print("fault: " .. (...):format(select(2, ...))) end
+
+local CALLS = "pwritev2,pwritev,pwrite64,write,fdatasync,fsync,sync_file_range,rename,renameat,renameat2,unlink,"
+    .. "unlinkat,fallocate,ftruncate,mkdir,mkdirat,openat"
+
+local BIG = 5 -- events of 1 MB: the first segment is left after some 4 MiB
+
+-- Kinds of files, by patterns of their path in the store. `rolls`: touched when a segment is left.
+local KINDS = {
+    { name = "store", "lock", "format", "format.new", "" },
+    { name = "folder", rolls = true, "journal" },
+    { name = "segment", rolls = true, "journal/segment.new", "journal/%016x.seg" },
+    { name = "spare", rolls = true, "journal/spare.new", "journal/spare", "journal/reserve" },
+    { name = "state", "state.db", "state.db-journal", "state.db-wal", "state.db-shm" },
+    { name = "snapshot", "snapshots", "snapshots/new.db", "snapshots/new.db-journal", "snapshots/new.db-wal" },
+}
+
+faults.kinds = {}
+for _, kind in ipairs(KINDS) do faults.kinds[kind.name] = kind end
+
+local function kind_paths(kind, data, newest)
+    local paths = {}
+    for _, name in ipairs(kind) do
+        if name:find "%%" then
+            for number = 1, newest + 2 do paths[#paths + 1] = data .. "/" .. name:format(number) end
+        else
+            paths[#paths + 1] = name == "" and data or data .. "/" .. name
+        end
+    end
+    return paths
+end
+
+local function newest_segment(data)
+    local newest, request = 0, uv.fs_scandir(data .. "/journal")
+    for name in function() return request and uv.fs_scandir_next(request) end do
+        newest = math.max(newest, tonumber(name:match "^(%x+)%.seg$" or "0", 16))
+    end
+    return newest
+end
+
+-- ---- A life ----
+
+local function add_handlers(books)
+    books:handler { name = "A", events = { "load.*", "made.*" } }
+    books:handler { name = "Fails", events = { "load.fail" }, after = 'error("as asked")' }
+    books:handler { name = "Makes", events = { "load.make" },
+        after = 'evrt.publish { type = "made.x", source = "made", id = "made-" .. event.id }' }
+end
+
+-- A client that asks one thing after the other, with the books of load.lua.
+local function new_client()
+    return { sent = {}, acked = {}, sent_count = 0, acked_count = 0, refused = 0, number = 0 }
+end
+
+local function event(client, kind, data)
+    client.number = client.number + 1
+    local id = "f" .. client.number
+    client.sent[id] = kind
+    client.sent_count = client.sent_count + 1
+    return { specversion = "1.0", id = id, source = "faults", type = kind, data = data }
+end
+
+local function take(client, status, answer)
+    if status == 202 or status == 200 then
+        assert(client.sent[answer.id], answer.id)
+        client.acked[answer.id] = answer.seq
+        client.acked_count = client.acked_count + 1
+    else
+        client.refused = client.refused + 1
+    end
+end
+
+-- One request; whether it was answered.
+local function post(node, client, e, query)
+    local ok, r = pcall(node.post, node, "/events" .. (query or ""), cjson.encode(e),
+        { ["Content-Type"] = "application/cloudevents+json" })
+    if ok then take(client, r.status, r.json) end
+    client.last = ok and r.status or nil
+    return ok
+end
+
+local function post_binary(node, client, e)
+    local ok, r = pcall(node.post, node, "/events", cjson.encode(e.data), { ["Content-Type"] = "application/json",
+        ["ce-specversion"] = "1.0", ["ce-id"] = e.id, ["ce-source"] = e.source, ["ce-type"] = e.type })
+    if ok then take(client, r.status, r.json) end
+end
+
+local function post_batch(node, client, list)
+    local ok, r = pcall(node.post, node, "/events", cjson.encode(list),
+        { ["Content-Type"] = "application/cloudevents-batch+json" })
+    if not ok or type(r.json[1]) ~= "table" then return end
+    for i, item in ipairs(r.json) do
+        if list[i].type then take(client, item.seq and 202 or item.status, item) end
+    end
+end
+
+local function work(node, client, big)
+    post(node, client, event(client, "load.a", { x = 1 }))
+    post_binary(node, client, event(client, "load.b", { x = 2 }))
+    post_batch(node, client, { event(client, "load.a"), { specversion = "1.0", id = "bad" },
+        event(client, "load.c") })
+    post(node, client, event(client, "load.fail"), "?wait=handled&timeout=5s")
+    post(node, client, event(client, "load.make"))
+    pcall(node.get, node, "/api/v1/events/1") -- answered when state.db has what ended
+    for _ = 1, big do post(node, client, event(client, "load.big", ("x"):rep(1000000))) end
+    return post(node, client, event(client, "load.z"))
+end
+
+local function pid_of(node)
+    local line = node:logged({ msg = "evrt starting" })[1]
+    return line and line.pid
+end
+
+local function ended(node) return node.code ~= nil end
+
+-- ---- A sweep ----
+
+---@param options {first?: boolean, seed?: integer, config?: table}
+function faults.sweep(options)
+    return setmetatable({
+        options = options, cycles = 0, hit = 0, began = uv.hrtime(),
+        sum = { sent = 0, acked = 0, stored = 0, lost = {}, phantom = {}, order = 0, duplicates = 0 },
+    }, Sweep)
+end
+
+function Sweep:open()
+    if self.dir then return end
+    self.dir = evrt.folder()
+    self.books = oracle.new(self.dir)
+    add_handlers(self.books)
+    self.client = new_client()
+    self.books.clients[1] = self.client
+end
+
+function Sweep:start(options)
+    options.dir, options.handlers, options.config = self.dir, self.books.scripts, self.options.config
+    return evrt.start(options)
+end
+
+--- A life under strace, with so many big events. Returns the node, ended, and whether it was ready.
+function Sweep:live(paths, big, ...)
+    self:open()
+    self.trace = self.dir .. "/trace"
+    os.remove(self.trace)
+    local node = self:start { wait = false, wrap = tamper.wrap(paths, self.trace, CALLS, ...) }
+    local ready = pcall(node.await_ready, node)
+    if ready then
+        work(node, self.client, big)
+        if not ended(node) then pcall(self.books.settle, self.books, node, 5) end
+    end
+    if not ended(node) and pid_of(node) then uv.kill(pid_of(node), "sigterm") end
+    node:wait()
+    return node, ready
+end
+
+-- Another life, without a fault, in which all that was begun ends; the books are compared.
+function Sweep:check()
+    local node = self:start {}
+    local stats = oracle.balance(node)
+    assert(stats.events >= self.client.acked_count, "fewer events than were acknowledged")
+    assert(post(node, self.client, event(self.client, "load.a")) and self.client.last == 202,
+        "nothing is taken in after a restart")
+    self.books:settle(node)
+    local r = self.books:compare(node)
+    oracle.sound(r)
+    local code = node:stop()
+    assert(code == 0, node:said())
+    local verified, out, err = evrt.run { "store", "verify", self.dir .. "/data" }
+    assert(verified == 0, out .. err)
+    self.report = r
+end
+
+-- Adds the report of a store to the sum, and forgets the store.
+function Sweep:finish()
+    local r, sum = self.report, self.sum
+    if r then
+        for _, key in ipairs { "sent", "acked", "stored", "order", "duplicates" } do sum[key] = sum[key] + r[key] end
+    end
+    if self.dir then os.execute("rm -rf '" .. self.dir .. "'") end
+    self.dir, self.report = nil, nil
+end
+
+--- The calls of a life without a fault: {kind, call, when}, when counting from 1 for each kind and call.
+function Sweep:targets()
+    self:open()
+    local data = self.dir .. "/data"
+    if not self.options.first then -- not the first life of its store
+        self:start {}:stop "sigkill"
+    end
+    local all, of = {}, {}
+    for _, kind in ipairs(KINDS) do
+        for _, path in ipairs(kind_paths(kind, data, newest_segment(data))) do
+            all[#all + 1], of[path] = path, kind
+        end
+    end
+    local node = self:live(all, self.options.first and BIG or 0)
+    assert(node.code == 0, node:said())
+    local counts, order = {}, {}
+    for line in io.lines(self.trace) do
+        local pid, call = line:match "^(%d+) +([%w_]+)%("
+        local path = call and (line:match "^[^<]*<([^>]*)>" or line:match '"([^"]*)"')
+        if call == "openat" and not line:find "O_CREAT" then call = nil end
+        local kind = call and of[path]
+        if kind then
+            local key = kind.name .. " " .. call
+            if not counts[key] then
+                counts[key] = { kind = kind, call = call }
+                order[#order + 1] = counts[key]
+            end
+            counts[key][pid] = (counts[key][pid] or 0) + 1
+            counts[key].most = math.max(counts[key].most or 0, counts[key][pid])
+        end
+    end
+    local targets = {}
+    for _, c in ipairs(order) do
+        for when = 1, c.most do targets[#targets + 1] = { kind = c.kind, call = c.call, when = when } end
+    end
+    self:check()
+    if self.options.first then self:finish() end
+    return targets
+end
+
+--- One life with a fault and one without. `fault` is strace's, as "signal=KILL" or "error=EIO".
+---@return Node node the life with the fault, ended
+---@return boolean hit whether it came to the call
+---@return boolean ready
+function Sweep:cycle(target, fault, ...)
+    self:open()
+    local data = self.dir .. "/data"
+    self.cycles = self.cycles + 1
+    local what = ("%s:%s:when=%d"):format(target.call, fault, target.when)
+    local paths = kind_paths(target.kind, data, newest_segment(data))
+    local big = self.options.first and target.kind.rolls and BIG or 0
+    local ok, node, ready = pcall(self.live, self, paths, big, what, ...)
+    local hit = ok and node.signal == 9
+    if ok then
+        for line in io.lines(self.trace) do
+            hit = hit or line:find("INJECTED", 1, true) and line:find(target.call .. "[( ]") ~= nil
+        end
+        if hit then self.hit = self.hit + 1 end
+        local why
+        ok, why = pcall(self.check, self)
+        if not ok then node = tostring(why) .. "\nthe node before said:\n" .. node:said() end
+    end
+    if not ok then error(("%s on %s: %s"):format(what, target.kind.name, tostring(node)), 0) end
+    if self.options.first then self:finish() end
+    return node, hit, ready
+end
+
+--- Fewer targets where there are many alike: of the zeros written ahead the first, one in the middle and the
+--- last, unless there is time for all.
+function faults.thin(targets)
+    local few, most = {}, 0
+    local function alike(t) return t.kind.name == "spare" and t.call == "pwritev2" end
+    for _, t in ipairs(targets) do
+        if alike(t) then most = math.max(most, t.when) end
+    end
+    for _, t in ipairs(targets) do
+        local keep = t.when == 1 or t.when == most or t.when == math.floor(most / 2)
+        if faults.soak or not alike(t) or keep then few[#few + 1] = t end
+    end
+    return few
+end
+
+--- The sweep's figures.
+function Sweep:line()
+    self:finish()
+    return ("%d cycles, %d of them hit, in %.1f s; %s"):format(self.cycles, self.hit,
+        (uv.hrtime() - self.began) / 1e9, oracle.line(self.sum))
+end
+
+return faults
