@@ -5,18 +5,22 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format shellcheck
-    util-linux strace"
+    util-linux strace e2fsprogs eatmydata faketime"
 only=
 fast=no
+soak=no
 passed=0
 failed=0
 logs=build/spec
 
 usage() {
     cat <<'END'
-usage: sh spec/run.sh [--only PATTERN] [--fast]
+usage: sh spec/run.sh [--only PATTERN] [--fast | --soak]
   --only PATTERN  only spec files whose path, and steps whose name, match the extended regular expression
-  --fast          lints, unit and integration specs only: no sanitizers, corpus or conformance
+  --fast          lints, unit, integration and fault specs only: no sanitizers, corpus or conformance
+  --soak          kills, power cuts and other faults only, many more of them (some ten minutes): prints cycles,
+                  acked, lost, phantom, order violations, duplicates. EVRT_KILLS=1000 and the like say how many
+  EVRT_SEED=N     repeats the random moments of a run, which prints it
   EVRT_SPEC_PATIENCE=SECONDS   how long a spec waits for something at most (20)
 END
 }
@@ -36,6 +40,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --fast) fast=yes ;;
+    --soak) soak=yes ;;
     -h | --help)
         usage
         exit 0
@@ -94,6 +99,7 @@ spec_files() { # PATH
 # gives the numbers; a run that ends without one (a crash, the time limit) is one failure.
 environment= # VARIABLE=VALUE words
 options=     # for busted
+patience=900 # seconds for one path
 specs() {    # NAME BUILD PATH...
     name=$1 build=$2 total_good=0 total_bad=0
     shift 2
@@ -104,9 +110,10 @@ specs() {    # NAME BUILD PATH...
         [ -n "$files" ] || continue
         log=$logs/busted.log
         # shellcheck disable=SC2086 # words without spaces
-        timeout -k 10 900 env EVRT_BUILD="$build" $environment \
+        timeout -k 10 $patience env EVRT_BUILD="$build" $environment \
             busted --lua=luajit -o plainTerminal $options $files >"$log" 2>&1
         status=$?
+        sed -nE 's/^[-+*]*(fault|crash): /  /p' "$log" >&2 # what was done, and what was NOT RUN
         summary=$(grep -aE '^[0-9]+ success' "$log" | tail -n 1)
         if [ -n "$summary" ]; then
             good=${summary%% *}
@@ -171,6 +178,14 @@ if command -v dpkg-query >/dev/null; then
     install_missing $packages
 fi
 sh examples/quickstart.sh --no-run || die "cannot build release"
+if [ $soak = yes ]; then
+    patience=7200
+    environment="EVRT_SOAK=1 EVRT_KILLS=${EVRT_KILLS:-1000}"
+    specs "soak" build/release spec/integration/crash_spec.lua spec/fault/*
+    echo "$passed passed, $failed failed"
+    [ $failed = 0 ]
+    exit
+fi
 build dev
 lints
 specs "unit" build/dev spec/unit/*
@@ -184,6 +199,7 @@ if [ $fast = no ]; then
     fuzz_corpus
 fi
 specs "integration" build/release spec/integration/*
+specs "faults" build/release spec/fault/*
 if [ $fast = no ]; then
     build tsan
     # All but what a sanitizer itself changes: exit codes of a crash, memory used.

@@ -23,6 +23,26 @@ describe("a host killed -9 #plain", function()
         kills("in the first life of a store", { first = true })
     end)
 
+    it("at calls that make snapshots and drop segments does so too", function()
+        faults.seed "kill -9 while a segment is dropped"
+        local sweep = faults.sweep {
+            first = true, config = { store = { retention = "0s" } }, await = { msg = "Segment dropped" },
+        }
+        local targets = {}
+        for _, target in ipairs(sweep:targets()) do
+            local kind, call = target.kind.name, target.call
+            local drops = kind == "snapshot" or kind == "folder" and call:find "unlink"
+            if drops then targets[#targets + 1] = target end
+        end
+        assert.is_true(#targets > 10)
+        -- Two snapshots, a second apart: a life of this kind is long.
+        for _ = 1, faults.soak and #targets or 3 do
+            sweep:cycle(table.remove(targets, math.random(#targets)), "signal=KILL")
+        end
+        faults.say("kill -9 while a segment is dropped: %s", sweep:line())
+        assert.is_true(sweep.hit > 0)
+    end)
+
     it("at each call of a later life does so too, again and again in one store", function()
         kills("in later lives", {})
     end)

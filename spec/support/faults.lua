@@ -8,6 +8,8 @@
 --
 -- A life: start, events one by one, in a batch, one that fails, one whose handler publishes, then SIGTERM. With
 -- `first` each is the first of its store, and goes over into a second segment; else all are of one store.
+-- With `await` a life goes on until that is in its log.
+--
 -- strace counts calls for each thread, so threads that make the same call on the same kind of file hide each
 -- other's; that is why kinds are told apart.
 local uv = require "luv"
@@ -46,7 +48,8 @@ local KINDS = {
     { name = "segment", rolls = true, "journal/segment.new", "journal/%016x.seg" },
     { name = "spare", rolls = true, "journal/spare.new", "journal/spare", "journal/reserve" },
     { name = "state", "state.db", "state.db-journal", "state.db-wal", "state.db-shm" },
-    { name = "snapshot", "snapshots", "snapshots/new.db", "snapshots/new.db-journal", "snapshots/new.db-wal" },
+    { name = "snapshot", "snapshots", "snapshots/copy.tmp", "snapshots/copy.tmp-journal", "snapshots/copy.tmp-wal",
+        "snapshots/copy.tmp.sum" },
 }
 
 faults.kinds = {}
@@ -74,18 +77,20 @@ end
 
 -- ---- A life ----
 
-local function add_handlers(books)
+--- Handlers that succeed, fail and publish, with books.
+function faults.handlers(books)
     books:handler { name = "A", events = { "load.*", "made.*" } }
     books:handler { name = "Fails", events = { "load.fail" }, after = 'error("as asked")' }
     books:handler { name = "Makes", events = { "load.make" },
         after = 'evrt.publish { type = "made.x", source = "made", id = "made-" .. event.id }' }
 end
 
--- A client that asks one thing after the other, with the books of load.lua.
-local function new_client()
+--- A client that asks one thing after the other, with the books of load.lua.
+function faults.client()
     return { sent = {}, acked = {}, sent_count = 0, acked_count = 0, refused = 0, number = 0 }
 end
 
+-- An event of its own id, in the books.
 local function event(client, kind, data)
     client.number = client.number + 1
     local id = "f" .. client.number
@@ -109,7 +114,7 @@ local function post(node, client, e, query)
     local ok, r = pcall(node.post, node, "/events" .. (query or ""), cjson.encode(e),
         { ["Content-Type"] = "application/cloudevents+json" })
     if ok then take(client, r.status, r.json) end
-    client.last = ok and r.status or nil
+    client.response = ok and r or nil
     return ok
 end
 
@@ -128,7 +133,14 @@ local function post_batch(node, client, list)
     end
 end
 
-local function work(node, client, big)
+--- Publishes one event; the response, or nil when there was none.
+function faults.publish(node, client, kind, data)
+    local e = event(client, kind, data)
+    return post(node, client, e) and client.response or nil
+end
+
+--- Publishes in each way there is, `big` events of 1 MB too. Answers need not come.
+function faults.work(node, client, big)
     post(node, client, event(client, "load.a", { x = 1 }))
     post_binary(node, client, event(client, "load.b", { x = 2 }))
     post_batch(node, client, { event(client, "load.a"), { specversion = "1.0", id = "bad" },
@@ -137,7 +149,7 @@ local function work(node, client, big)
     post(node, client, event(client, "load.make"))
     pcall(node.get, node, "/api/v1/events/1") -- answered when state.db has what ended
     for _ = 1, big do post(node, client, event(client, "load.big", ("x"):rep(1000000))) end
-    return post(node, client, event(client, "load.z"))
+    post(node, client, event(client, "load.z"))
 end
 
 local function pid_of(node)
@@ -147,9 +159,22 @@ end
 
 local function ended(node) return node.code ~= nil end
 
+--- Compares the books of a node that has settled all, and raises when something is wrong in them.
+function faults.sound(books, node)
+    local r = books:compare(node)
+    oracle.sound(r)
+    return r
+end
+
+--- Checks a store that no node has open.
+function faults.verify(data)
+    local code, out, err = evrt.run { "store", "verify", data }
+    assert(code == 0, out .. err)
+end
+
 -- ---- A sweep ----
 
----@param options {first?: boolean, seed?: integer, config?: table}
+---@param options {first?: boolean, config?: table, await?: table}
 function faults.sweep(options)
     return setmetatable({
         options = options, cycles = 0, hit = 0, began = uv.hrtime(),
@@ -161,8 +186,8 @@ function Sweep:open()
     if self.dir then return end
     self.dir = evrt.folder()
     self.books = oracle.new(self.dir)
-    add_handlers(self.books)
-    self.client = new_client()
+    faults.handlers(self.books)
+    self.client = faults.client()
     self.books.clients[1] = self.client
 end
 
@@ -179,7 +204,8 @@ function Sweep:live(paths, big, ...)
     local node = self:start { wait = false, wrap = tamper.wrap(paths, self.trace, CALLS, ...) }
     local ready = pcall(node.await_ready, node)
     if ready then
-        work(node, self.client, big)
+        faults.work(node, self.client, big)
+        if self.options.await and not ended(node) then pcall(node.await_log, node, self.options.await, 10) end
         if not ended(node) then pcall(self.books.settle, self.books, node, 5) end
     end
     if not ended(node) and pid_of(node) then uv.kill(pid_of(node), "sigterm") end
@@ -192,16 +218,12 @@ function Sweep:check()
     local node = self:start {}
     local stats = oracle.balance(node)
     assert(stats.events >= self.client.acked_count, "fewer events than were acknowledged")
-    assert(post(node, self.client, event(self.client, "load.a")) and self.client.last == 202,
-        "nothing is taken in after a restart")
+    local r = faults.publish(node, self.client, "load.a")
+    assert(r and r.status == 202, "nothing is taken in after a restart")
     self.books:settle(node)
-    local r = self.books:compare(node)
-    oracle.sound(r)
-    local code = node:stop()
-    assert(code == 0, node:said())
-    local verified, out, err = evrt.run { "store", "verify", self.dir .. "/data" }
-    assert(verified == 0, out .. err)
-    self.report = r
+    self.report = faults.sound(self.books, node)
+    assert(node:stop() == 0, node:said())
+    faults.verify(self.dir .. "/data")
 end
 
 -- Adds the report of a store to the sum, and forgets the store.

@@ -35,6 +35,7 @@ return {
 --- Books over a side log in a folder.
 function oracle.new(dir)
     local books = setmetatable({ clients = {}, handlers = {}, scripts = {}, lines = 0, misordered = 0 }, Books)
+    books.page = 1000 -- events asked for at once: fewer where they are big
     books.side = dir .. "/handled.log"
     books.follow = load.tail(books.side, function(line) books:handled(line) end)
     return books
@@ -115,10 +116,10 @@ end
 
 -- id -> seq and id -> type of the events that the node has, type -> how many, the last number, and ids that
 -- are there twice.
-local function stored(node, first)
+local function stored(node, first, at_once)
     local ids, kinds, count, last, twice = {}, {}, {}, first - 1, {}
     repeat
-        local page = node:get(("/api/v1/events?limit=1000&after=%d"):format(last)).json
+        local page = node:get(("/api/v1/events?limit=%d&after=%d"):format(at_once, last)).json
         for _, event in ipairs(page.items) do
             if event.seq ~= last + 1 then error(("event %d follows event %d"):format(event.seq, last)) end
             last = event.seq
@@ -171,16 +172,16 @@ local function compare_ends(books, node, count, r)
 end
 
 --- Compares the books with a node that has settled all.
----@return {first: integer, stored: integer, acked: integer, sent: integer, lost: string[], phantom: string[], twice: string[],
----  unbalanced: string[], order: integer, duplicates: integer, again: table<string, integer>, dead: integer,
+---@return {first: integer, stored: integer, acked: integer, sent: integer, lost: string[], phantom: string[],
+---  twice: string[], unbalanced: string[], order: integer, duplicates: integer, again: table<string, integer>, dead: integer,
 ---  discarded: integer}
 function Books:compare(node)
     self:read()
     local first = node:get "/api/v1/stats".json.store.first_seq -- segments before were dropped
-    local ids, kinds, count, last, twice = stored(node, first)
+    local ids, kinds, count, last, twice = stored(node, first, self.page)
     local r = {
-        first = first, stored = last, acked = self:count "acked_count", sent = self:count "sent_count", lost = {}, phantom = {},
-        twice = {}, unbalanced = {}, order = self.misordered, duplicates = 0, again = {}, dead = 0, discarded = 0,
+        first = first, stored = last, acked = self:count "acked_count", sent = self:count "sent_count",
+        lost = {}, phantom = {}, twice = {}, unbalanced = {}, order = self.misordered, duplicates = 0, again = {}, dead = 0, discarded = 0,
     }
     for _, id in ipairs(twice) do
         if not id:find "^made%-" then add(r.twice, id) end

@@ -1,0 +1,113 @@
+-- The power is cut under load, again and again: what was acknowledged is there, whatever had not reached the disk
+-- is gone. The books that say so are tested themselves: with syncs that do nothing (eatmydata) they find loss.
+--
+-- EVRT_CUTS sets how many cuts.
+local uv = require "luv"
+local evrt = require "spec.support.evrt"
+local disk = require "spec.support.disk"
+local faults = require "spec.support.faults"
+local load = require "spec.support.load"
+local oracle = require "spec.support.oracle"
+local tamper = require "spec.support.tamper"
+
+local CUTS = tonumber(os.getenv "EVRT_CUTS" or "") or (faults.soak and 100 or 10)
+
+local function eatmydata()
+    for _, arch in ipairs { "x86_64-linux-gnu", "aarch64-linux-gnu" } do
+        local path = "/usr/lib/" .. arch .. "/libeatmydata.so"
+        if uv.fs_stat(path) then return path end
+    end
+end
+
+local missing = disk.missing()
+if missing then
+    faults.say("NOT RUN, power cuts: %s", missing)
+    return
+end
+
+describe("a machine without power #plain", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    local dir, books, client, store
+
+    before_each(function()
+        dir = evrt.folder()
+        books = oracle.new(dir)
+        books:handler { name = "A", events = { "load.*" } }
+        books:handler { name = "B", events = { "load.b" },
+            before = "if event.data.n % 10 == 0 then evrt.sleep(0.02) end" }
+        client = load.new { connections = 16, batch = 20, types = { "load.a", "load.b" } }
+        books.clients[1] = client
+        store = assert(disk.create(dir))
+    end)
+
+    local function start(env)
+        return evrt.start {
+            dir = dir, handlers = books.scripts, wrap = store:wrap(), env = env,
+            config = {
+                store = { path = store.path .. "/data" },
+                logging = { level = "info", sampling = { first = 1, then_every = 0 } },
+            },
+        }
+    end
+
+    -- Under load, until the disk is gone and the node with it.
+    local function cut(node, seconds)
+        client:start(node.ingest)
+        evrt.idle(seconds)
+        assert.is_nil(node.code, node.code and node:said())
+        assert(store:cut())
+        node:await_log { msg = "Store failed" }
+        local code = node:wait()
+        client:stop()
+        books:read()
+        store:unmount()
+        assert(store:mount())
+        return code
+    end
+
+    it("keeps what was acknowledged", function()
+        faults.seed "power cuts"
+        local began = uv.hrtime()
+        for _ = 1, CUTS do
+            local node = start()
+            assert.is_true(oracle.balance(node).events >= client.acked_count)
+            assert.equal(1, cut(node, math.random() * 0.6))
+        end
+        local node = start()
+        books:settle(node, 60)
+        local r = faults.sound(books, node)
+        assert.is_true(client.acked_count > 0)
+        assert.equal(0, (node:stop()))
+        store:unmount()
+        faults.say("power cuts: %d cycles in %.1f s; %s", CUTS, (uv.hrtime() - began) / 1e9, oracle.line(r))
+    end)
+
+    local library = eatmydata()
+    if not library then
+        faults.say "NOT RUN, power cuts with eatmydata: it is not installed"
+        return
+    end
+
+    it("is seen to lose when syncs do nothing", function()
+        assert.equal(0, (start():stop()))
+        local node = start { LD_PRELOAD = library }
+        local path = store.path .. "/data/journal/0000000000000001.seg"
+        tamper({ pid = node:logged({ msg = "evrt starting" })[1].pid }, path, "pwritev2:error=EOPNOTSUPP")
+        client:start(node.ingest)
+        node:await("some load", function() return client.acked_count > 500 end)
+        assert(store:cut())
+        node:stop "sigkill"
+        client:stop()
+        books:read()
+        store:unmount()
+        assert(store:mount())
+        node = start()
+        books:settle(node, 60)
+        local r = books:compare(node)
+        node:stop()
+        store:unmount()
+        faults.say("power cut under eatmydata: %s", oracle.line(r))
+        assert.is_true(#r.lost > 0, "syncs that do nothing went unnoticed")
+    end)
+end)

@@ -1,0 +1,64 @@
+-- SIGTERM under load, again and again: the node ends in order, and what it did it does not do again.
+--
+-- EVRT_STOPS sets how many times.
+local uv = require "luv"
+local evrt = require "spec.support.evrt"
+local faults = require "spec.support.faults"
+local load = require "spec.support.load"
+local oracle = require "spec.support.oracle"
+
+local STOPS = tonumber(os.getenv "EVRT_STOPS" or "") or (faults.soak and 100 or 8)
+
+describe("SIGTERM under load", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    local function stops(signals)
+        local dir = evrt.folder()
+        local books = oracle.new(dir)
+        books:handler { name = "A", events = { "load.*" } }
+        -- Some are running when the signal comes.
+        books:handler { name = "B", events = { "load.b" },
+            before = "if event.data.n % 10 == 0 then evrt.sleep(0.05) end" }
+        local client = load.new { connections = 16, batch = 20, types = { "load.a", "load.b" } }
+        books.clients[1] = client
+        local function start()
+            return evrt.start {
+                dir = dir, handlers = books.scripts,
+                config = {
+                    workers = { count = 2 },
+                    logging = { level = "info", sampling = { first = 1, then_every = 0 } },
+                },
+            }
+        end
+        local began = uv.hrtime()
+        for _ = 1, STOPS do
+            local node = start()
+            assert.is_true(oracle.balance(node).events >= client.acked_count)
+            client:start(node.ingest)
+            evrt.idle(math.random() * 0.4)
+            assert.is_nil(node.code)
+            for _ = 1, signals do
+                node:kill "sigterm"
+                evrt.idle(math.random() * 0.01)
+            end
+            assert.same({ 0, 0 }, { node:wait() }, node:said())
+            client:stop()
+        end
+        local node = start()
+        books:settle(node, 60)
+        local r = faults.sound(books, node)
+        assert.same({}, client.unexpected)
+        assert.is_true(client.acked_count > 0)
+        assert.equal(0, (node:stop()))
+        faults.verify(dir .. "/data")
+        faults.say("SIGTERM%s under load: %d cycles in %.1f s; %s", signals > 1 and ", twice," or "", STOPS,
+            (uv.hrtime() - began) / 1e9, oracle.line(r))
+        return r
+    end
+
+    faults.seed "SIGTERM"
+
+    it("loses nothing, and nothing is done twice", function() assert.equal(0, stops(1).duplicates) end)
+
+    it("that comes twice loses nothing", function() stops(2) end)
+end)
