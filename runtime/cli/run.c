@@ -41,10 +41,13 @@ static void raise_descriptor_limit(void) {
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* What is closed here gets its default back, and a late signal would end the process as if it had failed. */
 static void on_drained(void *arg) {
     struct run *r = arg;
-    for (int i = 0; i < SIGNALS; i++)
+    for (int i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&r->signals[i], NULL);
+        signal(signums[i], SIG_IGN);
+    }
     uv_close((uv_handle_t *)&r->ready, NULL);
     uv_close((uv_handle_t *)&r->watchdog, NULL);
 }
