@@ -25,11 +25,13 @@ describe("a store whose disk fails at one call #plain", function()
 
     local errors = { "error=EIO", "error=ENOSPC" }
 
+    -- One error at each call, or at each second one, by the seed; with time each at each.
     local function fails(name, options)
         local sweep = faults.sweep(options)
+        local step = options.first and 2 * #errors or #errors
         for i, target in ipairs(faults.thin(sweep:targets())) do
             for j, fault in ipairs(errors) do
-                if faults.soak or (i + options.seed) % #errors == j - 1 then
+                if faults.soak or (i + options.seed) % step == j - 1 then
                     ended_well(target, sweep:cycle(target, fault))
                 end
             end

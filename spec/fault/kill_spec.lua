@@ -36,7 +36,7 @@ describe("a host killed -9 #plain", function()
         end
         assert.is_true(#targets > 10)
         -- Two snapshots, a second apart: a life of this kind is long.
-        for _ = 1, faults.soak and #targets or 3 do
+        for _ = 1, faults.soak and #targets or 2 do
             sweep:cycle(table.remove(targets, math.random(#targets)), "signal=KILL")
         end
         faults.say("kill -9 while a segment is dropped: %s", sweep:line())

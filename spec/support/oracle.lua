@@ -173,15 +173,16 @@ end
 
 --- Compares the books with a node that has settled all.
 ---@return {first: integer, stored: integer, acked: integer, sent: integer, lost: string[], phantom: string[],
----  twice: string[], unbalanced: string[], order: integer, duplicates: integer, again: table<string, integer>, dead: integer,
----  discarded: integer}
+---  twice: string[], unbalanced: string[], order: integer, duplicates: integer, again: table<string, integer>,
+---  dead: integer, discarded: integer}
 function Books:compare(node)
     self:read()
     local first = node:get "/api/v1/stats".json.store.first_seq -- segments before were dropped
     local ids, kinds, count, last, twice = stored(node, first, self.page)
     local r = {
         first = first, stored = last, acked = self:count "acked_count", sent = self:count "sent_count",
-        lost = {}, phantom = {}, twice = {}, unbalanced = {}, order = self.misordered, duplicates = 0, again = {}, dead = 0, discarded = 0,
+        lost = {}, phantom = {}, twice = {}, unbalanced = {}, order = self.misordered, duplicates = 0, again = {},
+        dead = 0, discarded = 0,
     }
     for _, id in ipairs(twice) do
         if not id:find "^made%-" then add(r.twice, id) end
