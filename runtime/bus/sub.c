@@ -29,7 +29,7 @@ void evrt_sub_destroy(struct evrt_sub *s) {
     if (s == NULL) return;
     for (uint32_t i = 0; i < s->made; i++) {
         evrt_sub_let_go(s, evrt_sub_numbered(s, i));
-        evrt_sub_drop_label(&evrt_sub_numbered(s, i)->label);
+        evrt_sub_drop_label(evrt_sub_numbered(s, i)->label);
     }
     for (size_t i = 0; i < s->epoch_count; i++)
         evrt_pattern_set_unref(s->epochs[i].patterns);
@@ -132,7 +132,7 @@ uint64_t evrt_sub_push(struct evrt_sub *s, uint64_t seq, uint64_t key) {
 void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64_t now_ns,
                    struct evrt_slice event) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
-    evrt_sub_set_label(&d->label, event.p);
+    evrt_sub_set_label(d->label, event.p);
     evrt_sub_let_go(s, d);
     d->n = (uint32_t)event.n;
     d->state = EVRT_DELIVERY_FLIGHT;
@@ -220,6 +220,9 @@ static void free_ended(struct evrt_sub *s) {
         evrt_window_at(&s->window, s->ended[i])->state = EVRT_ENTRY_DONE;
     }
     evrt_window_trim(&s->window);
+}
+
+void evrt_sub_tidy(struct evrt_sub *s) {
     if (s->live == 0 && s->made > IDLE_BLOCKS * EVRT_SUB_BLOCK) evrt_sub_free_blocks(s);
 }
 

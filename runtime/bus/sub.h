@@ -54,27 +54,31 @@ struct evrt_delivery_label {
     } text;
 };
 
+/* One delivery; the first cache line has what each of them needs. */
 struct evrt_delivery {
     uint64_t seq;
     uint64_t position;
     uint64_t key;           /* 0: none */
-    uint64_t next_in_line;  /* in_line only: position of the one behind it; 0: none */
     struct evrt_hold *hold; /* FRESH only; NULL when the bytes are its own */
     const char *event;      /* FRESH only: the encoding; NULL: the journal has it no more */
-    uint32_t n;             /* its size */
-    uint32_t worker;        /* FLIGHT only: who has it */
-    int64_t sent_ns;        /* FLIGHT only: when it left, monotonic */
-    uint32_t number;        /* its own, among the subscription's */
-    uint32_t free_next;     /* of those that are free */
-    struct evrt_delivery *again_prev, *again_next;
+    union {
+        uint32_t n;         /* its size */
+        uint32_t free_next; /* of those that are free: the next one's number + 1 */
+    };
+    uint32_t worker; /* FLIGHT only: who has it */
+    int64_t sent_ns; /* FLIGHT only: when it left, monotonic */
     uint8_t state;
     uint8_t attempt;
-    uint8_t crashes; /* workers that it cost */
-    bool in_line;    /* waits for its key */
-    bool own;        /* event is a copy of its own */
-    bool lent;       /* FLIGHT only: waits for others, and counts against no limit */
-    bool begun;      /* was sent before */
-    struct evrt_delivery_label label; /* since it was first sent, until it is settled */
+    uint8_t crashes;  /* workers that it cost */
+    bool in_line : 1; /* waits for its key */
+    bool own : 1;     /* event is a copy of its own */
+    bool lent : 1;    /* FLIGHT only: waits for others, and counts against no limit */
+    bool begun : 1;   /* was sent before */
+    uint32_t number;  /* its own, among the subscription's */
+
+    uint64_t next_in_line;             /* in_line: position of the one behind it; 0: none */
+    struct evrt_delivery_label *label; /* since it was first sent, until it is settled */
+    struct evrt_delivery *again_prev, *again_next;
 };
 
 struct evrt_delivery_names {
@@ -89,7 +93,12 @@ struct evrt_epoch {
     struct evrt_pattern_set *patterns;
 };
 
+/* Labels apart: they are as large as all the rest, and needed once. */
 enum { EVRT_SUB_BLOCK = 32 };
+struct evrt_sub_block {
+    struct evrt_delivery deliveries[EVRT_SUB_BLOCK];
+    struct evrt_delivery_label labels[EVRT_SUB_BLOCK];
+};
 
 struct evrt_sub {
     uint32_t id;      /* in the journal, for ever */
@@ -107,11 +116,12 @@ struct evrt_sub {
     size_t epoch_count;
 
     struct evrt_window window;
-    uint32_t live_max;             /* deliveries at most */
-    uint64_t span_max;             /* entries at most */
-    struct evrt_delivery **blocks; /* the deliveries, in blocks that do not move */
-    uint32_t live, made, free;     /* in use; made so far; first free number + 1 */
-    uint64_t *ready;               /* queue of positions, a ring */
+    uint32_t live_max;              /* deliveries at most */
+    uint64_t span_max;              /* entries at most */
+    struct evrt_sub_block **blocks; /* the deliveries, in blocks that do not move */
+    uint32_t live, made;            /* in use; made so far */
+    uint32_t free_first, free_last; /* a queue of those that are free: number + 1 */
+    uint64_t *ready;                /* queue of positions, a ring */
     uint32_t ready_mask;
     uint64_t ready_head, ready_tail;
     struct evrt_delivery *again_first, *again_last; /* in state AGAIN, as they came to it */
@@ -182,7 +192,7 @@ bool evrt_sub_skips(const struct evrt_sub *s, uint64_t seq);
 
 /* The delivery of an entry that is LIVE. */
 static inline struct evrt_delivery *evrt_sub_numbered(const struct evrt_sub *s, uint32_t number) {
-    return &s->blocks[number / EVRT_SUB_BLOCK][number % EVRT_SUB_BLOCK];
+    return &s->blocks[number / EVRT_SUB_BLOCK]->deliveries[number % EVRT_SUB_BLOCK];
 }
 static inline struct evrt_delivery *evrt_sub_at(const struct evrt_sub *s, uint64_t position) {
     return evrt_sub_numbered(s, evrt_window_at(&s->window, position)->ref);
@@ -257,5 +267,7 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
                      struct evrt_record_settle *out);
 /* After the record was written. */
 void evrt_sub_settled(struct evrt_sub *s);
+/* Gives back the memory of deliveries when there are none; to be called now and then. */
+void evrt_sub_tidy(struct evrt_sub *s);
 
 #endif

@@ -30,7 +30,7 @@ static const char *label_text(const struct evrt_delivery_label *l) {
 
 void evrt_sub_drop_label(struct evrt_delivery_label *l) {
     if (label_size(l) > sizeof l->text.here) free(l->text.heap);
-    *l = (struct evrt_delivery_label){0};
+    l->id_n = l->type_n = l->time_n = 0;
 }
 
 void evrt_sub_set_label(struct evrt_delivery_label *l, const char *event) {
@@ -49,7 +49,7 @@ void evrt_sub_set_label(struct evrt_delivery_label *l, const char *event) {
 }
 
 struct evrt_delivery_names evrt_delivery_names(const struct evrt_delivery *d) {
-    const struct evrt_delivery_label *l = &d->label;
+    const struct evrt_delivery_label *l = d->label;
     const char *p = label_text(l);
     return (struct evrt_delivery_names){
         {p, l->id_n}, {p + l->id_n, l->type_n}, {p + l->id_n + l->type_n, l->time_n}};
@@ -62,7 +62,17 @@ void evrt_sub_free_blocks(struct evrt_sub *s) {
         free(s->blocks[i / EVRT_SUB_BLOCK]);
     free(s->blocks);
     s->blocks = NULL;
-    s->made = s->free = 0;
+    s->made = s->free_first = s->free_last = 0;
+}
+
+/* First in, first out: what is used in turn is in the cache in turn. */
+static void put_free(struct evrt_sub *s, struct evrt_delivery *d) {
+    d->free_next = 0;
+    if (s->free_first == 0)
+        s->free_first = d->number + 1;
+    else
+        evrt_sub_numbered(s, s->free_last - 1)->free_next = d->number + 1;
+    s->free_last = d->number + 1;
 }
 
 static void make_block(struct evrt_sub *s) {
@@ -70,41 +80,40 @@ static void make_block(struct evrt_sub *s) {
     if ((block & (block - 1)) == 0)
         s->blocks = evrt_realloc(s->blocks, (block == 0 ? 1 : block * 2) * sizeof *s->blocks);
     s->blocks[block] = evrt_zalloc(EVRT_SUB_BLOCK * sizeof **s->blocks);
-    for (uint32_t i = EVRT_SUB_BLOCK; i-- > 0;) {
-        struct evrt_delivery *d = &s->blocks[block][i];
-        d->number = s->made + i;
+    for (uint32_t i = 0; i < EVRT_SUB_BLOCK; i++) {
+        struct evrt_delivery *d = &s->blocks[block]->deliveries[i];
+        d->label = &s->blocks[block]->labels[i];
+        d->number = s->made++;
         d->state = EVRT_DELIVERY_DONE;
-        d->free_next = s->free;
-        s->free = d->number + 1;
+        put_free(s, d);
     }
-    s->made += EVRT_SUB_BLOCK;
 }
 
 struct evrt_delivery *evrt_sub_take_delivery(struct evrt_sub *s, uint64_t position, uint64_t seq,
                                              uint64_t key) {
-    if (s->free == 0) make_block(s);
-    struct evrt_delivery *d = evrt_sub_numbered(s, s->free - 1);
-    s->free = d->free_next;
+    if (s->free_first == 0) make_block(s);
+    struct evrt_delivery *d = evrt_sub_numbered(s, s->free_first - 1);
+    s->free_first = d->free_next;
+    if (d->free_next != 0) __builtin_prefetch(evrt_sub_numbered(s, d->free_next - 1));
     s->live++;
-    uint32_t number = d->number;
-    *d = (struct evrt_delivery){
-        .seq = seq,
-        .position = position,
-        .key = key,
-        .number = number,
-        .attempt = 1,
-        .state = EVRT_DELIVERY_FRESH,
-    };
+    /* What it does not need is left as it was: this is done for every delivery. */
+    d->seq = seq;
+    d->position = position;
+    d->key = key;
+    d->next_in_line = 0;
+    d->state = EVRT_DELIVERY_FRESH;
+    d->attempt = 1;
+    d->crashes = 0;
+    d->in_line = false;
     return d;
 }
 
 void evrt_sub_free_delivery(struct evrt_sub *s, struct evrt_delivery *d) {
-    evrt_sub_drop_label(&d->label);
+    evrt_sub_drop_label(d->label);
     if (d->begun) s->begun--;
     d->begun = false;
     d->state = EVRT_DELIVERY_DONE;
-    d->free_next = s->free;
-    s->free = d->number + 1;
+    put_free(s, d);
     s->live--;
 }
 

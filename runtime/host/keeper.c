@@ -29,6 +29,7 @@ static void checkpoint(struct evrt_host *h) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
         uint64_t seen = s->counting ? next : s->seen;
         if (seen - s->told_seen > CHECKPOINT_EVENTS) host_checkpoint(h, s);
+        evrt_sub_tidy(s);
     }
 }
 
