@@ -152,6 +152,12 @@ struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t posi
     return d->state == EVRT_DELIVERY_FLIGHT && d->worker == worker ? d : NULL;
 }
 
+uint64_t evrt_sub_key_of(const struct evrt_sub *s, uint64_t position) {
+    if (position < s->window.head || position >= s->window.tail) return 0;
+    if (evrt_window_at(&s->window, position)->state != EVRT_ENTRY_LIVE) return 0;
+    return evrt_sub_at(s, position)->key;
+}
+
 void evrt_sub_lend(struct evrt_sub *s, struct evrt_delivery *d, bool lent) {
     if (d->lent == lent) return;
     d->lent = lent;

@@ -197,6 +197,8 @@ static inline struct evrt_delivery *evrt_sub_numbered(const struct evrt_sub *s, 
 static inline struct evrt_delivery *evrt_sub_at(const struct evrt_sub *s, uint64_t position) {
     return evrt_sub_numbered(s, evrt_window_at(&s->window, position)->ref);
 }
+/* The key of the delivery there; 0: none. */
+uint64_t evrt_sub_key_of(const struct evrt_sub *s, uint64_t position);
 static inline bool evrt_sub_full(const struct evrt_sub *s) {
     return s->live >= s->live_max || evrt_window_span(&s->window) >= s->span_max;
 }

@@ -118,8 +118,11 @@ const struct evrt_command evrt_commands[] = {
         .run = evrt_cli_publish,
     },
     {
-        .name = "handlers", .args = "", .options = list_options,
-        .brief = "List a node's handlers and what they have done.",
+        .name = "handlers", .args = "[pause|resume NAME]", .words = "pause resume", .max_args = 2,
+        .options = list_options,
+        .brief = "List a node's handlers and what they have done; pause or resume one.",
+        .text = "A paused handler finishes what it has and gets nothing more until it is resumed, "
+                "across restarts and reloads. Its events are kept; none is lost.",
         .run = evrt_cli_handlers,
     },
     {

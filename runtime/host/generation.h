@@ -50,6 +50,7 @@ struct host_worker {
     struct host_watch watch;
     uv_timer_t restart;
     uint32_t outstanding; /* deliveries it has */
+    uint32_t lent;        /* of those, that wait for others */
     int64_t started_ns, died_ns;
     bool told;         /* it was told to end */
     unsigned failures; /* quick deaths in a row: the restart backs off */

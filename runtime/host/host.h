@@ -100,6 +100,10 @@ void evrt_host_handlers(struct evrt_host *h,
  * -ENOENT unknown, -EBUSY still in the scripts. */
 EVRT_MUST_CHECK int evrt_host_forget(struct evrt_host *h, struct evrt_slice name,
                                      struct evrt_error *err);
+/* Pauses a handler until it is resumed, whatever starts and reloads come between: what is in flight ends,
+ * nothing more is delivered. cb is called once that is durable. -ENOENT unknown, -ESHUTDOWN. */
+EVRT_MUST_CHECK int evrt_host_pause(struct evrt_host *h, struct evrt_slice name, bool paused,
+                                    evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
 
 /* The handlers of the scripts loaded as a node would, in a worker of its own, with a loop of its own; nothing
  * else is opened. `each` is told every error. */

@@ -58,6 +58,7 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
             continue;
         }
         w->outstanding--;
+        w->lent -= d.lent;
         host_contain_done(s);
         s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
         settle_waits(h, s, d.seq, NULL);
@@ -97,6 +98,7 @@ void host_failed(struct host_worker *w, const struct evrt_frame_failed *f) {
         return;
     }
     w->outstanding--;
+    w->lent -= d.lent;
     evrt_dead_put(&s->dead_list,
                   &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(), f->error_type,
                                              f->message, f->traceback});
@@ -125,6 +127,7 @@ struct script_publish {
     struct evrt_host *host;
     uint32_t instance;
     uint64_t token, seq;
+    uint64_t delivery; /* in which it is made; 0: none */
     bool wait;
     int64_t timeout_ms;
     char id[]; /* of the event */
@@ -136,9 +139,20 @@ static void reply(struct evrt_host *h, uint32_t instance, const struct evrt_fram
     evrt_frame_put_published(evrt_channel_out(&w->channel), f);
 }
 
+/* A delivery that waits for others counts against no limit, and not as its worker's load: or those it waits
+ * for could wait for it. */
+static void lend(struct evrt_host *h, uint64_t delivery, uint32_t instance, bool lent) {
+    uint64_t position;
+    struct host_worker *w = host_worker_find(h, instance);
+    struct evrt_sub *s = delivery == 0 ? NULL : host_sub_of(h, delivery, &position);
+    if (w == NULL || s == NULL || !evrt_bus_lend(h->bus, s, position, instance, lent)) return;
+    w->lent += lent ? 1u : -1u;
+}
+
 static void on_settled(void *arg, unsigned pending, struct evrt_slice outcomes) {
     struct script_publish *p = arg;
     (void)pending;
+    if (p->wait) lend(p->host, p->delivery, p->instance, false);
     reply(p->host, p->instance,
           &(struct evrt_frame_published){
               .token = p->token,
@@ -153,7 +167,7 @@ static void on_durable(void *arg, uint64_t seq) {
     struct script_publish *p = arg;
     p->seq = seq;
     if (p->wait)
-        evrt_host_wait_settled(p->host, seq, p->timeout_ms, on_settled, p);
+        host_waits_add(p->host, seq, p->delivery, p->timeout_ms, on_settled, p);
     else
         on_settled(p, 0, (struct evrt_slice){NULL, 0});
 }
@@ -166,6 +180,21 @@ static bool waits_for_itself(struct evrt_host *h, const struct evrt_frame_publis
     const struct evrt_route *r = evrt_bus_route(h->bus, e->type);
     for (size_t i = 0; f->wait && f->delivery != 0 && i < r->count; i++)
         if (r->subs[i] == s) return true;
+    return false;
+}
+
+/* The same by way of others: a handler's delivery waits for this one, and the event is of its key. */
+static bool waits_for_its_key(struct evrt_host *h, const struct evrt_frame_publish *f,
+                              const struct evrt_event *e) {
+    uint64_t position;
+    if (!f->wait || f->delivery == 0) return false;
+    const struct evrt_sub *s = host_sub_of(h, f->delivery, &position);
+    const struct evrt_route *r = evrt_bus_route(h->bus, e->type);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct evrt_sub *to = r->subs[i];
+        uint64_t key = to->ordered ? host_key_of(to->ordered_by, f->event) : 0;
+        if (key != 0 && host_waits_on_key(h, s, position, to, key)) return true;
+    }
     return false;
 }
 
@@ -188,12 +217,20 @@ static int publish(struct host_worker *w, const struct evrt_frame_publish *f, st
         return evrt_error_set(err, -EDEADLK,
                               "wait = \"handled\": the handler itself matches this event and "
                               "would wait for itself");
+    if (waits_for_its_key(h, f, e))
+        return evrt_error_set(
+            err, -EDEADLK,
+            "wait = \"handled\": a delivery that waits for this one holds the key that "
+            "this event is ordered by, and both would wait for each other");
     struct script_publish *p = evrt_alloc(sizeof *p + e->id.n + 1);
-    *p = (struct script_publish){h, w->instance, f->token, 0, f->wait, f->timeout_ms};
+    *p = (struct script_publish){h, w->instance, f->token, 0, f->delivery, f->wait, f->timeout_ms};
     memcpy(p->id, e->id.p, e->id.n);
     p->id[e->id.n] = '\0';
     rc = host_publish(h, e, on_durable, p, err);
-    if (rc < 0) free(p);
+    if (rc < 0)
+        free(p);
+    else if (f->wait)
+        lend(h, f->delivery, w->instance, true);
     return rc;
 }
 

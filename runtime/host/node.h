@@ -297,6 +297,13 @@ void host_ask_state(struct evrt_host *h, evrt_state_job job, void (*done)(void *
 
 struct host_wait_table *host_waits_create(void);
 void host_waits_destroy(struct host_wait_table *t);
+/* evrt_host_wait_settled for a delivery of a script (0: none). */
+struct evrt_host_wait *host_waits_add(struct evrt_host *h, uint64_t seq, uint64_t delivery,
+                                      int64_t timeout_ms, evrt_host_settled_cb cb, void *arg);
+/* Whether a delivery of `holder` that has this key waits for the delivery at `position` of `s` to end,
+ * directly or by way of others. */
+bool host_waits_on_key(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
+                       const struct evrt_sub *holder, uint64_t key);
 /* The first attempt of (sub, seq) settled. `error_type` and `message` with dead ones. */
 void host_waits_settled(struct evrt_host *h, const struct evrt_sub *s, uint64_t seq,
                         enum evrt_outcome outcome, struct evrt_slice error_type,

@@ -21,6 +21,11 @@ static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
     evrt_jsonout_u64(o, v);
 }
 
+static void put_i64(struct evrt_jsonout *o, const char *key, int64_t v) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_i64(o, v);
+}
+
 static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
     char text[EVRT_RFC3339_SIZE];
     evrt_jsonout_key(o, key);
@@ -112,7 +117,7 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
     uint64_t next = evrt_bus_next_seq(h->bus), cursor = evrt_sub_cursor(s, next);
     evrt_jsonout_object(o);
     put_str(o, "name", evrt_slice_of(s->name));
-    put_str(o, "state", evrt_slice_of(s->active ? "active" : "orphaned"));
+    put_str(o, "state", evrt_slice_of(!s->active ? "orphaned" : s->paused ? "paused" : "active"));
     if (s->epoch_count != 0)
         put_patterns(o, evrt_pattern_set_text(s->epochs[s->epoch_count - 1].patterns));
     if (s->active) {
@@ -121,9 +126,12 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
         put_u64(o, "line", (uint64_t)handler->line);
         put_u64(o, "generation", h->serving->number);
         put_u64(o, "concurrency", s->limit);
+        put_i64(o, "priority", s->priority);
+        if (s->ordered) put_str(o, "ordered_by", evrt_slice_of(s->ordered_by));
     } else {
         put_time(o, "orphaned", s->orphaned_ms);
     }
+    if (s->paused) put_time(o, "paused", s->paused_ms);
     put_u64(o, "cursor", cursor);
     put_u64(o, "lag", next - cursor);
     put_u64(o, "pending", evrt_sub_pending(s) - s->flight);
@@ -131,6 +139,7 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
     put_u64(o, "done", s->done);
     put_u64(o, "dead", s->dead);
     put_u64(o, "discarded", s->discarded);
+    if (s->ordered) put_u64(o, "parked", s->parked);
     evrt_jsonout_key(o, "behind");
     evrt_jsonout_bool(o, s->behind);
     evrt_jsonout_end(o);

@@ -137,3 +137,25 @@ int evrt_host_forget(struct evrt_host *h, struct evrt_slice name, struct evrt_er
     host_forget(h, s, "operator");
     return 0;
 }
+
+int evrt_host_pause(struct evrt_host *h, struct evrt_slice name, bool paused,
+                    evrt_host_publish_cb cb, void *arg, struct evrt_error *err) {
+    if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "evrt is shutting down");
+    struct evrt_sub *s = evrt_bus_find(h->bus, name);
+    if (s == NULL)
+        return evrt_error_set(err, -ENOENT, "no handler named \"%.*s\"", (int)name.n, name.p);
+    if (s->paused != paused) {
+        int64_t now = evrt_wall_ms();
+        journal_sub(h, paused ? EVRT_RECORD_PAUSE : EVRT_RECORD_RESUME, s->id, now);
+        s->paused_ms = paused ? now : 0;
+        evrt_bus_pause(h->bus, s, paused);
+        if (paused)
+            evrt_log_event(h->log, HANDLER_PAUSED, EVRT_F_CSTR("handler", s->name),
+                           EVRT_F_U64("running", s->flight));
+        else
+            evrt_log_event(h->log, HANDLER_RESUMED, EVRT_F_CSTR("handler", s->name),
+                           EVRT_F_U64("pending", evrt_sub_pending(s)));
+    }
+    host_barrier(h, cb, arg);
+    return 0;
+}

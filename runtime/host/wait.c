@@ -18,7 +18,8 @@ struct evrt_host_wait {
     struct evrt_host *host;
     struct evrt_host_wait *next, *prev; /* all waits; few, or nobody would wait */
     uint64_t seq;
-    bool routed; /* the handlers are known */
+    uint64_t delivery; /* who waits; 0: nobody's delivery */
+    bool routed;       /* the handlers are known */
     struct outcome *outcomes;
     size_t count, pending;
     uv_timer_t timer;
@@ -130,11 +131,12 @@ static void list_handlers(struct evrt_host_wait *w, const struct evrt_route *r) 
     w->routed = true;
 }
 
-struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq, int64_t timeout_ms,
-                                              evrt_host_settled_cb cb, void *arg) {
+struct evrt_host_wait *host_waits_add(struct evrt_host *h, uint64_t seq, uint64_t delivery,
+                                      int64_t timeout_ms, evrt_host_settled_cb cb, void *arg) {
     struct evrt_host_wait *w = evrt_zalloc(sizeof *w);
     w->host = h;
     w->seq = seq;
+    w->delivery = delivery;
     w->cb = cb;
     w->arg = arg;
     uv_timer_init(h->loop, &w->timer);
@@ -145,6 +147,27 @@ struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq,
     h->waits->count++;
     uv_timer_start(&w->timer, on_timeout, (uint64_t)timeout_ms, 0);
     return w;
+}
+
+struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq, int64_t timeout_ms,
+                                              evrt_host_settled_cb cb, void *arg) {
+    return host_waits_add(h, seq, 0, timeout_ms, cb, arg);
+}
+
+/* As deep as handlers publish to handlers, which bus.max_hops bounds. */
+bool host_waits_on_key(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
+                       const struct evrt_sub *holder, uint64_t key) {
+    if (s == NULL || position < s->window.head || position >= s->window.tail) return false;
+    uint64_t seq = evrt_window_at(&s->window, position)->seq;
+    struct evrt_host_wait *w = evrt_map_get(&h->waits->by_seq, key_of(&seq));
+    for (; w != NULL; w = w->next) {
+        uint64_t at;
+        const struct evrt_sub *waiter = w->delivery == 0 ? NULL : host_sub_of(h, w->delivery, &at);
+        if (waiter == NULL) continue;
+        if (waiter == holder && evrt_sub_key_of(waiter, at) == key) return true;
+        if (host_waits_on_key(h, waiter, at, holder, key)) return true;
+    }
+    return false;
 }
 
 void evrt_host_wait_cancel(struct evrt_host_wait *w) {

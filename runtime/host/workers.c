@@ -94,7 +94,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
                        EVRT_F_U64("generation", w->generation->number),
                        EVRT_F_CSTR("reason", w->reason), EVRT_F_U64("redelivered", again));
     w->state = HOST_WORKER_ENDING;
-    w->outstanding = 0;
+    w->outstanding = w->lent = 0;
     close_channel(w);
     uv_close((uv_handle_t *)process, on_process_closed);
     host_reload_progress(h);
@@ -154,7 +154,7 @@ int host_worker_start(struct host_worker *w) {
     w->started_ns = evrt_mono_ns();
     w->reason[0] = '\0';
     w->told = false;
-    w->outstanding = 0;
+    w->outstanding = w->lent = 0;
     int page = -1, rc = host_contain_open(w, &page);
     if (rc == 0) rc = spawn(w, pair[1], w->generation->scripts.snapshot, page);
     if (page >= 0) close(page);
@@ -200,12 +200,16 @@ static void restart_later(struct host_worker *w) {
 
 /* ---- Work ---- */
 
+static uint32_t load(const struct host_worker *w) {
+    return w->outstanding - w->lent;
+}
+
 /* A worker that has just been given something, while that is little and quickly done: one wake-up for
  * both, where the other worker would cost one of its own. */
 static struct host_worker *companion(struct evrt_host *h, const struct evrt_sub *s) {
     struct host_worker *w = h->fed;
     if (w == NULL || w->state != HOST_WORKER_READY || s->typical_ns == 0) return NULL;
-    return w->outstanding * s->typical_ns < COMPANY_NS ? w : NULL;
+    return load(w) * s->typical_ns < COMPANY_NS ? w : NULL;
 }
 
 static struct host_worker *least_busy(struct host_generation *g) {
@@ -215,7 +219,7 @@ static struct host_worker *least_busy(struct host_generation *g) {
         if (w->state != HOST_WORKER_READY || w->watch.slow ||
             evrt_channel_backlog(&w->channel) > BACKLOG_MAX)
             continue;
-        if (best == NULL || w->outstanding < best->outstanding) best = w;
+        if (best == NULL || load(w) < load(best)) best = w;
     }
     return best;
 }

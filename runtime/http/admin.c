@@ -12,7 +12,6 @@
 #include "http/admin_routes.h"
 #include "http/http.h"
 #include "http/request.h"
-#include "http/uri.h"
 
 static void get_livez(struct evrt_http_request *r) {
     evrt_buf_puts(&r->out, "{\"status\":\"ok\"}\n");
@@ -53,34 +52,6 @@ static void get_stats(struct evrt_http_request *r) {
     evrt_request_answer(r, 200);
 }
 
-static void delete_handler(struct evrt_http_request *r) {
-    struct evrt_error err;
-    struct evrt_buf name;
-    size_t bad = 0;
-    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
-    evrt_buf_init(&name);
-    if (evrt_percent_decode(r->match.params[0], &name, &bad) < 0) {
-        evrt_request_fail(r, 400, "bad_request",
-                          "the path is malformed: '%%' without two hex digits");
-    } else {
-        int rc = evrt_host_forget(evrt_request_host(r), evrt_buf_slice(&name), &err);
-        evrt_request_audit(r, "forget handler", evrt_buf_cstr(&name),
-                           rc == 0 ? "forgotten" : err.message);
-        if (rc == 0) {
-            evrt_buf_puts(&r->out, "{\"forgotten\":");
-            evrt_json_quote(&r->out, evrt_buf_slice(&name));
-            evrt_buf_puts(&r->out, "}\n");
-            evrt_request_answer(r, 200);
-        } else if (rc == -ENOENT) {
-            evrt_request_fail(r, 404, "not_found", "%s", err.message);
-        } else {
-            evrt_request_fail(r, rc == -EBUSY ? 409 : 500, rc == -EBUSY ? "in_use" : "internal",
-                              "%s", err.message);
-        }
-    }
-    evrt_buf_finish(&name);
-}
-
 /* ---- Reload ---- */
 
 static void on_reloaded(void *arg, int status, struct evrt_slice json) {
@@ -108,8 +79,12 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
      "200 when events are taken in and handled, else 503 with the reasons."},
     {"GET", "/api/v1/handlers", get_handlers, NULL, false, "",
      "Every handler: its patterns, state and counts; those that left the scripts too."},
-    {"DELETE", "/api/v1/handlers/{name}", delete_handler, NULL, false, "",
+    {"DELETE", "/api/v1/handlers/{name}", evrt_delete_handler, NULL, false, "",
      "Forgets a handler that left the scripts; what it had pending is discarded and counted."},
+    {"POST", "/api/v1/handlers/{name}/pause", evrt_post_pause, NULL, false, "",
+     "Pauses a handler until it is resumed; answers once that is durable."},
+    {"POST", "/api/v1/handlers/{name}/resume", evrt_post_resume, NULL, false, "",
+     "Lets a paused handler go on where it was."},
     {"POST", "/api/v1/reload", post_reload, NULL, false, "",
      "Reloads configuration and scripts; answers once decided: 200 what changed, 422 the errors."},
     {"GET", "/api/v1/stats", get_stats, NULL, false, "", "Counts of the node, store and workers."},

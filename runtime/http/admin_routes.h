@@ -12,6 +12,11 @@ int evrt_no_parameters(void *arg, struct evrt_http_request *r, struct evrt_slice
 /* Bytes of body that a small JSON object may have. */
 uint64_t evrt_admin_body(const struct evrt_http_request *r);
 
+/* admin_handlers.c */
+void evrt_delete_handler(struct evrt_http_request *r);
+void evrt_post_pause(struct evrt_http_request *r);
+void evrt_post_resume(struct evrt_http_request *r);
+
 /* admin_events.c */
 void evrt_get_events(struct evrt_http_request *r);
 void evrt_get_event(struct evrt_http_request *r);

@@ -84,6 +84,10 @@
       "its script is gone; its events are kept until it returns or is forgotten")             \
     X(HANDLER_FORGOTTEN, WARN, "Handler forgotten", "handler,discarded,reason",               \
       "a removed handler's events are given up: bus.orphan_ttl or an operator")               \
+    X(HANDLER_PAUSED, WARN, "Handler paused", "handler,running",                              \
+      "by an operator: nothing more is delivered to it until it is resumed")                  \
+    X(HANDLER_RESUMED, INFO, "Handler resumed", "handler,pending",                            \
+      "by an operator: it goes on where it was paused")                                       \
     X(HANDLER_CHANGED, INFO, "Handler changed", "handler,changes,events",                     \
       "a reload changed it; pending events that no longer match are discarded and counted")   \
     X(RELOADED, INFO, "Reloaded", "generation,handlers,added,changed,removed,duration",       \

@@ -16,7 +16,9 @@ local load = {}
 local Client = {}
 Client.__index = Client
 
----@param options {connections: integer, types: string[], batch?: integer, pad?: integer, prefix?: string}
+--- `keys`: data.k of the n-th event is n modulo it.
+---@param options {connections: integer, types: string[], batch?: integer, pad?: integer, prefix?: string,
+---  keys?: integer}
 function load.new(options)
     local client = setmetatable({
         options = options, sent = {}, acked = {}, bad = {}, sent_count = 0, acked_count = 0, bad_count = 0,
@@ -39,8 +41,8 @@ function Client:event(allow_bad)
     local kind = types[n % #types + 1]
     self.sent[id] = kind
     self.sent_count = self.sent_count + 1
-    return ('{"specversion":"1.0","id":"%s","source":"load","type":"%s","data":{"n":%d,"pad":"%s"}}')
-        :format(id, kind, n, self.pad), id
+    return ('{"specversion":"1.0","id":"%s","source":"load","type":"%s","data":{"n":%d,"k":%d,"pad":"%s"}}')
+        :format(id, kind, n, n % (self.options.keys or 1), self.pad), id
 end
 
 function Client:ack(id, seq)

@@ -1,0 +1,97 @@
+/* The admin API's changes to a handler: paused, resumed, forgotten. Each is an operator's action and is
+ * logged as one. */
+#include <errno.h>
+
+#include "core/jsonout.h"
+#include "host/host.h"
+#include "http/admin_routes.h"
+#include "http/request.h"
+#include "http/uri.h"
+
+/* The name in the path, decoded into `name`; answered with 400 when it cannot be. */
+static int take_name(struct evrt_http_request *r, struct evrt_buf *name) {
+    size_t bad = 0;
+    evrt_buf_init(name);
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return -EINVAL;
+    if (evrt_percent_decode(r->match.params[0], name, &bad) == 0) return 0;
+    evrt_request_fail(r, 400, "bad_request", "the path is malformed: '%%' without two hex digits");
+    evrt_buf_finish(name);
+    return -EINVAL;
+}
+
+static void put_done(struct evrt_http_request *r, const char *what, struct evrt_slice name) {
+    evrt_buf_printf(&r->out, "{\"%s\":", what);
+    evrt_json_quote(&r->out, name);
+    evrt_buf_puts(&r->out, "}\n");
+}
+
+static void refuse(struct evrt_http_request *r, int rc, const struct evrt_error *err) {
+    static const struct {
+        int rc;
+        unsigned status;
+        const char *code;
+    } answers[] = {
+        {-ENOENT, 404, "not_found"},
+        {-EBUSY, 409, "in_use"},
+        {-ESHUTDOWN, 503, "shutting_down"},
+    };
+    size_t i = 0;
+    while (i < sizeof answers / sizeof answers[0] && answers[i].rc != rc)
+        i++;
+    if (i < sizeof answers / sizeof answers[0])
+        evrt_request_fail(r, answers[i].status, answers[i].code, "%s", err->message);
+    else
+        evrt_request_fail(r, 500, "internal", "%s", err->message);
+}
+
+void evrt_delete_handler(struct evrt_http_request *r) {
+    struct evrt_error err;
+    struct evrt_buf name;
+    if (take_name(r, &name) < 0) return;
+    int rc = evrt_host_forget(evrt_request_host(r), evrt_buf_slice(&name), &err);
+    evrt_request_audit(r, "forget handler", evrt_buf_cstr(&name),
+                       rc == 0 ? "forgotten" : err.message);
+    if (rc == 0) {
+        put_done(r, "forgotten", evrt_buf_slice(&name));
+        evrt_request_answer(r, 200);
+    } else {
+        refuse(r, rc, &err);
+    }
+    evrt_buf_finish(&name);
+}
+
+static void on_durable(void *arg, uint64_t unused) {
+    struct evrt_http_request *r = arg;
+    (void)unused;
+    evrt_request_answer(r, 200);
+    evrt_request_release(r);
+}
+
+static void pause(struct evrt_http_request *r, bool paused) {
+    struct evrt_error err;
+    struct evrt_buf name;
+    if (take_name(r, &name) < 0) return;
+    const char *done = paused ? "paused" : "resumed";
+    put_done(r, done, evrt_buf_slice(&name));
+    size_t n = r->out.n;
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    int rc =
+        evrt_host_pause(evrt_request_host(r), evrt_buf_slice(&name), paused, on_durable, r, &err);
+    evrt_request_audit(r, paused ? "pause handler" : "resume handler", evrt_buf_cstr(&name),
+                       rc == 0 ? done : err.message);
+    if (rc < 0) {
+        r->out.n -= n;
+        refuse(r, rc, &err);
+        evrt_request_release(r);
+    }
+    evrt_buf_finish(&name);
+}
+
+void evrt_post_pause(struct evrt_http_request *r) {
+    pause(r, true);
+}
+
+void evrt_post_resume(struct evrt_http_request *r) {
+    pause(r, false);
+}
