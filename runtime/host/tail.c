@@ -264,15 +264,18 @@ static uint64_t beginning(const struct evrt_host *h, const struct evrt_host_tail
 int evrt_host_tail_open(struct evrt_host_tail **out, struct evrt_host *h,
                         const struct evrt_host_tail_options *options, struct evrt_error *err) {
     if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
-    if (h->tails != NULL && h->tails->count >= h->config->admin.max_tails)
-        return evrt_error_set(err, -EAGAIN,
-                              "%u clients follow events already (admin.max_tails); try again later",
-                              h->tails->count);
+    unsigned count = h->tails == NULL ? 0 : h->tails->count;
     struct host_filter filter;
-    if (host_filter_init(&filter, &options->filter) < 0) {
+    int rc = host_filter_init(&filter, &options->filter);
+    if (rc < 0)
+        evrt_error_set(err, rc, "type: expected a pattern as handlers have it, as in comment.*");
+    else if (count >= h->config->admin.max_tails)
+        rc = evrt_error_set(err, -EAGAIN,
+                            "%u clients follow events already (admin.max_tails); try again later",
+                            count);
+    if (rc < 0) {
         host_filter_finish(&filter);
-        return evrt_error_set(err, -EINVAL,
-                              "type: expected a pattern as handlers have it, as in comment.*");
+        return rc;
     }
     struct evrt_host_tail *t = evrt_zalloc(sizeof *t);
     t->tails = tails_of(h);
