@@ -31,8 +31,8 @@ static void put_part(struct evrt_buf *out, struct evrt_slice json, const char *p
 
 static void show_cleanup(struct evrt_slice json, bool dry_run, struct evrt_buf *out) {
     static const struct evrt_view_column columns[] = {
-        {"PINNED BY", "reason"}, {"HANDLER", "handler"}, {">NEEDS SEQ", "seq"},
-        {">PENDING", "pending"}, {NULL, NULL},
+        {"PINNED BY", "reason"},     {"HANDLER", "handler"}, {">NEEDS SEQ", "seq"},
+        {">NOT ENDED", "not_ended"}, {NULL, NULL},
     };
     put_part(out, json, "dropped", dry_run ? "would drop" : "dropped");
     if (number_at(json, "kept.segments") == 0) return;

@@ -62,7 +62,7 @@ static bool put_needs(struct evrt_host *h, struct evrt_jsonout *o, uint64_t end)
         evrt_jsonout_cstr(o, s->name);
         evrt_jsonout_key(o, "seq");
         evrt_jsonout_u64(o, cursor);
-        evrt_jsonout_key(o, "pending");
+        evrt_jsonout_key(o, "not_ended");
         evrt_jsonout_u64(o, evrt_sub_pending(s));
         evrt_jsonout_end(o);
     }

@@ -168,7 +168,7 @@ void evrt_host_tail_close(struct evrt_host_tail *t);
 
 /* Drops whole segments that ended before `before_ms` and that nobody needs; or only says which. status 0,
  * -ESHUTDOWN, -EBUSY (one is running). json: {"dry_run","before","dropped":{"segments","events","bytes"},
- * "kept":{...},"pins":[{"reason","handler"?,"seq"?,"pending"?}]}; kept are those of the same age that
+ * "kept":{...},"pins":[{"reason","handler"?,"seq"?,"not_ended"?}]}; kept are those of the same age that
  * something pins. */
 void evrt_host_cleanup(struct evrt_host *h, int64_t before_ms, bool dry_run, evrt_host_json_cb cb,
                        void *arg);
