@@ -93,7 +93,8 @@ describe("events", function()
     end)
 
     it("are found by what became of them for a handler", function()
-        local dead, done = all(node, "handler=Even&state=dead&limit=1000"), all(node, "handler=Even&state=done&limit=1000")
+        local dead = all(node, "handler=Even&state=dead&limit=1000")
+        local done = all(node, "handler=Even&state=done&limit=1000")
         assert.equal(TOTAL / 2, #dead + #done)
         for _, e in ipairs(dead) do
             assert.equal(0, e.data.n % 14)
@@ -117,7 +118,8 @@ describe("events", function()
 
     it("are refused to questions that make no sense", function()
         for query, wanted in pairs {
-            ["state=done"] = { 400, "name it with handler" }, ["handler=Even&state=x"] = { 400, "pending, running, done or dead" },
+            ["state=done"] = { 400, "name it with handler" },
+            ["handler=Even&state=x"] = { 400, "pending, running, done or dead" },
             ["handler=Nobody"] = { 404, 'no handler named "Nobody"' }, ["state="] = { 400, "state: expected a value" },
         } do
             local r = node:get("/api/v1/events?" .. query)

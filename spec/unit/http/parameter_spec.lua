@@ -16,7 +16,9 @@ describe("http/parameter", function()
     it("reads whole numbers, and nothing else", function()
         assert.equal(0ULL, u64 "0")
         assert.equal(18446744073709551615ULL, u64 "18446744073709551615")
-        for _, bad in ipairs { "", "-1", "+1", "1.0", " 1", "1 ", "x", "18446744073709551616", "99999999999999999999" } do
+        for _, bad in ipairs {
+            "", "-1", "+1", "1.0", " 1", "1 ", "x", "18446744073709551616", "99999999999999999999",
+        } do
             assert.is_nil(u64(bad), bad)
         end
     end)
