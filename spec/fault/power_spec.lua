@@ -36,7 +36,11 @@ describe("a machine without power #plain", function()
         books:handler { name = "A", events = { "load.*" } }
         books:handler { name = "B", events = { "load.b" },
             before = "if event.data.n % 10 == 0 then evrt.sleep(0.02) end" }
-        client = load.new { connections = 16, batch = 20, types = { "load.a", "load.b" } }
+        -- One at a time for each key, in order.
+        books:handler { name = "Ordered", events = { "load.c" }, key = "event.data.k",
+            options = 'ordered_by = "data.k", concurrency = 64,',
+            before = "if event.data.n % 50 == 0 then evrt.sleep(0.005) end" }
+        client = load.new { keys = 101, connections = 16, batch = 20, types = { "load.a", "load.b", "load.c" } }
         books.clients[1] = client
         store = assert(disk.create(dir))
     end)

@@ -19,7 +19,11 @@ describe("SIGTERM under load", function()
         -- Some are running when the signal comes.
         books:handler { name = "B", events = { "load.b" },
             before = "if event.data.n % 10 == 0 then evrt.sleep(0.05) end" }
-        local client = load.new { connections = 16, batch = 20, types = { "load.a", "load.b" } }
+        -- One at a time for each key, in order.
+        books:handler { name = "Ordered", events = { "load.c" }, key = "event.data.k",
+            options = 'ordered_by = "data.k", concurrency = 64,',
+            before = "if event.data.n % 50 == 0 then evrt.sleep(0.005) end" }
+        local client = load.new { keys = 101, connections = 16, batch = 20, types = { "load.a", "load.b", "load.c" } }
         books.clients[1] = client
         local function start()
             return evrt.start {

@@ -1,7 +1,7 @@
 -- What evrt is for: kill -9 of the host, again and again, at random moments under load, loses nothing that
 -- was acknowledged and makes nothing up.
 --
--- A client sends events and remembers which were acknowledged; two handlers write down what they handle. At each
+-- A client sends events and remembers which were acknowledged; three handlers write down what they handle. At each
 -- start the node's figures must add up; in the end the books are compared. Then once more with another store.
 -- EVRT_SEED repeats a run's moments; EVRT_KILLS sets how many (50), of which one store gets at most 50.
 local uv = require "luv"
@@ -25,7 +25,11 @@ describe("a host killed with -9 under load", function()
         -- Waits now and then, so that deliveries are in progress when the end comes.
         books:handler { name = "B", events = { "load.b" },
             before = "if event.data.n % 10 == 0 then evrt.sleep(0.02) end" }
-        local client = load.new { connections = 24, batch = 20, types = { "load.a", "load.b", "load.c" } }
+        -- One at a time for each key, in order.
+        books:handler { name = "Ordered", events = { "load.c" }, key = "event.data.k",
+            options = 'ordered_by = "data.k", concurrency = 64,',
+            before = "if event.data.n % 50 == 0 then evrt.sleep(0.005) end" }
+        local client = load.new { keys = 101, connections = 24, batch = 20, types = { "load.a", "load.b", "load.c" } }
         books.clients[1] = client
         local config = {
             workers = { count = 2 },
@@ -73,7 +77,7 @@ describe("a host killed with -9 under load", function()
         end
 
         -- After the last kill: what is handled in here must be handled once, a clean stop included.
-        local calm = load.new { connections = 8, batch = 20, types = { "load.a", "load.b" }, prefix = "calm" }
+        local calm = load.new { keys = 101, connections = 8, batch = 20, types = { "load.a", "load.b", "load.c" }, prefix = "calm" }
         books.clients[2] = calm
         local node = start()
         calm:start(node.ingest)
