@@ -24,6 +24,7 @@ struct run {
     uv_signal_t signals[SIGNALS];
     uv_timer_t ready;    /* asks until the node is ready */
     uv_timer_t watchdog; /* feeds systemd's */
+    uv_work_t first_work;
     struct evrt *rt;
     bool stopping;
 };
@@ -41,9 +42,19 @@ static void raise_descriptor_limit(void) {
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* What is closed here gets its default back, and a late signal would end the process as if it had failed. */
+static void block_signals(sigset_t *before) {
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (int i = 0; i < SIGNALS; i++)
+        sigaddset(&ours, signums[i]);
+    pthread_sigmask(SIG_BLOCK, &ours, before);
+}
+
+/* A signal's default comes back with uv_close, and one that is late would end the process as if it had failed.
+ * No thread takes one until it is ignored. */
 static void on_drained(void *arg) {
     struct run *r = arg;
+    block_signals(NULL);
     for (int i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&r->signals[i], NULL);
         signal(signums[i], SIG_IGN);
@@ -100,6 +111,18 @@ static void on_watchdog(uv_timer_t *timer) {
     notify("WATCHDOG=1");
 }
 
+static void no_work(uv_work_t *work) {
+    (void)work;
+}
+
+/* libuv's pool starts with its first work, and its threads keep the mask that they are made with. */
+static void keep_signals_from_pool(struct run *r) {
+    sigset_t before;
+    block_signals(&before);
+    uv_queue_work(&r->loop, &r->first_work, no_work, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 /* None of these can fail but by misuse: the handles are new and the signals exist. */
 static void watch(struct run *r) {
     uint64_t watchdog_ms = evrt_sd_watchdog_ms();
@@ -135,6 +158,7 @@ int evrt_cli_run(struct evrt_cli *cli) {
         evrt_destroy(r.rt);
         return evrt_cli_fail(EVRT_EXIT_FAILED, "cannot make an event loop: %s", strerror(errno));
     }
+    keep_signals_from_pool(&r);
     if (evrt_start(r.rt, &r.loop, &err) < 0) {
         rc = evrt_cli_error(err.code == -EINVAL ? EVRT_EXIT_CONFIG : EVRT_EXIT_FAILED, &err);
         evrt_destroy(r.rt);
