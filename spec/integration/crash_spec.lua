@@ -77,7 +77,9 @@ describe("a host killed with -9 under load", function()
         end
 
         -- After the last kill: what is handled in here must be handled once, a clean stop included.
-        local calm = load.new { keys = 101, connections = 8, batch = 20, types = { "load.a", "load.b", "load.c" }, prefix = "calm" }
+        local calm = load.new { keys = 101, connections = 8, batch = 20,
+            types = { "load.a", "load.b", "load.c" }, prefix = "calm",
+        }
         books.clients[2] = calm
         local node = start()
         calm:start(node.ingest)
