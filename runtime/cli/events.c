@@ -38,10 +38,12 @@ static int list(struct evrt_buf *json, bool handler, struct evrt_buf *out) {
     int rc = evrt_cli_print(out);
     if (rc != EVRT_EXIT_OK) return rc;
     evrt_view_text(evrt_json_at(page, EVRT_STR("next")), out);
-    if (count == 0)
+    if (out->n > 0)
+        fprintf(stderr, "%s: --after %s\n",
+                count == 0 ? "None so far, and there is more to look at" : "There are more",
+                evrt_buf_cstr(out));
+    else if (count == 0)
         fputs("No such events.\n", stderr);
-    else if (out->n > 0)
-        fprintf(stderr, "There are more: --after %s\n", evrt_buf_cstr(out));
     return rc;
 }
 

@@ -10,6 +10,7 @@ struct tail {
     bool json, colour;
     int rc;
     struct evrt_buf text, out;
+    struct evrt_buf reason; /* why it has ended, when the node says so */
 };
 
 /* ---- Lines for people ---- */
@@ -50,23 +51,31 @@ static void put_event(struct tail *t, struct evrt_slice event) {
     evrt_show(&t->out, evrt_json_at(event, EVRT_STR("data")), false);
 }
 
+/* What the node says besides events; those have members of such names only as extensions. */
+static bool take_note(struct tail *t, struct evrt_slice line) {
+    if (evrt_json_at(line, EVRT_STR("specversion")).n > 0) return false;
+    struct evrt_slice gap = evrt_json_at(line, EVRT_STR("gap"));
+    evrt_view_text(evrt_json_at(line, EVRT_STR("end.reason")), &t->reason);
+    if (gap.n > 0 && !t->json) put_gap(t, gap);
+    return !t->json;
+}
+
 static int on_line(void *arg, struct evrt_slice line) {
     struct tail *t = arg;
-    struct evrt_slice gap = {NULL, 0};
     struct evrt_json_info info;
     if (evrt_json_check(line, &info, NULL) < 0 || info.type != EVRT_JSON_OBJECT) {
         t->rc = evrt_cli_fail(EVRT_EXIT_FAILED, "that is no line of a node of evrt");
         return -1;
     }
-    if (t->json)
-        evrt_buf_put(&t->out, line.p, line.n);
-    else if ((gap = evrt_json_at(line, EVRT_STR("gap"))).n > 0 && gap.p[0] == '{' &&
-             evrt_json_at(line, EVRT_STR("specversion")).n == 0)
-        put_gap(t, gap);
-    else
-        put_event(t, line);
+    if (!take_note(t, line)) {
+        if (t->json)
+            evrt_buf_put(&t->out, line.p, line.n);
+        else
+            put_event(t, line);
+    }
     while (t->out.n > 0 && t->out.p[t->out.n - 1] == ' ')
         t->out.n--;
+    if (t->out.n == 0) return 0;
     evrt_buf_putc(&t->out, '\n');
     t->rc = evrt_cli_print(&t->out);
     return t->rc == EVRT_EXIT_OK ? 0 : -1;
@@ -106,7 +115,8 @@ static int follow(struct evrt_cli *cli, const char *path, struct tail *t) {
     evrt_node_finish(&node);
     if (interrupted) return EVRT_EXIT_OK;
     if (rc != EVRT_EXIT_OK || t->rc != EVRT_EXIT_OK) return t->rc != EVRT_EXIT_OK ? t->rc : rc;
-    return evrt_cli_fail(EVRT_EXIT_UNREACHABLE, "the node has ended: it was shut down");
+    return evrt_cli_fail(EVRT_EXIT_UNREACHABLE, "%s",
+                         t->reason.n > 0 ? evrt_buf_cstr(&t->reason) : "the node has gone");
 }
 
 int evrt_cli_tail(struct evrt_cli *cli) {
@@ -123,5 +133,6 @@ int evrt_cli_tail(struct evrt_cli *cli) {
     evrt_buf_finish(&path);
     evrt_buf_finish(&t.text);
     evrt_buf_finish(&t.out);
+    evrt_buf_finish(&t.reason);
     return rc;
 }

@@ -96,7 +96,7 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
      "One event, with what became of it per handler."},
     {"GET", "/api/v1/tail", evrt_get_tail, NULL, false, "type,source,subject,from,after",
      "Events as they are stored, one JSON object a line, from now on or from a time or sequence; "
-     "what a slow client misses is told by a line with gap."},
+     "what a slow client misses is told by a line with gap, and why it ends by one with end."},
     {"POST", "/api/v1/cleanup", evrt_post_cleanup, evrt_admin_body, false, "",
      "Drops segments that ended before the time in {before,dry_run} and that nobody needs; answers "
      "what went, what stays and why."},

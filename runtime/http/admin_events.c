@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/error.h"
+#include "core/jsonout.h"
 #include "host/host.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
@@ -135,7 +136,13 @@ static void on_gone(struct evrt_http_request *r) {
 
 static void on_ended(void *arg, const char *reason) {
     struct evrt_http_request *r = arg;
-    (void)reason;
+    struct evrt_buf line;
+    evrt_buf_init(&line);
+    evrt_buf_puts(&line, "{\"end\":{\"reason\":");
+    evrt_json_quote(&line, evrt_slice_of(reason));
+    evrt_buf_puts(&line, "}}\n");
+    evrt_request_put(r, evrt_buf_slice(&line));
+    evrt_buf_finish(&line);
     evrt_request_end(r);
     evrt_request_release(r);
 }
