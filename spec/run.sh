@@ -113,7 +113,7 @@ specs() {    # NAME BUILD PATH...
         timeout -k 10 $patience env EVRT_BUILD="$build" $environment \
             busted --lua=luajit -o plainTerminal $options $files >"$log" 2>&1
         status=$?
-        sed -nE 's/^[-+*]*(fault|crash): /  /p' "$log" >&2 # what was done, and what was NOT RUN
+        sed -nE 's/^[-+*]*((fault|crash): )/  \1/p' "$log" >&2 # what was done, and what was NOT RUN
         summary=$(grep -aE '^[0-9]+ success' "$log" | tail -n 1)
         if [ -n "$summary" ]; then
             good=${summary%% *}
