@@ -79,7 +79,7 @@ static void make_block(struct evrt_sub *s) {
     uint32_t block = s->made / EVRT_SUB_BLOCK;
     if ((block & (block - 1)) == 0)
         s->blocks = evrt_realloc(s->blocks, (block == 0 ? 1 : block * 2) * sizeof *s->blocks);
-    s->blocks[block] = evrt_zalloc(EVRT_SUB_BLOCK * sizeof **s->blocks);
+    s->blocks[block] = evrt_zalloc(sizeof **s->blocks);
     for (uint32_t i = 0; i < EVRT_SUB_BLOCK; i++) {
         struct evrt_delivery *d = &s->blocks[block]->deliveries[i];
         d->label = &s->blocks[block]->labels[i];
