@@ -156,6 +156,14 @@ static void finish_closing(struct evrt_host *h) {
                    EVRT_F_U64("redeliver", h->redeliver));
 }
 
+/* On a full disk what does not fit is not waited for: it is settled again after the next start. */
+static bool is_written(const struct evrt_host *h) {
+    struct evrt_journal_stats stats;
+    if (h->appended == h->committed) return true;
+    evrt_journal_stats(h->journal, &stats);
+    return stats.space != 0;
+}
+
 void host_progress(struct evrt_host *h) {
     switch (h->phase) {
     case HOST_STARTING:
@@ -166,7 +174,7 @@ void host_progress(struct evrt_host *h) {
         if (in_flight(h) == 0 && h->waiters.head == h->waiters.tail) begin_closing(h);
         break;
     case HOST_CLOSING:
-        if (host_workers_gone(h) && h->reads == 0 && h->appended == h->committed) finish_closing(h);
+        if (host_workers_gone(h) && h->reads == 0 && is_written(h)) finish_closing(h);
         break;
     case HOST_CLOSED:
         if (h->handles == 0 && h->drain_cb != NULL) {
