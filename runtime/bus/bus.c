@@ -16,7 +16,6 @@ enum {
     ROUTES_MAX = 65536, /* types remembered; a flood of new ones starts afresh */
     READ_BATCH = 1024,  /* events of one read */
     SHARE = 16,         /* deliveries of one subscription before it is another's turn */
-    SPAN = 16,          /* entries for each delivery, when nothing is parked by a key */
 };
 
 struct evrt_bus {
@@ -57,15 +56,9 @@ void evrt_bus_destroy(struct evrt_bus *b) {
 
 /* ---- Subscriptions ---- */
 
-static uint64_t span_of(const struct evrt_bus *b, bool ordered) {
-    uint64_t most = (uint64_t)b->o.window * SPAN;
-    if (ordered) return b->o.window + b->o.max_parked;
-    return b->o.max_parked < most ? b->o.max_parked : most;
-}
-
 struct evrt_sub *evrt_bus_add(struct evrt_bus *b, uint32_t id, struct evrt_slice name,
                               uint64_t cursor) {
-    struct evrt_sub *s = evrt_sub_create(id, name, b->o.window, span_of(b, false), cursor);
+    struct evrt_sub *s = evrt_sub_create(id, name, b->o.window, b->o.max_parked, cursor);
     s->behind = cursor < b->next_seq;
     b->subs = evrt_realloc(b->subs, (b->count + 1) * sizeof(struct evrt_sub *));
     size_t at = b->count++;
@@ -140,7 +133,6 @@ void evrt_bus_order(struct evrt_bus *b, struct evrt_sub *s, bool ordered) {
     if (!empty) evrt_sub_reorder(s, b->next_seq);
     if (s->scan == b->next_seq && !s->reordering) s->behind = false;
     s->ordered = ordered;
-    s->span_max = span_of(b, ordered);
 }
 
 void evrt_bus_pause(struct evrt_bus *b, struct evrt_sub *s, bool paused) {
@@ -366,9 +358,8 @@ uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
 
 static uint32_t room(const struct evrt_sub *s) {
     if (evrt_sub_full(s)) return 0;
-    uint64_t live = s->live_max - s->live, span = s->span_max - evrt_window_span(&s->window);
-    uint64_t least = live < span ? live : span;
-    return least < READ_BATCH ? (uint32_t)least : READ_BATCH;
+    uint64_t left = s->live_max - s->live;
+    return left < READ_BATCH ? (uint32_t)left : READ_BATCH;
 }
 
 bool evrt_bus_wants_read(const struct evrt_bus *b, const struct evrt_sub *s,

@@ -23,7 +23,7 @@ struct evrt_bus_ops {
 
 struct evrt_bus_options {
     uint32_t window;       /* deliveries of one subscription under way or ready */
-    uint64_t max_parked;   /* ... and behind one that has not ended */
+    uint64_t max_parked;   /* events of one subscription that wait for their key */
     uint64_t memory_limit; /* bytes of committed events held for handlers that lack credit */
     uint64_t next_seq;     /* of the first event that will be committed */
     const struct evrt_bus_ops *ops;

@@ -12,12 +12,12 @@ enum {
 };
 
 struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t live_max,
-                                 uint64_t span_max, uint64_t cursor) {
+                                 uint64_t parked_max, uint64_t cursor) {
     struct evrt_sub *s = evrt_zalloc(sizeof *s);
     s->id = id;
     s->name = evrt_strndup(name.p, name.n);
     s->live_max = live_max;
-    s->span_max = span_max > live_max ? span_max : live_max;
+    s->parked_max = parked_max;
     s->scan = s->told_cursor = cursor;
     evrt_window_init(&s->window);
     evrt_keys_init(&s->keys);
@@ -60,12 +60,11 @@ static bool is_ahead(const struct evrt_sub *s, uint64_t seq) {
 enum evrt_sub_where evrt_sub_where(const struct evrt_sub *s, uint64_t seq, uint64_t next_seq) {
     if (seq < evrt_sub_cursor(s, next_seq)) return EVRT_SUB_ENDED;
     uint64_t position = evrt_window_find(&s->window, seq);
-    const struct evrt_entry *e =
-        position < s->window.tail ? evrt_window_at(&s->window, position) : NULL;
-    if (e == NULL || e->seq != seq || e->state >= EVRT_ENTRY_DONE)
+    const struct evrt_entry *e = evrt_window_at(&s->window, position);
+    if (e == NULL || e->state == EVRT_ENTRY_GONE)
         return is_ahead(s, seq) ? EVRT_SUB_PENDING : EVRT_SUB_ENDED;
     if (e->state == EVRT_ENTRY_PARKED) return EVRT_SUB_PENDING;
-    uint8_t state = evrt_sub_at(s, position)->state;
+    uint8_t state = evrt_sub_numbered(s, e->ref)->state;
     return state == EVRT_DELIVERY_DONE     ? EVRT_SUB_ENDED
            : state == EVRT_DELIVERY_FLIGHT ? EVRT_SUB_RUNNING
                                            : EVRT_SUB_PENDING;
@@ -144,18 +143,15 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
     s->flight_bytes += d->n;
 }
 
-struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t position,
-                                         uint32_t worker) {
-    if (position < s->window.head || position >= s->window.tail) return NULL;
-    if (evrt_window_at(&s->window, position)->state != EVRT_ENTRY_LIVE) return NULL;
-    struct evrt_delivery *d = evrt_sub_at(s, position);
-    return d->state == EVRT_DELIVERY_FLIGHT && d->worker == worker ? d : NULL;
+struct evrt_delivery *evrt_sub_delivery(const struct evrt_sub *s, uint64_t position) {
+    const struct evrt_entry *e = evrt_window_at(&s->window, position);
+    return e != NULL && e->state == EVRT_ENTRY_LIVE ? evrt_sub_numbered(s, e->ref) : NULL;
 }
 
-uint64_t evrt_sub_key_of(const struct evrt_sub *s, uint64_t position) {
-    if (position < s->window.head || position >= s->window.tail) return 0;
-    if (evrt_window_at(&s->window, position)->state != EVRT_ENTRY_LIVE) return 0;
-    return evrt_sub_at(s, position)->key;
+struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t position,
+                                         uint32_t worker) {
+    struct evrt_delivery *d = evrt_sub_delivery(s, position);
+    return d != NULL && d->state == EVRT_DELIVERY_FLIGHT && d->worker == worker ? d : NULL;
 }
 
 void evrt_sub_lend(struct evrt_sub *s, struct evrt_delivery *d, bool lent) {
@@ -223,7 +219,7 @@ static void put_ranges(struct evrt_sub *s, struct evrt_buf *out) {
 static void free_ended(struct evrt_sub *s) {
     for (size_t i = 0; i < s->ended_count; i++) {
         evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
-        evrt_window_at(&s->window, s->ended[i])->state = EVRT_ENTRY_DONE;
+        evrt_window_done(&s->window, s->ended[i]);
     }
     evrt_window_trim(&s->window);
 }

@@ -93,6 +93,9 @@ struct evrt_epoch {
     struct evrt_pattern_set *patterns;
 };
 
+/* Positions from head to tail at most, done or not: some 15 MiB when nearly all are done. */
+#define EVRT_SUB_SPAN (UINT64_C(1) << 26)
+
 /* Labels apart: they are as large as all the rest, and needed once. */
 enum { EVRT_SUB_BLOCK = 32 };
 struct evrt_sub_block {
@@ -117,7 +120,7 @@ struct evrt_sub {
 
     struct evrt_window window;
     uint32_t live_max;              /* deliveries at most */
-    uint64_t span_max;              /* entries at most */
+    uint64_t parked_max;            /* entries in state PARKED at most */
     struct evrt_sub_block **blocks; /* the deliveries, in blocks that do not move */
     uint32_t live, made;            /* in use; made so far */
     uint32_t free_first, free_last; /* a queue of those that are free: number + 1 */
@@ -170,9 +173,9 @@ struct evrt_sub {
 };
 
 /* Creates a subscription that stands at `cursor`; it is behind when cursor < next_seq. `live_max`,
- * `span_max`: bounds of the window. */
+ * `parked_max`: bounds of the window. */
 struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t live_max,
-                                 uint64_t span_max, uint64_t cursor);
+                                 uint64_t parked_max, uint64_t cursor);
 void evrt_sub_destroy(struct evrt_sub *s);
 
 /* The first sequence that has not ended. `next_seq`: the next one that will commit. */
@@ -190,17 +193,18 @@ bool evrt_sub_matched(const struct evrt_sub *s, uint64_t seq, struct evrt_slice 
 bool evrt_sub_matches(const struct evrt_sub *s, struct evrt_slice type);
 bool evrt_sub_skips(const struct evrt_sub *s, uint64_t seq);
 
-/* The delivery of an entry that is LIVE. */
 static inline struct evrt_delivery *evrt_sub_numbered(const struct evrt_sub *s, uint32_t number) {
     return &s->blocks[number / EVRT_SUB_BLOCK]->deliveries[number % EVRT_SUB_BLOCK];
 }
+/* The delivery of an entry that is LIVE. */
 static inline struct evrt_delivery *evrt_sub_at(const struct evrt_sub *s, uint64_t position) {
     return evrt_sub_numbered(s, evrt_window_at(&s->window, position)->ref);
 }
-/* The key of the delivery there; 0: none. */
-uint64_t evrt_sub_key_of(const struct evrt_sub *s, uint64_t position);
+/* The delivery there; NULL: none. */
+struct evrt_delivery *evrt_sub_delivery(const struct evrt_sub *s, uint64_t position);
 static inline bool evrt_sub_full(const struct evrt_sub *s) {
-    return s->live >= s->live_max || evrt_window_span(&s->window) >= s->span_max;
+    return s->live >= s->live_max || s->parked >= s->parked_max ||
+           evrt_window_span(&s->window) >= EVRT_SUB_SPAN;
 }
 /* What has become of a sequence that belonged to it. */
 enum evrt_sub_where { EVRT_SUB_PENDING, EVRT_SUB_RUNNING, EVRT_SUB_ENDED };

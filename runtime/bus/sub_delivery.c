@@ -151,12 +151,8 @@ size_t evrt_sub_list_again(const struct evrt_sub *s, uint64_t *seqs, size_t max)
 }
 
 struct evrt_delivery *evrt_sub_find_again(const struct evrt_sub *s, uint64_t seq) {
-    uint64_t position = evrt_window_find(&s->window, seq);
-    if (position == s->window.tail) return NULL;
-    const struct evrt_entry *e = evrt_window_at(&s->window, position);
-    if (e->seq != seq || e->state != EVRT_ENTRY_LIVE) return NULL;
-    struct evrt_delivery *d = evrt_sub_at(s, position);
-    return d->state == EVRT_DELIVERY_AGAIN ? d : NULL;
+    struct evrt_delivery *d = evrt_sub_delivery(s, evrt_window_find(&s->window, seq));
+    return d != NULL && d->state == EVRT_DELIVERY_AGAIN ? d : NULL;
 }
 
 /* ---- Ready ---- */

@@ -169,33 +169,31 @@ static void add_skip(struct evrt_sub *s, uint64_t first, uint64_t last) {
     s->skip[s->skip_count++] = (struct evrt_range){first, last - first + 1};
 }
 
-/* What is not read again, as runs; and the window without what is. Returns the first of that. */
+/* What was never sent leaves the window, and the gaps between are not read again: what stood there has ended,
+ * or was sent. Returns the first that is read again. */
 static uint64_t keep_begun(struct evrt_sub *s, uint64_t scan) {
-    bool in_run = false;
-    uint64_t first = 0, last = 0;
-    for (uint64_t p = s->window.head; p < s->window.tail; p++) {
+    uint64_t first = scan, from = evrt_sub_cursor(s, scan), last = s->window.head - 1;
+    for (uint64_t p = s->window.head; p < s->window.tail; p = evrt_window_next(&s->window, p + 1)) {
         struct evrt_entry *e = evrt_window_at(&s->window, p);
-        struct evrt_delivery *d = e->state == EVRT_ENTRY_LIVE ? evrt_sub_at(s, p) : NULL;
-        if (e->state == EVRT_ENTRY_DONE || (d != NULL && d->begun)) {
-            if (!in_run) first = e->seq;
-            last = e->seq;
-            in_run = true;
-            if (d != NULL) d->key = 0;
+        struct evrt_delivery *d = evrt_sub_delivery(s, p);
+        if (d != NULL && d->begun) {
+            d->key = 0;
             continue;
         }
-        if (in_run) add_skip(s, first, last);
-        in_run = false;
-        if (e->seq < scan) scan = e->seq;
+        if (p > last + 1) add_skip(s, from, e->seq - 1);
+        from = e->seq + 1;
+        last = p;
+        if (e->seq < first) first = e->seq;
         if (d != NULL) drop_delivery(s, d);
         e->state = EVRT_ENTRY_GONE;
     }
-    if (in_run) add_skip(s, first, last);
-    return scan;
+    if (s->window.tail > last + 1 && scan > from) add_skip(s, from, scan - 1);
+    return first;
 }
 
 static bool is_begun(const struct evrt_sub *s, uint64_t position) {
-    const struct evrt_entry *e = evrt_window_at(&s->window, position);
-    return e->state == EVRT_ENTRY_LIVE && evrt_sub_at(s, position)->begun;
+    const struct evrt_delivery *d = evrt_sub_delivery(s, position);
+    return d != NULL && d->begun;
 }
 
 void evrt_sub_reorder(struct evrt_sub *s, uint64_t next_seq) {

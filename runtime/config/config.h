@@ -69,7 +69,7 @@ struct evrt_config {
         uint64_t max_hops;
         int64_t orphan_ttl;
         uint64_t window;     /* deliveries of one handler in flight or ready */
-        uint64_t max_parked; /* events of one handler behind one that has not ended */
+        uint64_t max_parked; /* events of one handler that wait for their key */
         uint64_t
             memory_limit; /* bytes of fresh events kept for handlers; beyond it they read the journal */
     } bus;

@@ -100,7 +100,7 @@
     X(bus.window, NUMBER, "16384", 1, 1048576, NULL, RESTART,                                    \
       "Deliveries of one handler in flight or ready to be sent.")                                \
     X(bus.max_parked, NUMBER, "2000000", 1000, 1000000000, NULL, RESTART,                        \
-      "Most events of one handler that stand behind one that has not ended, 16 bytes each.")     \
+      "Most events of one handler that wait for one of their key (ordered_by), 16 bytes each.")  \
     X(bus.memory_limit, SIZE, "32MiB", 1 * MIB, 1 * TIB, NULL, RESTART,                          \
       "Fresh events kept in memory for handlers; one that is further behind reads the journal.") \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \

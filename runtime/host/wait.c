@@ -157,14 +157,16 @@ struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq,
 /* As deep as handlers publish to handlers, which bus.max_hops bounds. */
 bool host_waits_on_key(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
                        const struct evrt_sub *holder, uint64_t key) {
-    if (s == NULL || position < s->window.head || position >= s->window.tail) return false;
-    uint64_t seq = evrt_window_at(&s->window, position)->seq;
+    const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_delivery(s, position);
+    if (d == NULL) return false;
+    uint64_t seq = d->seq;
     struct evrt_host_wait *w = evrt_map_get(&h->waits->by_seq, key_of(&seq));
     for (; w != NULL; w = w->next) {
         uint64_t at;
         const struct evrt_sub *waiter = w->delivery == 0 ? NULL : host_sub_of(h, w->delivery, &at);
         if (waiter == NULL) continue;
-        if (waiter == holder && evrt_sub_key_of(waiter, at) == key) return true;
+        const struct evrt_delivery *its = evrt_sub_delivery(waiter, at);
+        if (waiter == holder && its != NULL && its->key == key) return true;
         if (host_waits_on_key(h, waiter, at, holder, key)) return true;
     }
     return false;
