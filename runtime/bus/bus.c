@@ -131,7 +131,7 @@ static struct evrt_sub **in_order(struct evrt_bus *b) {
 void evrt_bus_order(struct evrt_bus *b, struct evrt_sub *s, bool ordered) {
     bool empty = s->window.head == s->window.tail;
     if (!empty) evrt_sub_reorder(s, b->next_seq);
-    if (s->scan == b->next_seq && !s->reordering) s->behind = false;
+    if (s->scan == b->next_seq && !s->reordering && !s->paused) s->behind = false;
     s->ordered = ordered;
 }
 

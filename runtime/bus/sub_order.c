@@ -172,7 +172,8 @@ static void add_skip(struct evrt_sub *s, uint64_t first, uint64_t last) {
 /* What was never sent leaves the window, and the gaps between are not read again: what stood there has ended,
  * or was sent. Returns the first that is read again. */
 static uint64_t keep_begun(struct evrt_sub *s, uint64_t scan) {
-    uint64_t first = scan, from = evrt_sub_cursor(s, scan), last = s->window.head - 1;
+    uint64_t first = scan, last = s->window.head - 1;
+    uint64_t from = evrt_window_at(&s->window, s->window.head)->seq;
     for (uint64_t p = s->window.head; p < s->window.tail; p = evrt_window_next(&s->window, p + 1)) {
         struct evrt_entry *e = evrt_window_at(&s->window, p);
         struct evrt_delivery *d = evrt_sub_delivery(s, p);
@@ -198,6 +199,7 @@ static bool is_begun(const struct evrt_sub *s, uint64_t position) {
 
 void evrt_sub_reorder(struct evrt_sub *s, uint64_t next_seq) {
     assert(s->ended_count == 0);
+    if (s->window.head == s->window.tail) return;
     /* Room for doubling as add_skip does it. */
     size_t cap = 1;
     while (cap < s->skip_count)
