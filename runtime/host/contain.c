@@ -174,7 +174,7 @@ static void kill_stalled(struct host_worker *w) {
              limit);
     w->watch.stalled = true;
     w->state = HOST_WORKER_ENDING;
-    uv_process_kill(&w->process, SIGKILL);
+    host_worker_signal(w, SIGKILL);
 }
 
 /* A worker that sleeps wakes when it is sent something; one that was stopped does not. */
@@ -186,7 +186,7 @@ static bool has_unread(const struct host_worker *w) {
 
 static void look(struct host_worker *w, int64_t elapsed_ns) {
     struct host_watch *watch = &w->watch;
-    if (watch->page == NULL || watch->stalled || !uv_is_active((uv_handle_t *)&w->process)) return;
+    if (watch->page == NULL || watch->stalled || !w->process_open) return;
     uint64_t turn = evrt_page_load(&watch->page->turn);
     if (turn != watch->turn || ((turn & 1) == 0 && !has_unread(w))) {
         watch->turn = turn;

@@ -170,7 +170,7 @@ void host_generation_lost(struct host_worker *w, int64_t status, int signal) {
 /* Its socket has ended: how is known once it can be reaped, which is left to the loop. */
 static void lost_now(struct host_worker *w) {
     siginfo_t info = {0};
-    if (waitid(P_PID, (id_t)w->process.pid, &info, WEXITED | WNOWAIT) < 0) return;
+    if (waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOWAIT) < 0) return;
     bool exited = info.si_code == CLD_EXITED;
     host_generation_lost(w, exited ? info.si_status : 0, exited ? 0 : info.si_status);
 }

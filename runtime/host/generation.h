@@ -44,8 +44,9 @@ struct host_worker {
     uint32_t
         instance; /* number of this process, from 1, never used again: what fences answers (D8) */
     enum host_worker_state state;
-    uv_process_t process;
-    bool process_open, channel_open; /* handles that are not closed yet */
+    pid_t pid;
+    bool process_open; /* started and not reaped yet */
+    bool channel_open; /* its handle is not closed yet */
     struct evrt_channel channel;
     struct host_watch watch;
     uv_timer_t restart;

@@ -51,6 +51,11 @@ static void on_turn(uv_prepare_t *handle) {
     host_progress(h);
 }
 
+static void on_child(uv_signal_t *handle, int signum) {
+    (void)signum;
+    host_workers_reap(handle->data);
+}
+
 static int open_handles(struct evrt_host *h) {
     uv_prepare_init(h->loop, &h->turn);
     uv_timer_init(h->loop, &h->tick);
@@ -66,9 +71,12 @@ static int open_handles(struct evrt_host *h) {
     }
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
     h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
-        h->wake.data = h;
+        h->wake.data = h->children.data = h;
     h->handles += rc < 0 ? 5 : 6;
-    return rc;
+    if (rc == 0) rc = uv_signal_init(h->loop, &h->children);
+    if (rc < 0) return rc;
+    h->handles++;
+    return uv_signal_start(&h->children, on_child, SIGCHLD);
 }
 
 static void on_handle_closed(uv_handle_t *handle) {
@@ -78,7 +86,8 @@ static void on_handle_closed(uv_handle_t *handle) {
 }
 
 static void close_handles(struct evrt_host *h) {
-    uv_handle_t *own[] = {(uv_handle_t *)&h->turn,
+    uv_handle_t *own[] = {(uv_handle_t *)&h->children,
+                          (uv_handle_t *)&h->turn,
                           (uv_handle_t *)&h->tick,
                           (uv_handle_t *)&h->deadline,
                           (uv_handle_t *)&h->patience,

@@ -288,7 +288,7 @@ static int on_ready(struct host_worker *w, struct evrt_slice payload) {
     host_contain_ready(w);
     if (w->died_ns != 0)
         evrt_log_event(h->log, WORKER_REPLACED, EVRT_F_U64("worker", w->slot),
-                       EVRT_F_I64("worker_pid", w->process.pid),
+                       EVRT_F_I64("worker_pid", w->pid),
                        EVRT_F_U64("generation", w->generation->number),
                        EVRT_F_DURATION("duration", evrt_mono_ns() - w->died_ns));
     host_progress(h);

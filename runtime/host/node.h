@@ -98,13 +98,14 @@ struct evrt_host {
     struct evrt_bus *bus;
     struct evrt_random random;
 
-    uv_async_t wake;     /* the writer and the state thread: something was committed */
-    uv_prepare_t turn;   /* before the loop waits */
-    uv_timer_t tick;     /* the keeper's */
-    uv_timer_t deadline; /* of draining */
-    uv_timer_t patience; /* of settlements that wait to be submitted */
-    uv_timer_t watch;    /* of workers: contain.c */
-    unsigned handles;    /* handles of the host itself that are not closed yet */
+    uv_signal_t children; /* one has ended */
+    uv_async_t wake;      /* the writer and the state thread: something was committed */
+    uv_prepare_t turn;    /* before the loop waits */
+    uv_timer_t tick;      /* the keeper's */
+    uv_timer_t deadline;  /* of draining */
+    uv_timer_t patience;  /* of settlements that wait to be submitted */
+    uv_timer_t watch;     /* of workers: contain.c */
+    unsigned handles;     /* handles of the host itself that are not closed yet */
 
     uint64_t appended, submitted, committed; /* records, since start */
     bool eager;                   /* someone waits for what was appended since the last submit */
@@ -193,6 +194,9 @@ void host_catch_up(struct evrt_host *h);
 /* ---- workers.c ---- */
 
 EVRT_MUST_CHECK int host_worker_start(struct host_worker *w);
+/* Takes leave of those that have ended. */
+void host_workers_reap(struct evrt_host *h);
+void host_worker_signal(const struct host_worker *w, int signal);
 /* Ends when it has finished what it has. */
 void host_worker_drain(struct host_worker *w);
 void host_worker_kill(struct host_worker *w);

@@ -212,7 +212,7 @@ static void put_generation(struct evrt_jsonout *o, const struct host_generation 
         put_u64(o, "worker", i);
         put_u64(o, "generation", g->number);
         put_str(o, "state", evrt_slice_of(states[w->state]));
-        if (w->process_open) put_u64(o, "pid", (uint64_t)w->process.pid);
+        if (w->process_open) put_u64(o, "pid", (uint64_t)w->pid);
         put_u64(o, "running", w->outstanding);
         evrt_jsonout_end(o);
     }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "host/node.h"
+#include "host/process.h"
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -50,12 +51,6 @@ static void close_channel(struct host_worker *w) {
         evrt_channel_close(&w->channel, on_channel_closed);
 }
 
-static void on_process_closed(uv_handle_t *handle) {
-    struct host_worker *w = handle->data;
-    w->process_open = false;
-    maybe_restart(w);
-}
-
 static void describe_exit(struct host_worker *w, int64_t status, int signal) {
     if (w->reason[0] != '\0') return;
     if (signal != 0)
@@ -66,9 +61,9 @@ static void describe_exit(struct host_worker *w, int64_t status, int signal) {
 }
 
 /* Only now that the process is reaped are its deliveries made again: until then it might still act. */
-static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
-    struct host_worker *w = process->data;
+static void on_exit_of(struct host_worker *w, int status, int signal) {
     struct evrt_host *h = w->host;
+    w->process_open = false;
     /* A crash is none of what it was told to do. */
     bool expected = w->told && w->reason[0] == '\0' && (signal == SIGKILL || status == 0);
     /* What it said before it died counts. */
@@ -84,20 +79,34 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal) {
     /* Where a delivery is to blame, its handler is held back and not the worker. */
     w->failures = quick && !charged ? w->failures + 1 : 0;
     if (expected || w->generation->refused) /* that is told once, with the reason */
-        evrt_log_event(h->log, WORKER_EXITED, EVRT_F_U64("worker", w->slot),
-                       EVRT_F_I64("worker_pid", process->pid),
-                       EVRT_F_U64("generation", w->generation->number),
-                       EVRT_F_CSTR("status", w->reason));
+        evrt_log_event(
+            h->log, WORKER_EXITED, EVRT_F_U64("worker", w->slot), EVRT_F_I64("worker_pid", w->pid),
+            EVRT_F_U64("generation", w->generation->number), EVRT_F_CSTR("status", w->reason));
     else
         evrt_log_event(h->log, WORKER_DIED, EVRT_F_U64("worker", w->slot),
-                       EVRT_F_I64("worker_pid", process->pid),
+                       EVRT_F_I64("worker_pid", w->pid),
                        EVRT_F_U64("generation", w->generation->number),
                        EVRT_F_CSTR("reason", w->reason), EVRT_F_U64("redelivered", again));
     w->state = HOST_WORKER_ENDING;
     w->outstanding = w->lent = 0;
     close_channel(w);
-    uv_close((uv_handle_t *)process, on_process_closed);
+    maybe_restart(w);
     host_reload_progress(h);
+}
+
+void host_workers_reap(struct evrt_host *h) {
+    int status, signal;
+    for (struct host_generation *g = h->generations, *next; g != NULL; g = next) {
+        next = g->next;
+        for (uint32_t i = 0; i < g->count; i++)
+            if (g->workers[i].process_open &&
+                host_process_ended(g->workers[i].pid, &status, &signal))
+                on_exit_of(&g->workers[i], status, signal);
+    }
+}
+
+void host_worker_signal(const struct host_worker *w, int signal) {
+    if (w->process_open) kill(w->pid, signal);
 }
 
 /* The other side hung up, or said what cannot be understood. */
@@ -105,9 +114,7 @@ static void on_channel_end(void *arg, int status) {
     struct host_worker *w = arg;
     if (status < 0 && w->reason[0] == '\0')
         snprintf(w->reason, sizeof w->reason, "broke the protocol (%s)", strerror(-status));
-    /* Not active: reaped, and its number may be another's by now. */
-    if (w->process_open && uv_is_active((uv_handle_t *)&w->process))
-        uv_process_kill(&w->process, SIGKILL);
+    host_worker_signal(w, SIGKILL);
     w->state = HOST_WORKER_ENDING;
     close_channel(w);
 }
@@ -122,30 +129,6 @@ static const struct evrt_channel_events channel_events = {on_data, on_channel_en
 
 /* ---- Starts ---- */
 
-static int spawn(struct host_worker *w, int fd, int snapshot, int page) {
-    char *args[] = {(char *)"evrt", (char *)"worker", NULL};
-    uv_stdio_container_t stdio[] = {
-        {.flags = UV_IGNORE},
-        {.flags = UV_INHERIT_FD, .data.fd = 1},
-        {.flags = UV_INHERIT_FD, .data.fd = 2},
-        {.flags = UV_INHERIT_FD, .data.fd = fd},
-        {.flags = UV_INHERIT_FD, .data.fd = snapshot},
-        {.flags = UV_INHERIT_FD, .data.fd = page},
-    };
-    uv_process_options_t options = {
-        .exit_cb = on_process_exit,
-        .file = w->host->worker_path,
-        .args = args,
-        .stdio = stdio,
-        .stdio_count = page < 0 ? 5 : 6,
-    };
-    w->process.data = w;
-    w->process_open = true;
-    int rc = uv_spawn(w->host->loop, &w->process, &options);
-    if (rc < 0) uv_close((uv_handle_t *)&w->process, on_process_closed);
-    return rc;
-}
-
 int host_worker_start(struct host_worker *w) {
     struct evrt_host *h = w->host;
     int pair[2];
@@ -156,17 +139,19 @@ int host_worker_start(struct host_worker *w) {
     w->told = false;
     w->outstanding = w->lent = 0;
     int page = -1, rc = host_contain_open(w, &page);
-    if (rc == 0) rc = spawn(w, pair[1], w->generation->scripts.snapshot, page);
+    const int fds[] = {pair[1], w->generation->scripts.snapshot, page};
+    if (rc == 0) rc = host_process_start(&w->pid, h->worker_path, fds, 3);
     if (page >= 0) close(page);
     close(pair[1]);
     if (rc < 0) {
         close(pair[0]);
         return rc;
     }
+    w->process_open = true;
     w->state = HOST_WORKER_LOADING;
     rc = evrt_channel_init(&w->channel, h->loop, pair[0], &channel_events, w);
     if (rc < 0) {
-        uv_process_kill(&w->process, SIGKILL);
+        host_worker_signal(w, SIGKILL);
         return rc;
     }
     w->channel_open = true;
@@ -175,7 +160,7 @@ int host_worker_start(struct host_worker *w) {
     evrt_frame_put_hello(evrt_channel_out(&w->channel), &hello);
     host_share_greet(w);
     evrt_log_event(h->log, WORKER_STARTED, EVRT_F_U64("worker", w->slot),
-                   EVRT_F_I64("worker_pid", w->process.pid),
+                   EVRT_F_I64("worker_pid", w->pid),
                    EVRT_F_U64("generation", w->generation->number));
     return 0;
 }
@@ -265,8 +250,7 @@ struct host_worker *host_worker_find(struct evrt_host *h, uint32_t instance) {
 
 void host_worker_kill(struct host_worker *w) {
     w->told = true;
-    if (w->process_open && uv_is_active((uv_handle_t *)&w->process))
-        uv_process_kill(&w->process, SIGKILL);
+    host_worker_signal(w, SIGKILL);
 }
 
 /* It stays READY: what it still has may end, wait and publish. */
