@@ -86,8 +86,8 @@ static void start_to(struct host_generation *g, uint32_t count) {
     }
 }
 
-void host_generation_load(struct host_generation *g) {
-    start_to(g, 1);
+void host_generation_load(struct host_generation *g, uint32_t first) {
+    start_to(g, first);
 }
 
 uint32_t host_generation_ready(const struct host_generation *g) {

@@ -96,8 +96,9 @@ struct host_generation {
  * not outlive the call. */
 struct host_generation *host_generation_create(struct evrt_host *h, struct evrt_scripts *scripts,
                                                const struct evrt_config *config);
-/* Starts its first worker on the snapshot; the others follow when that one has loaded it. */
-void host_generation_load(struct host_generation *g);
+/* Starts `first` of its workers on the snapshot; the others follow when one has loaded it. One is what a bad
+ * script then costs; all is the quickest. */
+void host_generation_load(struct host_generation *g, uint32_t first);
 /* Blocks until every worker has loaded or one was refused. Before the loop runs. */
 void host_generation_await(struct host_generation *g);
 /* How long loading may take; 0: for ever. A worker says itself where it is stuck when

@@ -225,7 +225,7 @@ static int begin_load(struct evrt_host *h, struct host_generation **out, struct 
     if (rc < 0) return rc;
     h->reload.signature = scripts.signature;
     *out = host_generation_create(h, &scripts, h->config);
-    host_generation_load(*out);
+    host_generation_load(*out, h->worker_count);
     return 0;
 }
 

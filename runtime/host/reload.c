@@ -159,7 +159,7 @@ static void load(struct evrt_host *h, struct evrt_scripts *scripts) {
     r->loading = host_generation_create(h, scripts, config);
     int64_t timeout_ms = host_generation_timeout(r->loading);
     if (timeout_ms != 0) uv_timer_start(&r->deadline, on_deadline, (uint64_t)timeout_ms, 0);
-    host_generation_load(r->loading);
+    host_generation_load(r->loading, 1);
     host_reload_progress(h);
 }
 
