@@ -39,7 +39,7 @@
       "A worker that does not turn its loop for so long is killed and replaced. 0s: workers "    \
       "are not watched, and no delivery is charged for a crash.")                                \
     X(workers.drain_timeout, DURATION, "30s", 0, DAY, NULL, RELOAD,                              \
-      "How long deliveries in flight may take to finish on shutdown.")                           \
+      "How long deliveries in flight may take to finish on shutdown and reload.")                \
     X(workers.concurrency, NUMBER, "256", 1, 65536, NULL, RELOAD,                                \
       "Deliveries that one worker has in progress at once.")                                     \
     X(workers.allow_ffi, BOOL, "false", 0, 0, NULL, RELOAD,                                      \

@@ -196,7 +196,9 @@ static void look(struct host_worker *w, int64_t elapsed_ns) {
     }
     watch->unchanged_ns += elapsed_ns;
     watch->slow = true;
-    if (watch->unchanged_ns >= w->host->config->workers.stall_timeout * MS) kill_stalled(w);
+    int64_t limit = w->host->config->workers.stall_timeout;
+    if (w->state == HOST_WORKER_LOADING) limit += HOST_LOAD_GRACE_MS;
+    if (watch->unchanged_ns >= limit * MS) kill_stalled(w);
 }
 
 static int64_t period_ms(const struct evrt_host *h) {

@@ -16,10 +16,7 @@
 #include "core/units.h"
 #include "json/json.h"
 
-enum {
-    ERRORS_MAX = 100,
-    GRACE_MS = 1000,
-};
+enum { ERRORS_MAX = 100 };
 
 /* ---- Errors ---- */
 
@@ -195,7 +192,7 @@ static int await_some(struct host_generation *g, int ms) {
 }
 
 int64_t host_generation_timeout(const struct host_generation *g) {
-    return g->hello.load_timeout_ms == 0 ? 0 : g->hello.load_timeout_ms + GRACE_MS;
+    return g->hello.load_timeout_ms == 0 ? 0 : g->hello.load_timeout_ms + HOST_LOAD_GRACE_MS;
 }
 
 void host_generation_late(struct host_generation *g) {

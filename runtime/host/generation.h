@@ -103,6 +103,7 @@ void host_generation_load(struct host_generation *g, uint32_t first);
 void host_generation_await(struct host_generation *g);
 /* How long loading may take; 0: for ever. A worker says itself where it is stuck when
  * workers.stall_timeout is over: this is for one that does not. */
+enum { HOST_LOAD_GRACE_MS = 1000 };
 int64_t host_generation_timeout(const struct host_generation *g);
 /* That is over. */
 void host_generation_late(struct host_generation *g);
