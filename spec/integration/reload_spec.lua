@@ -266,12 +266,17 @@ describe("a reload that is refused", function()
         assert.equal(0, node:stop())
     end)
 
-    it("for one that loops, sleeps or ends its worker while it is loaded", function()
+    -- Sanitizers hold signals back.
+    it("for one that loops or sleeps while it is loaded #plain", function()
         expect({ ["bad.lua"] = "local i = 0\nwhile true do i = i + 1 end" }, 2, "workers.stall_timeout")
         expect({ ["bad.lua"] = "\nos.execute 'sleep 1'" }, 2, "workers.stall_timeout")
+        assert.equal(0, node:stop())
+    end)
+
+    it("for one that ends its worker while it is loaded", function()
         expect({ ["bad.lua"] = "os.exit(3)" }, nil, "ended its worker while it was loaded (exit code 3)")
         expect({ ["bad.lua"] = "local f = io.open('/proc/self/stat')\nlocal pid = f:read '*n'\nf:close()\n"
-            .. "os.execute('kill -SEGV ' .. pid)" }, nil, "killed its worker while it was loaded")
+            .. "os.execute('kill -KILL ' .. pid)" }, nil, "killed its worker while it was loaded")
         expect({ ["bad.lua"] = "local c = 0\nlocal f = io.open('/proc/self/stat')\nlocal pid = f:read '*n'\n"
             .. "return { name = 'P' .. pid, events = 'p', handle = function() end }" }, nil,
             "declare other handlers in one worker than in another")
