@@ -11,8 +11,10 @@ local evrt = {
     version = require "evrt.c.script".version,
     json = require "evrt.json",
     log = require "evrt.log",
+    policy = require "evrt.policy",
     publish = publish.publish,
     raw = publish.raw,
+    shared = require "evrt.shared",
     time = require "evrt.time",
 }
 

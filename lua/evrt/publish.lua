@@ -1,9 +1,13 @@
 -- evrt.publish: checks the table, hands it to the host, waits until it is durable (or handled).
 local cpublish = require "evrt.c.publish"
 local cjson = require "evrt.c.json"
-local duration = require "evrt.worker.handlers".duration
+local duration = require "evrt.worker.options".duration
+local log = require "evrt.log"
 local nearest = require "evrt.worker.nearest"
+local running = require "evrt.c.policy".handler
 local wait = require "evrt.worker.wait"
+
+local handlers = require "evrt.worker.handlers".loaded
 
 local M = {}
 
@@ -113,6 +117,23 @@ local function checked_options(options)
     return options.wait == "handled", timeout
 end
 
+--- What is inside of all policies: sends the event, waits for what became of it.
+function M.send(event, ctx)
+    local copy, json = checked(event)
+    local problem, id, seq, rest = cpublish.send(copy, json, ctx.handled, ctx.timeout)
+    wait.check(problem, "evrt.publish")
+    if id == nil then
+        return nil, seq, rest
+    end
+    local outcomes = rest ~= "" and cjson.decode(rest) or nil
+    return { id = id, seq = seq, outcomes = outcomes }
+end
+
+-- A policy around publishing sees a ctx too: that of the publish.
+local function context_of(handler, handled, timeout)
+    return { handler = handler, handled = handled, timeout = timeout, log = log }
+end
+
 --- Publishes an event and waits until it is durable; with `{ wait = "handled" }` until the first attempt
 --- of every handler that it matches has settled, or the timeout (30 s unless given).
 ---
@@ -124,15 +145,12 @@ end
 ---@return string? message
 ---@return string? code "EHOPS", "EINVAL", "EMSGSIZE", "ENOSPC", "EAGAIN", "ESHUTDOWN"
 function M.publish(event, options)
-    local copy, json = checked(event)
     local handled, timeout = checked_options(options)
-    local problem, id, seq, rest = cpublish.send(copy, json, handled, timeout)
-    wait.check(problem, "evrt.publish")
-    if id == nil then
-        return nil, seq, rest
-    end
-    local outcomes = rest ~= "" and cjson.decode(rest) or nil
-    return { id = id, seq = seq, outcomes = outcomes }
+    local handler = handlers[running()]
+    local ctx = context_of(handler and handler.name, handled, timeout)
+    if not (handler and handler.publish_of) then return M.send(event, ctx) end
+    checked(event)
+    return handler.publish_of(event.type)(event, ctx)
 end
 
 return M

@@ -118,10 +118,12 @@ const struct evrt_command evrt_commands[] = {
         .run = evrt_cli_publish,
     },
     {
-        .name = "handlers", .args = "[pause|resume NAME]", .words = "pause resume", .max_args = 2,
-        .options = list_options,
+        .name = "handlers", .args = "[NAME|pause NAME|resume NAME]", .words = "pause resume",
+        .max_args = 2, .options = list_options,
         .brief = "List a node's handlers and what they have done; pause or resume one.",
-        .text = "A paused handler finishes what it has and gets nothing more until it is resumed, "
+        .text = "With NAME shows that handler, and the policies around it: outermost first, with "
+                "their options and where each comes from.\n"
+                "A paused handler finishes what it has and gets nothing more until it is resumed, "
                 "across restarts and reloads. Its events are kept; none is lost.",
         .run = evrt_cli_handlers,
     },

@@ -32,11 +32,53 @@ static int pause_or_resume(struct evrt_cli *cli) {
     return rc;
 }
 
+/* evrt handlers NAME */
+struct search {
+    const char *name;
+    struct evrt_slice found; /* {NULL, 0}: not yet */
+};
+
+static int look(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
+    struct search *s = arg;
+    struct evrt_buf name;
+    (void)err;
+    evrt_buf_init(&name);
+    evrt_view_text(evrt_json_at(m->value, EVRT_STR("name")), &name);
+    if (evrt_slice_eq(evrt_buf_slice(&name), evrt_slice_of(s->name))) s->found = m->value;
+    evrt_buf_finish(&name);
+    return 0;
+}
+
+static int show_handler(const struct evrt_cli *cli, struct evrt_slice items, struct evrt_buf *out) {
+    static const struct evrt_view_column columns[] = {
+        {"POLICY", "name"}, {"SCOPE", "scope"}, {"EVENTS", "events"}, {"OPTIONS", "options"},
+        {"FROM", "from"},   {"FILE", "file"},   {NULL, NULL},
+    };
+    static const char *const skip[] = {"policies", NULL};
+    struct search s = {.name = cli->args[0]};
+    struct evrt_json_info info;
+    if (evrt_json_members(items, look, &s, &info, NULL) < 0 || s.found.p == NULL)
+        return evrt_cli_fail(EVRT_EXIT_FAILED, "no handler named \"%s\"; evrt handlers lists them",
+                             s.name);
+    if (evrt_cli_has(cli, "json")) {
+        evrt_buf_put(out, s.found.p, s.found.n);
+    } else {
+        evrt_view_object(s.found, skip, out);
+        evrt_buf_putc(out, '\n');
+        struct evrt_slice policies = evrt_json_at(s.found, EVRT_STR("policies"));
+        if (evrt_view_items(policies, columns, out) == 0) evrt_buf_puts(out, "No policies.\n");
+    }
+    return evrt_cli_print(out);
+}
+
 int evrt_cli_handlers(struct evrt_cli *cli) {
-    if (cli->nargs > 0 && strcmp(cli->args[0], "pause") != 0 && strcmp(cli->args[0], "resume") != 0)
+    bool verb = cli->nargs > 0 &&
+                (strcmp(cli->args[0], "pause") == 0 || strcmp(cli->args[0], "resume") == 0);
+    if (cli->nargs == 2 && !verb)
         return evrt_cli_usage(cli, "expected pause or resume, got \"%s\"", cli->args[0]);
-    if (cli->nargs == 1) return evrt_cli_usage(cli, "which handler is to be %sd?", cli->args[0]);
-    if (cli->nargs == 2) return pause_or_resume(cli);
+    if (cli->nargs == 1 && verb)
+        return evrt_cli_usage(cli, "which handler is to be %sd?", cli->args[0]);
+    if (verb) return pause_or_resume(cli);
     static const struct evrt_view_column columns[] = {
         {"HANDLER", "name"},     {"STATE", "state"},          {"EVENTS", "events"},
         {">PENDING", "pending"}, {">RUNNING", "running"},     {">DONE", "done"},
@@ -46,10 +88,13 @@ int evrt_cli_handlers(struct evrt_cli *cli) {
     evrt_buf_init(&json);
     evrt_buf_init(&out);
     int rc = evrt_view_get(cli, "/api/v1/handlers", &json);
-    if (rc == EVRT_EXIT_OK && evrt_cli_has(cli, "json")) {
+    struct evrt_slice items = {NULL, 0};
+    if (rc == EVRT_EXIT_OK) items = evrt_json_at(evrt_buf_slice(&json), EVRT_STR("items"));
+    if (rc == EVRT_EXIT_OK && cli->nargs > 0) {
+        rc = show_handler(cli, items, &out);
+    } else if (rc == EVRT_EXIT_OK && evrt_cli_has(cli, "json")) {
         rc = evrt_cli_print(&json);
     } else if (rc == EVRT_EXIT_OK) {
-        struct evrt_slice items = evrt_json_at(evrt_buf_slice(&json), EVRT_STR("items"));
         if (evrt_view_items(items, columns, &out) == 0) evrt_buf_puts(&out, "No handlers.\n");
         rc = evrt_cli_print(&out);
     }

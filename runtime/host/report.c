@@ -128,6 +128,8 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
         put_u64(o, "concurrency", s->limit);
         put_i64(o, "priority", s->priority);
         if (s->ordered) put_str(o, "ordered_by", evrt_slice_of(s->ordered_by));
+        evrt_jsonout_key(o, "policies");
+        evrt_jsonout_raw(o, evrt_slice_of(handler->policies));
     } else {
         put_time(o, "orphaned", s->orphaned_ms);
     }

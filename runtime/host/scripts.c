@@ -17,6 +17,10 @@ static void free_handlers(struct evrt_scripts *s) {
         free(s->handlers[i].file);
         free(s->handlers[i].patterns);
         free(s->handlers[i].ordered_by);
+        free(s->handlers[i].policies);
+        for (size_t k = 0; k < s->handlers[i].retry_count; k++)
+            free(s->handlers[i].retries[k].events);
+        free(s->handlers[i].retries);
     }
     free(s->handlers);
     s->handlers = NULL;
@@ -84,21 +88,72 @@ static int add_pattern(void *arg, const struct evrt_json_member *m, struct evrt_
     return 0;
 }
 
-static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
-    struct evrt_scripts *s = arg;
+/* -1: not said. */
+static double real_at(struct evrt_slice object, const char *key) {
+    struct evrt_slice v = evrt_json_at(object, evrt_slice_of(key));
+    char text[64];
+    if (v.n == 0 || v.n >= sizeof text) return -1;
+    memcpy(text, v.p, v.n);
+    text[v.n] = '\0';
+    return strtod(text, NULL);
+}
+
+static enum evrt_retry_kind retry_kind(struct evrt_slice object) {
+    static const char *const names[] = {"", "exponential", "fixed", "linear", "function"};
+    char *text = text_at(object, "policy");
+    unsigned kind = EVRT_RETRY_DEFAULT;
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(text, names[i]) == 0) kind = i;
+    free(text);
+    return (enum evrt_retry_kind)kind;
+}
+
+/* The patterns of a list, joined by '\n'; "" when there is none. */
+static int patterns_at(struct evrt_slice object, const char *key, char **out,
+                       struct evrt_error *err) {
     struct evrt_buf patterns;
     struct evrt_json_info info;
     evrt_buf_init(&patterns);
-    struct evrt_slice events = evrt_json_at(m->value, EVRT_STR("events"));
-    int rc = evrt_json_members(events, add_pattern, &patterns, &info, err);
+    struct evrt_slice list = evrt_json_at(object, evrt_slice_of(key));
+    int rc = list.n == 0 ? 0 : evrt_json_members(list, add_pattern, &patterns, &info, err);
     evrt_buf_cstr(&patterns);
+    *out = evrt_buf_release(&patterns);
+    return rc;
+}
+
+static int add_retry(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
+    struct evrt_handler *h = arg;
+    h->retries = evrt_realloc(h->retries, (h->retry_count + 1) * sizeof *h->retries);
+    h->retries[h->retry_count++] = (struct evrt_retry){
+        .kind = retry_kind(m->value),
+        .max_retries = (int64_t)real_at(m->value, "max_retries"),
+        .initial_delay_ms = (int64_t)real_at(m->value, "initial_delay_ms"),
+        .max_delay_ms = (int64_t)real_at(m->value, "max_delay_ms"),
+        .increment_ms = (int64_t)real_at(m->value, "increment_ms"),
+        .multiplier = real_at(m->value, "multiplier"),
+        .jitter = real_at(m->value, "jitter"),
+        .retry_if = evrt_slice_eq(evrt_json_at(m->value, EVRT_STR("retry_if")), EVRT_STR("true")),
+    };
+    return patterns_at(m->value, "events", &h->retries[h->retry_count - 1].events, err);
+}
+
+static int add_policies(struct evrt_handler *h, struct evrt_slice object, struct evrt_error *err) {
+    struct evrt_json_info info;
+    struct evrt_slice policies = evrt_json_at(object, EVRT_STR("policies"));
+    struct evrt_slice retries = evrt_json_at(object, EVRT_STR("retries"));
+    if (policies.n == 0) policies = EVRT_STR("[]");
+    h->policies = evrt_strndup(policies.p, policies.n);
+    return retries.n == 0 ? 0 : evrt_json_members(retries, add_retry, h, &info, err);
+}
+
+static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
+    struct evrt_scripts *s = arg;
     char *start = text_at(m->value, "start");
     s->handlers = evrt_realloc(s->handlers, (s->count + 1) * sizeof *s->handlers);
     s->handlers[s->count++] = (struct evrt_handler){
         .name = text_at(m->value, "name"),
         .file = text_at(m->value, "file"),
         .line = (int)number_at(m->value, "line"),
-        .patterns = evrt_buf_release(&patterns),
         .timeout_ms = number_at(m->value, "timeout_ms"),
         .concurrency = (uint32_t)number_at(m->value, "concurrency"),
         .from_beginning = strcmp(start, "beginning") == 0,
@@ -106,7 +161,9 @@ static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_
         .priority = (int)number_at(m->value, "priority"),
     };
     free(start);
-    return rc;
+    struct evrt_handler *h = &s->handlers[s->count - 1];
+    int rc = patterns_at(m->value, "events", &h->patterns, err);
+    return rc < 0 ? rc : add_policies(h, m->value, err);
 }
 
 int evrt_scripts_declared(struct evrt_scripts *s, struct evrt_slice json, struct evrt_error *err) {

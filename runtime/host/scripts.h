@@ -10,6 +10,23 @@
 struct evrt_config;
 struct evrt_frame_hello;
 
+/* How a policy wants failures of a handler tried again. What it leaves open (-1, DEFAULT) is the
+ * configuration's. */
+enum evrt_retry_kind {
+    EVRT_RETRY_DEFAULT,
+    EVRT_RETRY_EXPONENTIAL,
+    EVRT_RETRY_FIXED,
+    EVRT_RETRY_LINEAR,
+    EVRT_RETRY_FUNCTION /* a worker is asked for the delay */
+};
+struct evrt_retry {
+    char *events; /* patterns joined by '\n'; "": whatever the handler gets */
+    enum evrt_retry_kind kind;
+    int64_t max_retries, initial_delay_ms, max_delay_ms, increment_ms;
+    double multiplier, jitter;
+    bool retry_if; /* a worker is asked whether at all */
+};
+
 /* A handler as its script declares it. */
 struct evrt_handler {
     char *name, *file;
@@ -20,6 +37,9 @@ struct evrt_handler {
     bool from_beginning;
     char *ordered_by; /* "" not at all; an attribute, or "data." and a path */
     int priority;
+    char *policies;             /* JSON array, for people: what is around it, outermost first */
+    struct evrt_retry *retries; /* outermost first: of those that match an event the last counts */
+    size_t retry_count;
 };
 
 struct evrt_script_file {

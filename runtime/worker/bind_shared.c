@@ -89,8 +89,9 @@ static int get(lua_State *L) {
     return push_value(L, (struct evrt_slice){v->bytes, v->n}, v->version);
 }
 
-/* cas(key, version, value or nil, ttl in seconds or 0) -> problem, true, version | false, value, version |
- * nil, message, code */
+/* cas(key, version, value or nil, ttl in seconds or 0, sure) -> problem, true, version | false, value,
+ * version | nil, message, code. `sure`: also when the deadline has passed, which then does not end the wait
+ * either. The host answers at once, so that holds nothing up, and what a policy keeps is kept. */
 static int cas(lua_State *L) {
     struct evrt_worker *w = evrt_worker_of(L);
     struct evrt_frame_share f = {.version = (uint64_t)luaL_checknumber(L, 2)};
@@ -99,12 +100,19 @@ static int cas(lua_State *L) {
     if (!f.remove) f.value.p = luaL_checklstring(L, 3, &f.value.n);
     double ttl_ms = luaL_optnumber(L, 4, 0) * 1000;
     f.ttl_ms = ttl_ms > 0 && ttl_ms < 1e15 ? (int64_t)ttl_ms : 0;
+    bool sure = lua_toboolean(L, 5);
+    struct evrt_delivery *d = w->deliveries.running;
+    int64_t deadline_ns = d == NULL ? 0 : d->deadline_ns;
+    bool expired = d != NULL && d->expired;
+    if (sure && d != NULL) d->deadline_ns = INT64_MAX, d->expired = false;
     int refused = evrt_wait_check(L);
-    if (refused != 0) return refused;
-    f.token = evrt_delivery_token(w->deliveries.running);
-    evrt_frame_put_share(evrt_worker_out(w), &f);
-    evrt_delivery_wait(w->deliveries.running, -1);
-    return evrt_wait_yield(L);
+    if (refused == 0) {
+        f.token = evrt_delivery_token(d);
+        evrt_frame_put_share(evrt_worker_out(w), &f);
+        evrt_delivery_wait(d, -1);
+    }
+    if (sure && d != NULL) d->deadline_ns = deadline_ns, d->expired = expired;
+    return refused != 0 ? refused : evrt_wait_yield(L);
 }
 
 static const luaL_Reg functions[] = {

@@ -2,7 +2,7 @@
  * 300-byte events in flight, and counts what is done. Prints a JSON object: events per second, and the CPU
  * that the worker spent per event.
  *
- *     worker_bench [PROGRAM [EVENTS [WINDOW [SCRIPT]]]]     PROGRAM worker is run; default ./evrt
+ *     worker_bench [PROGRAM [EVENTS [WINDOW [SCRIPT [POLICY]]]]]     PROGRAM worker is run; default ./evrt
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,20 +36,23 @@ static void die(const char *what) {
     exit(1);
 }
 
-static int snapshot(const char *script) {
+static int snapshot(const char *script, const char *policy) {
     struct evrt_buf b;
     evrt_buf_init(&b);
     evrt_snapshot_start(&b);
     evrt_snapshot_add(&b, &(struct evrt_snapshot_file){'h', EVRT_STR("bench.lua"), EVRT_STR(""),
                                                        evrt_slice_of(script)});
+    if (policy != NULL)
+        evrt_snapshot_add(&b, &(struct evrt_snapshot_file){'p', EVRT_STR("policy.lua"),
+                                                           EVRT_STR(""), evrt_slice_of(policy)});
     int fd = evrt_snapshot_seal(&b);
     evrt_buf_finish(&b);
     if (fd < 0) die("snapshot");
     return fd;
 }
 
-static void start(struct bench *b, const char *program, const char *script) {
-    int fds[2], scripts = snapshot(script);
+static void start(struct bench *b, const char *program, const char *script, const char *policy) {
+    int fds[2], scripts = snapshot(script, policy);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) die("socketpair");
     for (int i = 0; i < 2; i++) {
         int size = 1 << 20;
@@ -149,7 +152,8 @@ static double seconds(const struct timeval *t) {
 int main(int argc, char **argv) {
     struct bench b = {.total = argc > 2 ? strtoull(argv[2], NULL, 10) : 1000000,
                       .window = argc > 3 ? strtoull(argv[3], NULL, 10) : 1024};
-    start(&b, argc > 1 ? argv[1] : "./evrt", argc > 4 ? argv[4] : default_script);
+    start(&b, argc > 1 ? argv[1] : "./evrt", argc > 4 ? argv[4] : default_script,
+          argc > 5 ? argv[5] : NULL);
     make_event(&b.event);
     struct evrt_frame_hello hello = {.concurrency = UINT32_MAX,
                                      .memory_limit = 256 << 20,

@@ -44,16 +44,26 @@ local function buffer()
     return ffi.gc(ffi.new "struct evrt_buf", frame.evrt_buf_finish)
 end
 
--- Handler files by path; a path under lib/ is a module ("lib/a/b.lua" is "a.b").
+-- Handler files by path; a path under lib/ is a module ("lib/a/b.lua" is "a.b"), one under policies/ a policy;
+-- "evrt.yaml" is `apply` as JSON.
+local function role_of(path)
+    if path == "evrt.yaml" then return "a", "" end
+    if path:find "^policies/_" then return "m", path:match "([^/]+)%.lua$" end
+    if path:find "^policies/" then return "p", "" end
+    local module = path:match "^lib/(.*)%.lua$"
+    if module then return "m", (module:gsub("/", ".")) end
+    return "h", ""
+end
+
 local function put_files(b, files)
     local paths = {}
     for path in pairs(files) do paths[#paths + 1] = path end
     table.sort(paths)
     frame.evrt_snapshot_start(b)
     for _, path in ipairs(paths) do
-        local module = path:match "^lib/(.*)%.lua$"
-        frame.evrt_snapshot_add(b, ffi.new("struct evrt_snapshot_file", string.byte(module and "m" or "h"),
-            c.slice(path), c.slice(module and (module:gsub("/", "."))), c.slice(files[path])))
+        local role, module = role_of(path)
+        frame.evrt_snapshot_add(b, ffi.new("struct evrt_snapshot_file", string.byte(role), c.slice(path),
+            c.slice(module), c.slice(files[path])))
     end
 end
 
@@ -163,11 +173,12 @@ function Worker:deliver(event, with)
     return self.delivery
 end
 
-local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log" }
+local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log", SHARE = "share" }
 local members = {
     FAILED = { "delivery", "error_type", "message", "traceback" },
     PUBLISH = { "token", "delivery", "wait", "timeout_ms", "event" },
     LOG = { "level", "delivery", "caller", "message", "fields" },
+    SHARE = { "token", "version", "ttl_ms", "remove", "key", "value" },
 }
 
 local function decode(f)
@@ -229,6 +240,37 @@ function Worker:expect(name)
     end
 end
 
+--- Shared values as the host keeps them, for workers that were given the same one by share_with().
+function worker.store() return { values = {}, version = 0, workers = {} } end
+
+function Worker:share_with(store)
+    self.store = store
+    store.workers[#store.workers + 1] = self
+    return self
+end
+
+-- Answers a SHARE as the host does, and tells the other workers.
+function Worker:answer_share(f)
+    local store = self.store
+    local now = store.values[f.key]
+    local status = 0
+    if (now and now.version or 0) ~= f.version then
+        status = -11
+    elseif store.full then
+        status = -28
+    else
+        store.version = store.version + 1
+        now = f.remove == 0 and { version = store.version, value = f.value } or nil
+        store.values[f.key] = now
+    end
+    for _, w in ipairs(store.workers) do
+        if w == self or status == 0 then
+            w:send("shared", { token = w == self and f.token or 0, status = w == self and status or 0,
+                version = now and now.version or 0, key = f.key, value = now and now.value or "" })
+        end
+    end
+end
+
 --- Waits until a delivery has settled: "done", or the FAILED frame. Logs on the way are in self.logs.
 function Worker:settle(delivery)
     self.logs, self.settled = self.logs or {}, self.settled or {}
@@ -241,6 +283,8 @@ function Worker:settle(delivery)
             self.settled[f.delivery] = f
         elseif f.frame == "LOG" then
             self.logs[#self.logs + 1] = f
+        elseif f.frame == "SHARE" and self.store then
+            self:answer_share(f)
         else
             error("unexpected " .. f.frame .. " " .. (f.text or ""), 2)
         end

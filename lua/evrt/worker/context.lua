@@ -1,6 +1,7 @@
 -- The second argument of a handler.
 local event = require "evrt.c.event"
 local log = require "evrt.log"
+local scripts = require "evrt.worker.scripts"
 
 local context = {}
 
@@ -10,7 +11,7 @@ local optional = { deadline = true }
 --- The metatable of every ctx of a handler. A ctx holds the encoded event, attempt and deadline; what is
 --- the same for all deliveries is here, what is rarely asked for is made when it is.
 function context.class(handler)
-    local shared = { handler = handler.name, replay = false, log = log }
+    local shared = { handler = handler.name, replay = false, log = log, state = {} }
     return {
         __index = function(ctx, key)
             local value = shared[key]
@@ -21,7 +22,7 @@ function context.class(handler)
                 return value
             end
             if optional[key] then return nil end
-            error(("ctx has no field %q"):format(tostring(key)), 2)
+            error(("%s: ctx has no field %q"):format(scripts.where(1) or "?", tostring(key)), 0)
         end,
         __tostring = function(ctx)
             return ("ctx of %s, attempt %d"):format(handler.name, ctx.attempt)

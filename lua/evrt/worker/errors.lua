@@ -16,7 +16,11 @@ local Failure = {}
 --- What evrt.reject raises.
 errors.Rejection = { __tostring = function(self) return self.reason end }
 --- What a wait raises after the deadline.
-errors.Timeout = { __tostring = function() return "timeout: the handler's deadline has passed" end }
+errors.Timeout = { __tostring = function(self) return self.text or "timeout: the handler's deadline has passed" end }
+
+--- function -> the policy that it is a layer of; false: the handler itself. Made by chain.lua.
+---@type table<function, false|{ name: string, position: string, file?: string }>
+errors.layers = setmetatable({}, { __mode = "k" })
 
 local function is_a(value, class)
     return type(value) == "table" and getmetatable(value) == class
@@ -117,11 +121,40 @@ function errors.failure(value, position)
     }, Failure)
 end
 
---- The handler for xpcall: the stack of the error is still there.
+-- The layer that failed, and the place of the nearest script's frame inside of it. nil: no policy's failure.
+local function failed_layer(level)
+    local place
+    while true do
+        local info = debug.getinfo(level, "Slf")
+        if info == nil then return nil end
+        local layer = errors.layers[info.func]
+        if layer ~= nil then return layer or nil, place end
+        local path = scripts.path(info.source)
+        if path and info.currentline > 0 and not place then place = path .. ":" .. info.currentline end
+        level = level + 1
+    end
+end
+
+-- 'policy "audit" (policies/audit.lua:12): text'. What a user's policy caught of a handler and raises again is
+-- the handler's: its text says so.
+local function name_policy(value, layer, place)
+    local position, text = scripts.split(errors.text(value))
+    if position == nil then
+        position, text = place or layer.position, errors.text(value)
+    elseif layer.file and scripts.role(position:match "^(.*):%d+$") == "h" then
+        return nil
+    end
+    return ("policy %q (%s): %s"):format(layer.name, position, text)
+end
+
+--- The handler for xpcall: the stack of the error is still there. What was explained already stays as it is.
 ---@return evrt.Failure
 function errors.explain(value)
+    if is_a(value, Failure) then return value end
+    local layer, place = failed_layer(3)
     local failure = errors.failure(value, scripts.where(2))
     failure.traceback = traceback(3)
+    failure.message = layer and name_policy(value, layer, place) or failure.message
     return failure
 end
 

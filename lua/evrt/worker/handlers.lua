@@ -1,22 +1,21 @@
 -- Checks what a handler file returned. One table of fields says what a handler may declare; every error
 -- names file and line, the field, and what was expected.
-local clock = require "evrt.c.clock"
-local nearest = require "evrt.worker.nearest"
+local declared = require "evrt.worker.declared"
+local key = require "evrt.worker.key"
+local options = require "evrt.worker.options"
+local policies = require "evrt.worker.policies"
 
-local M = {}
+local M = {
+    loaded = {}, -- by index, as in the READY text, and by name
+}
 
 -- Each check returns the value to keep, or nil and what was expected.
 local checks = {}
 
-local NAME_MAX, EVENTS_MAX, PATTERN_MAX = 128, 256, 256
+local EVENTS_MAX, PATTERN_MAX = 256, 256
 local DURATION_MAX = 366 * 86400
 
-function checks.name(value)
-    if type(value) ~= "string" or #value > NAME_MAX or not value:find "^[%w_%.:%-]+$" then
-        return nil, ("a name of at most %d letters, digits and any of _ - . :"):format(NAME_MAX)
-    end
-    return value
-end
+checks.name = declared.check_name
 
 -- "like.added", "comment.*", "**"
 local function check_pattern(pattern)
@@ -57,15 +56,11 @@ function checks.events(value)
 end
 
 function checks.policies(value)
-    if type(value) ~= "table" then return nil, "a list of policies" end
-    local _, policy = next(value)
-    if policy == nil then return value end
-    if type(policy) ~= "string" then return nil, ("the name of a policy, not a %s"):format(type(policy)) end
-    return nil, ("the name of a policy; policy %q is not known"):format(policy)
+    return policies.check_list(value)
 end
 
 function checks.timeout(value)
-    local seconds = M.duration(value)
+    local seconds = options.duration(value)
     if seconds == nil or seconds <= 0 or seconds > DURATION_MAX then
         return nil, 'a duration above 0, as "250ms", "30s", "5m" or a number of seconds'
     end
@@ -81,12 +76,8 @@ end
 
 -- What deliveries are kept in order by: a CloudEvents attribute (or extension), or a place in the data.
 function checks.ordered_by(value)
-    local expected = 'an attribute as "partitionkey", or a place in the data as "data.order_id"'
-    if type(value) ~= "string" or #value > 256 then return nil, expected end
-    local path = value:match "^data%.(.+)$"
-    if path and not ("." .. path .. "."):find("..", 1, true) then return value end
-    if value == "data" or not value:find "^[a-z0-9]+$" or #value > 64 then return nil, expected end
-    return value
+    if key.check(value) then return value end
+    return nil, key.expected
 end
 
 function checks.priority(value)
@@ -118,118 +109,31 @@ local required = { name = true, events = true, handle = true }
 local later = {
     "batch", "schedule", "every", "on_dead_letter", "on_retry", "retry_if",
 }
-local is_later = {}
-for _, name in ipairs(later) do is_later[name] = true end
 
---- Seconds of "30s" or of a number; nil for anything else.
----@param value any
----@return number?
-function M.duration(value)
-    if type(value) == "number" and value == value then return value end
-    return type(value) == "string" and clock.duration(value) or nil
-end
-
--- The line on which a field is set: tables do not know it, so it is looked for in the text, nearest to the
--- handler's function.
-local function field_line(text, name, near)
-    local best, line = nil, 0
-    for row in (text .. "\n"):gmatch "(.-)\n" do
-        line = line + 1
-        local code = row:gsub("%-%-.*$", "")
-        if code:find("%f[%w_]" .. name .. "%f[^%w_]%s*=%f[^=]") then
-            if best == nil or math.abs(line - near) < math.abs(best - near) then best = line end
-        end
-    end
-    return best
-end
-
-local function show(value)
-    local kind = type(value)
-    if kind == "string" then return ("%q"):format(#value > 60 and value:sub(1, 57) .. "..." or value) end
-    if kind == "number" or kind == "boolean" then return tostring(value) end
-    return "a " .. kind
-end
-
-local Check = {}
-Check.__index = Check
-
-function Check:complain(field, message)
-    local line = field and field_line(self.text, field, self.line) or self.line
-    self.errors[#self.errors + 1] = ("%s:%d: %s"):format(self.path, line, message)
-end
-
-function Check:unknown(declared)
-    local names = {}
-    for key in pairs(declared) do names[#names + 1] = key end
-    table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-    for _, key in ipairs(names) do
-        if type(key) ~= "string" then
-            self:complain(nil, ("a handler has named fields; %s is not one"):format(show(key)))
-        elseif is_later[key] then
-            self:complain(key, ("field %q is not supported by this version"):format(key))
-        elseif not checks[key] then
-            local near = nearest(key, fields)
-            self:complain(key, ("unknown field %q%s; a handler has %s"):format(key,
-                near and (" (did you mean %q?)"):format(near) or "", table.concat(fields, ", ")))
-        end
-    end
-end
-
-function Check:known(declared)
-    local kept = {}
-    for _, name in ipairs(fields) do
-        local value = declared[name]
-        if value ~= nil then
-            local good, expected = checks[name](value)
-            if good == nil then
-                self:complain(name, ("field %q: expected %s, got %s"):format(name, expected, show(value)))
-            end
-            kept[name] = good
-        elseif required[name] then
-            local _, expected = checks[name](nil)
-            self:complain(nil, ("field %q is missing: expected %s"):format(name, expected))
-        end
-    end
-    return kept
-end
+local form = declared.form {
+    what = "handler", plural = "handlers", fields = fields, required = required, later = later, checks = checks,
+}
 
 -- The table of one handler; nil when it has errors.
-local function check_one(declared, place, errors)
-    local check = setmetatable({ errors = errors, path = place.path, text = place.text, line = 1 }, Check)
-    if type(declared) ~= "table" then
-        check:complain(nil, ("expected a handler (table) or a list of handlers, got %s"):format(show(declared)))
-        return nil
-    end
+local function check_one(one, place, errors)
+    local handler, check = form:check(one, place, errors, "handle")
+    if not handler then return nil end
     local before = #errors
-    local handle = rawget(declared, "handle")
-    if type(handle) == "function" then
-        local info = debug.getinfo(handle, "S")
-        if info.source == "@" .. place.path then check.line = info.linedefined end
+    handler.chain = {}
+    for i, used in ipairs(handler.policies or {}) do
+        handler.chain[i] = policies.resolve(used, check:at "policies", errors)
     end
-    check:unknown(declared)
-    local handler = check:known(declared)
     if #errors > before then return nil end
-    handler.file, handler.line = place.path, check.line
-    handler.position = handler.file .. ":" .. handler.line
     return handler
 end
 
 --- Checks what a file returned and appends its handlers to `handlers`, what is wrong to `errors`.
----@param declared any
+---@param returned any
 ---@param place { path: string, text: string }
 ---@param handlers table[]
 ---@param errors string[]
-function M.check(declared, place, handlers, errors)
-    if declared == nil then
-        errors[#errors + 1] = ("%s:1: the file returns nothing: expected a handler (table) or a list of handlers")
-            :format(place.path)
-        return
-    end
-    local list = { declared }
-    if type(declared) == "table" and (declared[1] ~= nil and declared.name == nil or next(declared) == nil) then
-        list = declared
-    end
-    for _, one in ipairs(list) do
+function M.check(returned, place, handlers, errors)
+    for _, one in ipairs(form:list(returned, place, errors)) do
         local handler = check_one(one, place, errors)
         local other = handler and handlers[handler.name]
         if other then

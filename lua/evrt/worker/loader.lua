@@ -1,13 +1,17 @@
--- Loads the handler files of the snapshot, in order, and says what they declare.
+-- Loads the policy and handler files of the snapshot, in order, puts policies around handlers, and says what
+-- they declare.
+local chain = require "evrt.worker.chain"
 local context = require "evrt.worker.context"
 local errors = require "evrt.worker.errors"
 local handlers = require "evrt.worker.handlers"
 local json = require "evrt.c.json"
+local policies = require "evrt.worker.policies"
+local publish = require "evrt.publish"
 local script = require "evrt.c.script"
 local scripts = require "evrt.worker.scripts"
 
 local loader = {
-    handlers = {}, -- by index, as in the READY text, and by name
+    handlers = handlers.loaded,
 }
 
 -- A syntax error is "path:line: text" already, but for a shortened path.
@@ -17,26 +21,94 @@ local function syntax_error(message, path)
     return position and (position .. ": " .. text) or (path .. ":1: " .. message)
 end
 
-local function load_file(number, file, problems)
+-- What a file returned, given to check(returned, place); or what is wrong with it.
+local function load_file(number, file, problems, check)
     local chunk, message = script.load(number)
     if not chunk then
         problems[#problems + 1] = syntax_error(message, file.path)
         return
     end
-    local ok, declared = xpcall(chunk, errors.explain)
+    local ok, returned = xpcall(chunk, errors.explain)
     if not ok then
-        local failure = errors.failure(declared, file.path .. ":1")
+        local failure = errors.failure(returned, file.path .. ":1")
         problems[#problems + 1] = failure.message
         return
     end
-    handlers.check(declared, { path = file.path, text = script.text(number) }, loader.handlers, problems)
+    check(returned, { path = file.path, text = script.text(number) })
+end
+
+-- `apply` of the configuration: the snapshot has it as JSON.
+local function load_apply(number, file, problems)
+    local applied = assert(json.decode(script.text(number)))
+    for _, one in ipairs(applied) do
+        local position = one.line > 0 and ("%s:%d"):format(file.path, one.line) or file.path .. ": apply"
+        one.instances = {}
+        for _, name in ipairs(one.policies) do
+            one.instances[#one.instances + 1] = policies.resolve(name, position, problems)
+        end
+    end
+    return applied
+end
+
+local function load_all(role, problems, check)
+    for number, file in ipairs(scripts.files) do
+        if file.role == role then load_file(number, file, problems, check) end
+    end
+end
+
+-- Policies first, since handlers and `apply` name them.
+local function load_scripts(problems)
+    local applied = {}
+    load_all("p", problems, function(returned, place) policies.check(returned, place, problems) end)
+    for number, file in ipairs(scripts.files) do
+        if file.role == "a" then applied = load_apply(number, file, problems) end
+    end
+    load_all("h", problems, function(returned, place)
+        handlers.check(returned, place, loader.handlers, problems)
+    end)
+    return applied
 end
 
 local function array(list)
     return setmetatable(list, json.array_mt)
 end
 
+-- An option as it can be shown: functions by where they stand.
+local function shown(value)
+    if type(value) ~= "function" then return value end
+    local info = debug.getinfo(value, "S")
+    local path = scripts.path(info.source)
+    return path and ("function (%s:%d)"):format(path, info.linedefined) or "function"
+end
+
+local function describe_policy(entry)
+    local opts = {}
+    for name, value in pairs(entry.shown) do opts[name] = shown(value) end
+    local text = json.encode(opts)
+    return {
+        name = entry.name, scope = entry.definition.scope, from = entry.position,
+        file = entry.definition.file or "built in", events = entry.events and array(entry.events) or nil,
+        options = text and opts or {},
+    }
+end
+
+-- What the host must know when no Lua is alive, outermost first.
+local function declarations(handler)
+    local list = {}
+    for _, entry in ipairs(handler.entries) do
+        local declare = entry.definition.declare
+        if declare then
+            local data = declare(entry.opts)
+            data.events = entry.events and array(entry.events) or nil
+            list[#list + 1] = data
+        end
+    end
+    return array(list)
+end
+
 local function describe(handler)
+    local listed = {}
+    for i, entry in ipairs(handler.entries) do listed[i] = describe_policy(entry) end
     return {
         name = handler.name,
         file = handler.file,
@@ -47,7 +119,8 @@ local function describe(handler)
         ordered_by = handler.ordered_by or json.null,
         priority = handler.priority or 0,
         start = handler.start or "new",
-        policies = array {},
+        policies = array(listed),
+        retries = declarations(handler),
     }
 end
 
@@ -57,14 +130,14 @@ end
 function loader.load()
     local problems, list = {}, {}
     if not scripts.files then return nil, "the snapshot of scripts is malformed" end
-    for number, file in ipairs(scripts.files) do
-        if file.role == "h" then load_file(number, file, problems) end
-    end
+    local applied = load_scripts(problems)
     if #problems > 0 then return nil, table.concat(problems, "\n") end
     for i, handler in ipairs(loader.handlers) do
         handler.ctx = context.class(handler)
-        list[i] = describe(handler)
+        chain.build(handler, applied, publish.send, problems)
+        if #problems == 0 then list[i] = describe(handler) end
     end
+    if #problems > 0 then return nil, table.concat(problems, "\n") end
     collectgarbage()
     return #list, assert(json.encode { handlers = array(list), memory = script.memory() })
 end

@@ -28,6 +28,10 @@ end
 local function from_scripts(name)
     local number = scripts.modules[name]
     if not number then return nil end
+    if scripts.ambiguous[name] then
+        error(("module '%s' is both %s and %s: rename one of them"):format(name, scripts.ambiguous[name][1],
+            scripts.ambiguous[name][2]), 0)
+    end
     local chunk, message = script.load(number)
     if not chunk then error(message, 0) end
     return chunk

@@ -7,6 +7,8 @@ local Event = require "evrt.worker.event"
 local handlers = require "evrt.worker.loader".handlers
 local is_runner = require "evrt.worker.coroutine".is_runner
 
+local run_of = require "evrt.worker.chain".run_of
+
 local next, fail, explain = delivery.next, delivery.fail, errors.explain
 local setmetatable, xpcall = setmetatable, xpcall
 
@@ -30,7 +32,8 @@ return function()
         local index, record, attempt, deadline = next()
         if index then
             handler = handlers[index]
-            local ok, result, why = xpcall(handler.handle, explain, setmetatable({ [0] = record }, Event),
+            local ok, result, why = xpcall(handler.run or run_of(handler, record), explain,
+                setmetatable({ [0] = record }, Event),
                 setmetatable({ [0] = record, attempt = attempt, deadline = deadline }, handler.ctx))
             if not ok then
                 settle_failed(handler, result)

@@ -5,15 +5,29 @@ local script = ...
 local scripts = {
     files = script.files(),
     modules = {}, -- module name -> number of its file
+    ambiguous = {}, -- module name -> two files of that name
 }
 -- source, as in debug.getinfo(f, "S").source -> path
 local paths = {}
+local roles = {} -- path -> 'h' or 'p'; what is neither is a module
 
 for number, file in ipairs(scripts.files or {}) do
     paths["@" .. file.path] = file.path
     if file.role == "m" then
+        local other = scripts.modules[file.name]
+        -- Both folders have one: which is meant cannot be told.
+        if other then scripts.ambiguous[file.name] = { scripts.files[other].path, file.path } end
         scripts.modules[file.name] = number
+    else
+        roles[file.path] = file.role
     end
+end
+
+--- 'h': the path is a handler file's, 'p': a policy file's; nil otherwise.
+---@param path string
+---@return string?
+function scripts.role(path)
+    return roles[path]
 end
 
 --- The path of the script that the source belongs to, or nil.

@@ -85,7 +85,9 @@ describe("what a worker answers", function()
         local s, err = ffi.new "struct evrt_scripts", ffi.new "struct evrt_error"
         s.snapshot = -1
         local json = [[{"handlers":[{"name":"A \"q\"","file":"a.lua","line":7,"events":["x.*","y"],
-            "timeout_ms":30000,"concurrency":64,"ordered_by":"data.a","priority":-7,"start":"beginning","policies":[]},
+            "timeout_ms":30000,"concurrency":64,"ordered_by":"data.a","priority":-7,"start":"beginning",
+            "policies":[{"name":"retry"}],"retries":[{"policy":"linear","max_retries":5,"increment_ms":1500,"jitter":0.5,
+            "retry_if":true,"events":["a.*","b"]},{}]},
             {"name":"B","file":"b.lua","line":1,"events":["z"],"timeout_ms":0,"concurrency":0,"start":"new"}],
             "memory":1}]]
         assert.equal(0, lib.evrt_scripts_declared(s, c.slice(json), err), ffi.string(err.message))
@@ -96,6 +98,14 @@ describe("what a worker answers", function()
         assert.same({ "data.a", -7, "", 0 }, { ffi.string(a.ordered_by), a.priority, ffi.string(b.ordered_by),
             b.priority })
         assert.same({ "B", "z", false }, { ffi.string(b.name), ffi.string(b.patterns), b.from_beginning })
+        assert.same({ '[{"name":"retry"}]', "[]", 2, 0 }, { ffi.string(a.policies), ffi.string(b.policies),
+            tonumber(a.retry_count), tonumber(b.retry_count) })
+        local r, none = a.retries[0], a.retries[1]
+        assert.same({ lib.EVRT_RETRY_LINEAR, 5, 1500, -1, 0.5, -1, true, "a.*\nb" }, { tonumber(r.kind),
+            tonumber(r.max_retries), tonumber(r.increment_ms), tonumber(r.initial_delay_ms), r.jitter, r.multiplier,
+            r.retry_if, ffi.string(r.events) })
+        assert.same({ lib.EVRT_RETRY_DEFAULT, -1, false, "" }, { tonumber(none.kind), tonumber(none.max_retries),
+            none.retry_if, ffi.string(none.events) })
         lib.evrt_scripts_finish(s)
     end)
 

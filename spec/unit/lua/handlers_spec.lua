@@ -56,8 +56,15 @@ describe("handlers", function()
             'h.lua:4: field "concurrency": expected a whole number from 1, got 1.5' },
         ["a bad start"] = { handler "start = 'now',",
             'h.lua:4: field "start": expected "new" or "beginning", got "now"' },
-        ["a policy nobody knows"] = { handler "policies = { 'audit' },",
-            'h.lua:4: field "policies": expected the name of a policy; policy "audit" is not known, got a table' },
+        ["a policy nobody knows"] = { handler "policies = { 'audti' },",
+            'h.lua:4: policy "audti" is not known (did you mean "audit"?); there are audit, circuit_breaker, '
+            .. 'concurrency, filter, retry, sample, throttle, timeout, transform' },
+        ["policies that are no list"] = { handler "policies = 'audit',",
+            'h.lua:4: field "policies": expected a list of policies: names, or built with options as '
+            .. 'evrt.policy.retry { max_retries = 5 }, got "audit"' },
+        ["a policy that was not called"] = { handler "policies = { 'audit', require 'evrt'.policy.retry },",
+            'h.lua:4: field "policies": expected a list of policies: names, or built with options as '
+            .. 'evrt.policy.retry { max_retries = 5 }; item 2 is a function: call it with its options, got a table' },
         ["a typo"] = { handler "timeuot = '30s',",
             'h.lua:4: unknown field "timeuot" (did you mean "timeout"?); a handler has name, events, handle, '
             .. 'policies, timeout, concurrency, ordered_by, priority, start' },

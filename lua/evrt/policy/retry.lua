@@ -1,0 +1,62 @@
+-- How a failed delivery is tried again: `evrt.policy.retry { max_retries = 5, initial_delay = "1s" }`.
+--
+-- It runs nothing around the handler. It is declared to the host when scripts load, because the host has to
+-- decide when no Lua is alive; of several that match, the innermost counts. What is left out is the
+-- configuration's. This version of the host keeps the declaration and does not retry yet: a failure is dead
+-- at once, as without it.
+--
+-- Across workers and reloads: the host has it; a delivery that fails is judged by the declaration in service
+-- when it fails.
+--
+--     policy          "exponential": initial_delay * multiplier ^ (n - 1); "fixed": initial_delay;
+--                     "linear": initial_delay + increment * (n - 1); or function(attempt, failure) -> seconds
+--     max_retries     attempts after the first
+--     initial_delay, max_delay, multiplier, increment
+--     jitter          0 to 1: the part of a delay that chance takes away or adds
+--     retry_if        function(failure, event) -> false: dead at once
+local uses = {
+    multiplier = { exponential = true }, increment = { linear = true },
+    initial_delay = { exponential = true, linear = true, fixed = true },
+    max_delay = { exponential = true, linear = true, ["function"] = true },
+}
+
+-- What the host is told: functions stay here, where it asks for them.
+local function declare(opts)
+    local function milliseconds(seconds) return seconds and math.ceil(seconds * 1000) end
+    local custom = type(opts.policy) == "function"
+    return {
+        policy = custom and "function" or opts.policy, max_retries = opts.max_retries,
+        initial_delay_ms = milliseconds(opts.initial_delay), max_delay_ms = milliseconds(opts.max_delay),
+        multiplier = opts.multiplier, increment_ms = milliseconds(opts.increment), jitter = opts.jitter,
+        retry_if = opts.retry_if ~= nil,
+    }
+end
+
+return {
+    name = "retry",
+    opts = {
+        policy = { { "choice", "function" }, of = { "exponential", "fixed", "linear" } },
+        max_retries = { "integer", min = 0, max = 1000000 },
+        initial_delay = { "duration" },
+        max_delay = { "duration" },
+        multiplier = { "number", min = 1, max = 1000 },
+        increment = { "duration", min = 0 },
+        jitter = { "number", min = 0, max = 1 },
+        retry_if = { "function" },
+    },
+    check = function(opts)
+        local policy = type(opts.policy) == "function" and "function" or opts.policy
+        for _, name in ipairs { "initial_delay", "max_delay", "multiplier", "increment" } do
+            if policy and opts[name] and not uses[name][policy] then
+                return ("option %q means nothing when policy is %s"):format(name,
+                    policy == "function" and "a function" or ("%q"):format(policy))
+            end
+        end
+        if opts.initial_delay and opts.max_delay and opts.initial_delay > opts.max_delay then
+            return 'option "max_delay": it is shorter than initial_delay'
+        end
+        return nil
+    end,
+    wrap = function(next) return next end,
+    declare = declare,
+}
