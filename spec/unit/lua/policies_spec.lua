@@ -114,7 +114,8 @@ describe("a user's policy", function()
         local function check(use)
             return worker.check { ["policies/l.lua"] = limit, ["h.lua"] = handler("policies = { " .. use .. " },") }
         end
-        assert.equal('h.lua:5: policy "limit": option "most" is missing: expected a whole number from 1', check "'limit'")
+        assert.equal('h.lua:5: policy "limit": option "most" is missing: expected a whole number from 1',
+            check "'limit'")
         assert.equal('h.lua:5: policy "limit": option "most": expected a whole number from 1, got 0.5',
             check "evrt.policy.limit { most = 0.5 }")
         assert.equal('h.lua:5: policy "limit": unknown option "mots" (did you mean "most"?); there are most, per\n'
@@ -217,7 +218,8 @@ describe("a user's policy", function()
 
     it("is told when it forgets what to pass on", function()
         assert.matches('policy "p" calls next without event and ctx', fails { ["h.lua"] = handler "policies = { 'p' },",
-            ["policies/p.lua"] = [[return { name = "p", wrap = function(next) return function(e) return next(e) end end }]]
+            ["policies/p.lua"] = [[return { name = "p", wrap = function(next)
+                return function(e) return next(e) end end }]]
         }.message)
     end)
 end)
@@ -268,14 +270,16 @@ describe("a policy file that is wrong", function()
         ["return 1 +"] = "policies/p.lua:1: unexpected symbol near '<eof>'",
         ["\nerror 'no'"] = "policies/p.lua:2: no",
         ["return { wrap = function() end }"] =
-            'policies/p.lua:1: field "name" is missing: expected a name of at most 128 letters, digits and any of _ - . :',
+            'policies/p.lua:1: field "name" is missing: expected a name of at most 128 letters, digits and any of '
+            .. '_ - . :',
         ["return { name = 'p' }"] = 'policies/p.lua:1: field "wrap" is missing: expected a function(next, opts) that '
             .. 'returns a function(event, ctx) (or "policy", a policy built with options, as evrt.policy.throttle '
             .. '{ rate = 10 })',
         ["return { name = 'p',\n scope = 'publsh', wrap = function() end }"] =
             'policies/p.lua:2: field "scope": expected "handler" or "publish", got "publsh"',
         ["return { name = 'p', warp = function() end }"] =
-            'policies/p.lua:1: unknown field "warp" (did you mean "wrap"?); a policy has name, wrap, scope, opts, policy',
+            'policies/p.lua:1: unknown field "warp" (did you mean "wrap"?); a policy has name, wrap, scope, opts, '
+            .. 'policy',
         ["return { name = 'p',\n opts = { a = { 'nubmer' } }, wrap = function() end }"] =
             'policies/p.lua:2: field "opts": expected a: one of the kinds any, boolean, choice, duration, function, '
             .. 'integer, key, number, string, table, not "nubmer" (did you mean "number"?), got a table',
@@ -312,7 +316,8 @@ describe("a policy file that is wrong", function()
     end)
 
     it("may not share a module's name with the handlers", function()
-        local files = { ["lib/_x.lua"] = "return 1", ["policies/_x.lua"] = "return 2", ["policies/_y.lua"] = "return 3" }
+        local files = { ["lib/_x.lua"] = "return 1", ["policies/_x.lua"] = "return 2",
+            ["policies/_y.lua"] = "return 3" }
         files["h.lua"] = "require '_y' return {}"
         assert.is_nil(worker.check(files))
         files["h.lua"] = "require '_x' return {}"

@@ -32,8 +32,9 @@ describe("evrt.shared", function()
 
     it("sees what other workers change", function()
         local store = worker.store()
-        local one = start("evrt.shared.update('k', function(v) return (v or '') .. 'x' end) print(evrt.shared.get 'k')", store)
-        local two = start("evrt.shared.update('k', function(v) return (v or '') .. 'y' end) print(evrt.shared.get 'k')", store)
+        local adds = "evrt.shared.update('k', function(v) return (v or '') .. '%s' end) print(evrt.shared.get 'k')"
+        local one = start(adds:format 'x', store)
+        local two = start(adds:format 'y', store)
         for _ = 1, 2 do
             assert.equal("done", one:handle { type = "a" })
             assert.equal("done", two:handle { type = "a" })
@@ -67,7 +68,8 @@ describe("evrt.shared", function()
 
     it("refuses misuse", function()
         assert.matches("evrt.shared.get: key: a string expected, got nil", run("evrt.shared.get()").message)
-        assert.matches("evrt.shared.cas: value: a string expected, got number", run("evrt.shared.cas('k', 0, 5)").message)
+        assert.matches("evrt.shared.cas: value: a string expected, got number",
+            run("evrt.shared.cas('k', 0, 5)").message)
         assert.matches("evrt.shared.cas: version: a number expected", run("evrt.shared.cas('k', nil, 'v')").message)
     end)
 end)

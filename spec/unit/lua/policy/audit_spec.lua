@@ -42,8 +42,8 @@ describe("policy audit", function()
         local w = support.start("evrt.policy.audit { level = 'warn', message = 'Seen', "
             .. "fields = function(e) return { who = e.data.who } end }")
         w:handle { type = "a", data = '{"who":"me"}' }
-        assert.same({ { message = "Seen", level = 2, caller = "h.lua:2", outcome = "success", attempt = 1, who = "me" } },
-            lines(w))
+        assert.same({ { message = "Seen", level = 2, caller = "h.lua:2", outcome = "success", attempt = 1,
+            who = "me" } }, lines(w))
         w:stop()
         w = support.start("evrt.policy.audit { level = 'debug' }", nil, { hello = { log_level = 1 } })
         w:handle { type = "a" }

@@ -63,12 +63,15 @@ describe("policy concurrency", function()
     end)
 
     it("frees the place of what fails", function()
-        local outcomes = run("evrt.policy.concurrency { max = 1 }", events(4, function() return { subject = "fail" } end))
+        local outcomes = run("evrt.policy.concurrency { max = 1 }", events(4, function()
+            return { subject = "fail" }
+        end))
         for i = 1, 4 do assert.equal("h.lua:8: boom", outcomes[i].message) end
     end)
 
     it("lets those go who cannot wait any longer", function()
-        local w = support.start("evrt.policy.concurrency { max = 1 }", "evrt.sleep(tonumber(event.subject)) print(event.id)")
+        local w = support.start("evrt.policy.concurrency { max = 1 }",
+            "evrt.sleep(tonumber(event.subject)) print(event.id)")
         local long = w:deliver { type = "a", id = "long", subject = "0.06" }
         local short = w:deliver({ type = "a", id = "short", subject = "0" }, { timeout_ms = 10 })
         local last = w:deliver { type = "a", id = "last", subject = "0" }

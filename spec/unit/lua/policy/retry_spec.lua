@@ -2,7 +2,8 @@ local support = require "spec.unit.lua.policy.support"
 
 describe("policy retry", function()
     it("is declared to the host, outermost first", function()
-        local w, h = support.start("'audit', evrt.policy.retry { max_retries = 5, initial_delay = '1.5s', jitter = 0.2 }, "
+        local w, h = support.start("'audit', evrt.policy.retry { max_retries = 5, "
+            .. "initial_delay = '1.5s', jitter = 0.2 }, "
             .. "evrt.policy.retry { policy = function() return 1 end, retry_if = function() end, max_delay = 60 }")
         w:stop()
         assert.same({

@@ -102,7 +102,8 @@ describe("policy throttle", function()
     end)
 
     it("checks its options", function()
-        assert.matches('option "rate" is missing: expected a number above 0 up to 1000000', support.refused "'throttle'")
+        assert.matches('option "rate" is missing: expected a number above 0 up to 1000000',
+            support.refused "'throttle'")
         assert.matches('option "rate": expected a number above 0', support.refused "evrt.policy.throttle { rate = 0 }")
         assert.matches('option "burst": expected a whole number', support.refused
             "evrt.policy.throttle { rate = 1, burst = 0.5 }")
