@@ -3,6 +3,7 @@
 -- names and options are checked.
 local build = require "evrt.worker.policies".build
 
+---@type evrt.policies
 return setmetatable({}, {
     __index = function(policy, name)
         local function builder(opts) return build(name, opts) end

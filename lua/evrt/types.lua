@@ -15,7 +15,7 @@
 ---@field ordered_by? string  `"partitionkey"`, another attribute or `"data.path"`: one at a time per value
 ---@field priority? integer  -100 to 100, 0 unless given: of the handlers of one event, higher ones get it first
 ---@field start? "new"|"beginning"  A new handler's first event: the next one published, or the oldest kept
----@field policies? string[]  Names of policies around it, outermost first
+---@field policies? (string|evrt.BuiltPolicy)[]  Around it, outermost first: names, or `evrt.policy.NAME { ... }`
 
 --- The event being handled. Fields are read when first asked for; what a handler writes to it, others do not see.
 ---@class evrt.Event
@@ -39,6 +39,80 @@
 ---@field replay boolean
 ---@field idempotency_key string  The same for every attempt of this handler at this event: pass it on to others
 ---@field log evrt.log
+---@field state table  Stays from one delivery to the next, in this worker: the handler's; inside of a policy, its own
+
+--- What a policy file returns: one, or a list of them. With `wrap` it is a policy; with `policy` a name for one
+--- that is built with options. One that has the name of a policy of evrt's own stands in its place.
+---@class evrt.Policy
+---@field name string
+---@field wrap? fun(next: evrt.Next, opts: table, place: evrt.Place): evrt.Next  Called once per use and handler
+---@field scope? "handler"|"publish"  What it is around: handling, or what scripts publish
+---@field opts? table<string, evrt.Option>|fun(opts: table): table?, string?  What it takes; checked at load
+---@field policy? evrt.BuiltPolicy
+
+--- What a policy is around, and what it is itself. Around publishing, event is the table that is published, ctx has
+--- `handler`, `log` and `state`, and the results are those of `evrt.publish`.
+---@alias evrt.Next fun(event: evrt.Event|evrt.NewEvent, ctx: evrt.Context): any, any, any
+
+--- One use of a policy by one handler, as `wrap` is told of it.
+---@class evrt.Place
+---@field handler string
+---@field policy string  The name it was used by
+---@field position string  Where it is used: "file:line"
+---@field id string  The same after a reload, as long as the handler's list is: "Welcome/audit", "Welcome/audit#2"
+---@field state table  The same as `ctx.state` inside of it
+
+--- An option: `{ "number", min = 1, default = 5 }`. The kinds: any, boolean, choice, duration (given as "1s" or
+--- seconds, kept as seconds), function, integer, key (an attribute or "data.path"), number, string, table.
+---@class evrt.Option
+---@field [1] string|string[]
+---@field required? boolean
+---@field default? any
+---@field min? number
+---@field max? number
+---@field above? number
+---@field of? string[]  Of a choice
+
+--- A policy with options: `evrt.policy.NAME { ... }`.
+---@class evrt.BuiltPolicy
+
+---@alias evrt.Key string|fun(event: evrt.Event): any  An attribute, "data.path", or a function of the event
+
+---@class evrt.policies
+---@field audit fun(opts?: { level?: string, message?: string, fields?: function }): evrt.BuiltPolicy
+---@field circuit_breaker fun(opts?: evrt.CircuitBreaker): evrt.BuiltPolicy
+---@field concurrency fun(opts: { max: integer, key?: evrt.Key, name?: string }): evrt.BuiltPolicy
+---@field filter fun(opts: { where: fun(event: evrt.Event, ctx: evrt.Context): any }): evrt.BuiltPolicy
+---@field retry fun(opts?: evrt.Retry): evrt.BuiltPolicy
+---@field sample fun(opts: { rate: number, key?: evrt.Key }): evrt.BuiltPolicy
+---@field throttle fun(opts: evrt.Throttle): evrt.BuiltPolicy
+---@field timeout fun(opts: { after: string|number }): evrt.BuiltPolicy
+---@field transform fun(opts: { change: fun(event: evrt.Event, ctx: evrt.Context): table? }): evrt.BuiltPolicy
+---@field [string] fun(opts?: table): evrt.BuiltPolicy
+
+---@class evrt.CircuitBreaker
+---@field failures? integer  In a row, of all workers; 5
+---@field cooldown? string|number  Until one delivery tries again; "30s"
+---@field when_open? "fail"|"wait"  "fail" unless given
+---@field name? string  Uses of one name share a breaker
+
+---@class evrt.Throttle
+---@field rate number  So many ...
+---@field per? string|number  ... in this time, of all workers; "1s"
+---@field burst? integer  So many at once; as many as a second's unless given
+---@field key? evrt.Key  A bucket for each
+---@field max_wait? string|number  What would have to wait longer fails
+---@field name? string  Uses of one name share a bucket
+
+---@class evrt.Retry
+---@field policy? "exponential"|"fixed"|"linear"|fun(attempt: integer, failure: table): number
+---@field max_retries? integer
+---@field initial_delay? string|number
+---@field max_delay? string|number
+---@field multiplier? number
+---@field increment? string|number
+---@field jitter? number  0 to 1
+---@field retry_if? fun(failure: table, event: evrt.Event): boolean
 
 --- An event to publish. `type` alone is required.
 ---@class evrt.NewEvent

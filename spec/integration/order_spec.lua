@@ -125,8 +125,13 @@ describe("ordered_by", function()
         local slow = [[
             local evrt = require "evrt"
             local gate = %q
+            local function is_open(path)
+                local file = io.open(path)
+                if file then file:close() end
+                return file
+            end
             return { name = "A", events = "**", ordered_by = "partitionkey", handle = function(event)
-                while event.extensions.partitionkey == "slow" and not io.open(gate) do evrt.sleep(0.02) end
+                while event.extensions.partitionkey == "slow" and not is_open(gate) do evrt.sleep(0.02) end
                 if event.data then evrt.log.info("at", { n = event.data }) end
             end }
         ]]
