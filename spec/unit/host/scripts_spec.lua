@@ -87,7 +87,8 @@ describe("what a worker answers", function()
         local json = [[{"handlers":[{"name":"A \"q\"","file":"a.lua","line":7,"events":["x.*","y"],
             "timeout_ms":30000,"concurrency":64,"ordered_by":"data.a","priority":-7,
             "start":"beginning",
-            "policies":[{"name":"retry"}],"retries":[{"policy":"linear","max_retries":5,"increment_ms":1500,"jitter":0.5,
+            "policies":[{"name":"retry"}],"retries":[{"policy":"linear",
+            "max_retries":5,"increment_ms":1500,"jitter":0.5,
             "retry_if":true,"events":["a.*","b"]},{}]},
             {"name":"B","file":"b.lua","line":1,"events":["z"],"timeout_ms":0,"concurrency":0,"start":"new"}],
             "memory":1}]]

@@ -49,7 +49,7 @@ describe("policy circuit_breaker", function()
 
     it("lets one try after the cooldown, and closes when that succeeds", function()
         local store = worker.store()
-        local w = start("failures = 1, cooldown = '30ms', when_open = 'wait'", store)
+        local w = start("failures = 1, cooldown = '300ms', when_open = 'wait'", store)
         handle(w, "x", "boom")
         for i = 1, 3 do w:deliver { type = "a", id = tostring(i) } end
         for i = 2, 4 do assert.equal("done", w:settle(i)) end
@@ -62,11 +62,15 @@ describe("policy circuit_breaker", function()
     end)
 
     it("opens again when the one that tries fails", function()
-        local w = start "failures = 1, cooldown = '20ms'"
+        local store = worker.store()
+        local w = start("failures = 1, cooldown = '1h'", store)
         handle(w, "x", "boom")
         assert.matches(OPEN, handle(w, "kept away").message)
-        local outcome
-        repeat outcome = handle(w, "try", "again") until outcome.message == "h.lua:6: again"
+        local entry = store.values["evrt/breaker/H/circuit_breaker"]
+        store.version, entry.version, entry.value = 50, 50, "open -3601" -- an hour goes by
+        w:send("shared", { token = 0, status = 0, version = 50, key = "evrt/breaker/H/circuit_breaker",
+            value = entry.value })
+        assert.equal("h.lua:6: again", handle(w, "try", "again").message)
         assert.matches(OPEN, handle(w, "kept away").message)
         w:stop()
     end)
