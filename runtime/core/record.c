@@ -106,6 +106,9 @@ void evrt_record_put_settle(struct evrt_buf *out, const struct evrt_record_settl
     put_u64(out, r->discarded);
     put_slice(out, r->ranges);
     put_slice(out, r->dead);
+    put_u64(out, r->retrying);
+    put_slice(out, r->retries);
+    put_slice(out, r->retried);
 }
 
 int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r) {
@@ -119,6 +122,9 @@ int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r) {
     r->discarded = get_u64(&in);
     r->ranges = get_slice(&in);
     r->dead = get_slice(&in);
+    r->retrying = get_u64(&in);
+    r->retries = get_slice(&in);
+    r->retried = get_slice(&in);
     return finish(&in);
 }
 
@@ -174,6 +180,37 @@ int evrt_dead_next(struct evrt_slice dead, size_t *at, struct evrt_record_dead *
     d->error_type = get_slice(&in);
     d->message = get_slice(&in);
     d->traceback = get_slice(&in);
+    if (in.bad) return -EBADMSG;
+    *at = in.at;
+    return 1;
+}
+
+void evrt_retry_put(struct evrt_buf *out, const struct evrt_record_retry *r) {
+    put_u64(out, r->seq);
+    put_u64(out, r->attempt);
+    put_u64(out, r->crashes);
+    put_u64(out, (uint64_t)r->due_ms);
+    put_u64(out, (uint64_t)r->delay_ms);
+    put_u64(out, (uint64_t)r->first_failed_ms);
+    put_u64(out, (uint64_t)r->last_failed_ms);
+    put_u64(out, r->key);
+    put_slice(out, r->error_type);
+    put_slice(out, r->message);
+}
+
+int evrt_retry_next(struct evrt_slice retries, size_t *at, struct evrt_record_retry *r) {
+    struct input in = {retries, *at, 0};
+    if (in.at == retries.n) return 0;
+    r->seq = get_u64(&in);
+    r->attempt = get_u32(&in);
+    r->crashes = get_u32(&in);
+    r->due_ms = (int64_t)get_u64(&in);
+    r->delay_ms = (int64_t)get_u64(&in);
+    r->first_failed_ms = (int64_t)get_u64(&in);
+    r->last_failed_ms = (int64_t)get_u64(&in);
+    r->key = get_u64(&in);
+    r->error_type = get_slice(&in);
+    r->message = get_slice(&in);
     if (in.bad) return -EBADMSG;
     *at = in.at;
     return 1;

@@ -44,7 +44,7 @@ struct evrt_record_sub {
     int64_t at_ms;
 };
 
-/* Dead, as journaled while there is no retry queue. */
+/* Dead: not to be tried again. */
 struct evrt_record_dead {
     uint64_t seq;
     uint32_t attempt;
@@ -55,11 +55,24 @@ struct evrt_record_dead {
     struct evrt_slice traceback;
 };
 
-/* SETTLE. Everything with seq < cursor has ended for the handler. `matched`, `done`, `discarded` and
+/* To be tried again: an attempt failed, and `attempt` is the next one's number. */
+struct evrt_record_retry {
+    uint64_t seq;
+    uint32_t attempt;
+    uint32_t crashes; /* workers that it has cost */
+    int64_t due_ms;   /* wall clock */
+    int64_t delay_ms; /* from the failure: never longer, whatever the clock says */
+    int64_t first_failed_ms, last_failed_ms;
+    uint64_t key; /* that it holds, hashed; 0: none */
+    struct evrt_slice error_type, message;
+};
+
+/* SETTLE. Everything with seq < cursor has ended for the handler, or is one of its retries. `matched`, `done`, `discarded` and
  * `dead_total` count deliveries since the subscription began, as of this record; `matched` counts the
  * events below `seen`. `ranges` are the
  * sequences that ended with this record, ascending: runs of (first, count) where sequences between the
- * members of a run that did not match the handler may be included. */
+ * members of a run that did not match the handler may be included. A retry is in none of the counts but
+ * `matched`; `retried` are those that ended with this record. */
 struct evrt_record_settle {
     uint32_t sub;
     uint64_t cursor;
@@ -68,8 +81,11 @@ struct evrt_record_settle {
     uint64_t done;
     uint64_t dead_total;
     uint64_t discarded;
-    struct evrt_slice ranges; /* iterate with evrt_ranges_next */
-    struct evrt_slice dead;   /* iterate with evrt_dead_next */
+    struct evrt_slice ranges;  /* iterate with evrt_ranges_next */
+    struct evrt_slice dead;    /* iterate with evrt_dead_next */
+    uint64_t retrying;         /* retries there are after this record */
+    struct evrt_slice retries; /* new ones, and those that failed again; evrt_retry_next */
+    struct evrt_slice retried; /* evrt_ranges_next, each of one sequence */
 };
 
 struct evrt_range {
@@ -99,5 +115,7 @@ void evrt_ranges_put(struct evrt_buf *out, uint64_t *from, struct evrt_range r);
 int evrt_ranges_next(struct evrt_slice ranges, size_t *at, uint64_t *from, struct evrt_range *r);
 void evrt_dead_put(struct evrt_buf *out, const struct evrt_record_dead *d);
 int evrt_dead_next(struct evrt_slice dead, size_t *at, struct evrt_record_dead *d);
+void evrt_retry_put(struct evrt_buf *out, const struct evrt_record_retry *r);
+int evrt_retry_next(struct evrt_slice retries, size_t *at, struct evrt_record_retry *r);
 
 #endif

@@ -22,30 +22,41 @@
       "(sub INTEGER PRIMARY KEY, name TEXT NOT NULL, from_seq INTEGER NOT NULL,"                                                             \
       " orphaned_ms INTEGER NOT NULL, paused_ms INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER NOT NULL, matched INTEGER NOT NULL," \
       " done INTEGER NOT NULL, dead INTEGER NOT NULL, discarded INTEGER NOT NULL,"                                                           \
-      " settled BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                                                \
+      " retrying INTEGER NOT NULL, settled BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                     \
     X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"                                                    \
               " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                                                                         \
     X(dead, "(seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                         \
             " at_ms INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                      \
-            " traceback TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (seq, sub)) STRICT")
+            " traceback TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (seq, sub)) STRICT")                                                     \
+    X(retries, "(sub INTEGER NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                      \
+               " crashes INTEGER NOT NULL, due_ms INTEGER NOT NULL, delay_ms INTEGER NOT NULL,"                                              \
+               " first_failed_ms INTEGER NOT NULL, last_failed_ms INTEGER NOT NULL,"                                                         \
+               " key INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                     \
+               " sum INTEGER NOT NULL, PRIMARY KEY (sub, seq)) STRICT, WITHOUT ROWID")
 
-#define EVRT_DB_STATEMENTS(X)                                                      \
-    X(BEGIN, "BEGIN IMMEDIATE")                                                    \
-    X(COMMIT, "COMMIT")                                                            \
-    X(ROLLBACK, "ROLLBACK")                                                        \
-    X(GET_META, "SELECT format, applied, digest, sum FROM meta WHERE id = 1")      \
-    X(PUT_META, "REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")                        \
-    X(ALL_SUBS, "SELECT * FROM subs ORDER BY sub")                                 \
-    X(ALL_EPOCHS, "SELECT * FROM epochs ORDER BY sub, from_seq")                   \
-    X(ALL_DEAD, "SELECT * FROM dead ORDER BY seq, sub")                            \
-    X(CHECK_DEAD, "SELECT * FROM dead")                                            \
-    X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                    \
-    X(DEAD_IN, "SELECT seq FROM dead WHERE seq >= ? AND seq < ? AND sub = ?")      \
-    X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") \
-    X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                            \
-    X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")               \
-    X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                                \
-    X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                           \
+#define EVRT_DB_STATEMENTS(X)                                                                     \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                   \
+    X(COMMIT, "COMMIT")                                                                           \
+    X(ROLLBACK, "ROLLBACK")                                                                       \
+    X(GET_META, "SELECT format, applied, digest, sum FROM meta WHERE id = 1")                     \
+    X(PUT_META, "REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")                                       \
+    X(ALL_SUBS, "SELECT * FROM subs ORDER BY sub")                                                \
+    X(ALL_EPOCHS, "SELECT * FROM epochs ORDER BY sub, from_seq")                                  \
+    X(ALL_DEAD, "SELECT * FROM dead ORDER BY seq, sub")                                           \
+    X(CHECK_DEAD, "SELECT * FROM dead")                                                           \
+    X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                                   \
+    X(DEAD_IN, "SELECT seq FROM dead WHERE seq >= ? AND seq < ? AND sub = ?")                     \
+    X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")             \
+    X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                                           \
+    X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")                              \
+    X(ALL_RETRIES, "SELECT * FROM retries ORDER BY sub, seq")                                     \
+    X(RETRIES_AFTER, "SELECT * FROM retries WHERE (sub, seq) > (?, ?) ORDER BY sub, seq LIMIT ?") \
+    X(RETRY_OF, "SELECT * FROM retries WHERE sub = ? AND seq = ?")                                \
+    X(PUT_RETRY, "REPLACE INTO retries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")              \
+    X(END_RETRY, "DELETE FROM retries WHERE sub = ? AND seq = ?")                                 \
+    X(FORGET_RETRIES, "DELETE FROM retries WHERE sub = ?")                                        \
+    X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                                               \
+    X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                                          \
     X(FORGET_DEAD, "DELETE FROM dead WHERE sub = ?")
 
 enum evrt_db_statement {

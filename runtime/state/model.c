@@ -9,7 +9,8 @@
 
 #include "core/bytes.h"
 
-#define DEAD_HEADER 8 /* u32 sub, u32 length */
+#define DEAD_HEADER 8          /* u32 sub, u32 length */
+#define RETRY_ENDED (1u << 31) /* in the length: what follows is a sequence */
 
 void evrt_model_init(struct evrt_model *m) {
     *m = (struct evrt_model){0};
@@ -30,6 +31,7 @@ void evrt_model_finish(struct evrt_model *m) {
     free(m->subs);
     free(m->forgotten);
     evrt_buf_finish(&m->dead);
+    evrt_buf_finish(&m->retries);
     *m = (struct evrt_model){0};
 }
 
@@ -127,21 +129,21 @@ static int apply_resume(struct evrt_model *m, struct evrt_slice payload) {
     return set_paused(m, payload, false);
 }
 
-/* Takes the sub's dead deliveries out of those that wait for the tables. */
-static void forget_dead(struct evrt_model *m, uint32_t sub) {
+/* Takes the sub's entries out of those that wait for the tables. */
+static void forget_entries(struct evrt_buf *entries, size_t *count, uint32_t sub) {
     size_t kept = 0;
-    for (size_t at = 0; at < m->dead.n;) {
-        char *entry = m->dead.p + at;
-        size_t n = DEAD_HEADER + evrt_get_u32(entry + 4);
+    for (size_t at = 0; at < entries->n;) {
+        char *entry = entries->p + at;
+        size_t n = DEAD_HEADER + (evrt_get_u32(entry + 4) & ~RETRY_ENDED);
         at += n;
         if (evrt_get_u32(entry) == sub) {
-            m->dead_count--;
+            (*count)--;
             continue;
         }
-        memmove(m->dead.p + kept, entry, n);
+        memmove(entries->p + kept, entry, n);
         kept += n;
     }
-    m->dead.n = kept;
+    entries->n = kept;
 }
 
 static int apply_forget(struct evrt_model *m, struct evrt_slice payload) {
@@ -149,7 +151,8 @@ static int apply_forget(struct evrt_model *m, struct evrt_slice payload) {
     if (evrt_record_get_sub(payload, &r) < 0) return -EBADMSG;
     struct evrt_model_sub *s = evrt_model_find(m, r.sub);
     if (s == NULL) return 0;
-    forget_dead(m, r.sub);
+    forget_entries(&m->dead, &m->dead_count, r.sub);
+    forget_entries(&m->retries, &m->retry_count, r.sub);
     m->forgotten = evrt_realloc(m->forgotten, (m->forgotten_count + 1) * sizeof *m->forgotten);
     m->forgotten[m->forgotten_count++] = r.sub;
     sub_free(s);
@@ -168,6 +171,26 @@ static void add_dead(struct evrt_model *m, uint32_t sub, const struct evrt_recor
     m->dead_count++;
 }
 
+static size_t open_retry(struct evrt_model *m, uint32_t sub) {
+    size_t start = m->retries.n;
+    evrt_set_u32(evrt_buf_room(&m->retries, DEAD_HEADER), sub);
+    m->retries.n += DEAD_HEADER;
+    m->retry_count++;
+    return start;
+}
+
+static void add_retry(struct evrt_model *m, uint32_t sub, const struct evrt_record_retry *r) {
+    size_t start = open_retry(m, sub);
+    evrt_retry_put(&m->retries, r);
+    evrt_set_u32(m->retries.p + start + 4, (uint32_t)(m->retries.n - start - DEAD_HEADER));
+}
+
+static void end_retry(struct evrt_model *m, uint32_t sub, uint64_t seq) {
+    size_t start = open_retry(m, sub);
+    evrt_buf_put(&m->retries, &seq, sizeof seq);
+    evrt_set_u32(m->retries.p + start + 4, RETRY_ENDED | (uint32_t)sizeof seq);
+}
+
 /* A record is applied whole or not at all, so its lists are walked once before they are used. */
 static int check_settle(const struct evrt_record_settle *r) {
     struct evrt_range run;
@@ -181,7 +204,27 @@ static int check_settle(const struct evrt_record_settle *r) {
     at = 0;
     while ((rc = evrt_dead_next(r->dead, &at, &dead)) == 1)
         ;
+    if (rc < 0) return rc;
+    struct evrt_record_retry retry;
+    at = from = 0;
+    while ((rc = evrt_ranges_next(r->retried, &at, &from, &run)) == 1)
+        if (run.count != 1) return -EBADMSG;
+    if (rc < 0) return rc;
+    at = 0;
+    while ((rc = evrt_retry_next(r->retries, &at, &retry)) == 1)
+        ;
     return rc;
+}
+
+/* One that failed again is not among those that ended. */
+static void apply_retries(struct evrt_model *m, const struct evrt_record_settle *r) {
+    struct evrt_range run;
+    struct evrt_record_retry retry;
+    uint64_t from = 0;
+    for (size_t at = 0; evrt_ranges_next(r->retried, &at, &from, &run) == 1;)
+        end_retry(m, r->sub, run.first);
+    for (size_t at = 0; evrt_retry_next(r->retries, &at, &retry) == 1;)
+        add_retry(m, r->sub, &retry);
 }
 
 static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
@@ -195,6 +238,7 @@ static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
     s->row.done = r.done;
     s->row.dead = r.dead_total;
     s->row.discarded = r.discarded;
+    s->row.retrying = r.retrying;
     s->changed = true;
 
     struct evrt_range run;
@@ -208,6 +252,7 @@ static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
     at = 0;
     while (evrt_dead_next(r.dead, &at, &dead) == 1)
         add_dead(m, r.sub, &dead);
+    apply_retries(m, &r);
     return 0;
 }
 
@@ -249,7 +294,9 @@ void evrt_model_normalise(struct evrt_model *m) {
 }
 
 bool evrt_model_changed(const struct evrt_model *m) {
-    if (m->applied != m->committed || m->forgotten_count > 0 || m->dead_count > 0) return true;
+    if (m->applied != m->committed || m->forgotten_count > 0 || m->dead_count > 0 ||
+        m->retry_count > 0)
+        return true;
     for (size_t i = 0; i < m->count; i++) {
         if (m->subs[i]->changed) return true;
     }
@@ -262,6 +309,8 @@ void evrt_model_committed(struct evrt_model *m) {
     m->forgotten_count = 0;
     m->dead_count = 0;
     evrt_buf_clear(&m->dead);
+    m->retry_count = 0;
+    evrt_buf_clear(&m->retries);
     m->committed = m->applied;
 }
 
@@ -274,6 +323,25 @@ bool evrt_model_next_dead(const struct evrt_model *m, size_t *at, uint32_t *sub,
     *sub = evrt_get_u32(entry);
     *at += DEAD_HEADER + body.n;
     int rc = evrt_dead_next(body, &inner, out);
+    assert(rc == 1);
+    return true;
+}
+
+bool evrt_model_next_retry(const struct evrt_model *m, size_t *at, uint32_t *sub, bool *ended,
+                           struct evrt_record_retry *out) {
+    if (*at >= m->retries.n) return false;
+    const char *entry = m->retries.p + *at;
+    uint32_t length = evrt_get_u32(entry + 4);
+    struct evrt_slice body = {entry + DEAD_HEADER, length & ~RETRY_ENDED};
+    *sub = evrt_get_u32(entry);
+    *ended = (length & RETRY_ENDED) != 0;
+    *at += DEAD_HEADER + body.n;
+    if (*ended) {
+        memcpy(&out->seq, body.p, sizeof out->seq);
+        return true;
+    }
+    size_t inner = 0;
+    int rc = evrt_retry_next(body, &inner, out);
     assert(rc == 1);
     return true;
 }

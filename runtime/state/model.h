@@ -33,6 +33,9 @@ struct evrt_model {
     size_t forgotten_count;
     struct evrt_buf dead; /* u32 sub, u32 length, as evrt_dead_put writes; repeated */
     size_t dead_count;
+    struct evrt_buf
+        retries; /* u32 sub, u32 length, as evrt_retry_put writes, or a u64 seq; repeated */
+    size_t retry_count;
 };
 
 void evrt_model_init(struct evrt_model *m);
@@ -60,5 +63,8 @@ void evrt_model_add_epoch(struct evrt_model_sub *s, uint64_t from_seq, struct ev
 /* Steps through dead deliveries not in the tables yet: *at starts at 0; false at the end. */
 bool evrt_model_next_dead(const struct evrt_model *m, size_t *at, uint32_t *sub,
                           struct evrt_record_dead *out);
+/* The same with changes of retries. *ended: the one of out->seq is no more (the rest of *out is not set). */
+bool evrt_model_next_retry(const struct evrt_model *m, size_t *at, uint32_t *sub, bool *ended,
+                           struct evrt_record_retry *out);
 
 #endif

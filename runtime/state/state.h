@@ -82,7 +82,7 @@ struct evrt_state_sub {
     uint64_t from_seq;   /* of its first SUBSCRIBE */
     int64_t orphaned_ms; /* 0: in the scripts */
     int64_t paused_ms;   /* when an operator paused it; 0: it is not */
-    uint64_t cursor, seen, matched, done, dead, discarded;
+    uint64_t cursor, seen, matched, done, dead, discarded, retrying;
     struct evrt_slice settled; /* ranges that ended above the cursor; evrt_ranges_next */
 };
 /* Every pattern epoch that can still matter (later than the cursor), oldest first. */
@@ -107,6 +107,19 @@ evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
 EVRT_MUST_CHECK int evrt_state_each_dead_in(struct evrt_state_view *v, uint32_t sub, uint64_t from,
                                             uint64_t to, void (*fn)(void *, uint64_t seq),
                                             void *arg);
+/* Retries of `sub` (0: of all handlers), by handler and then sequence, those after (after_sub, after_seq);
+ * at most `limit`, and perhaps fewer though there are more when some wait for their transaction. */
+struct evrt_state_retries {
+    uint32_t sub, after_sub;
+    uint64_t after_seq, limit;
+};
+typedef void (*evrt_state_retry_fn)(void *, uint32_t sub, const struct evrt_record_retry *);
+EVRT_MUST_CHECK int evrt_state_each_retry(struct evrt_state_view *v,
+                                          const struct evrt_state_retries *which,
+                                          evrt_state_retry_fn fn, void *arg);
+/* The retry of one event and handler; fn is called once or not at all. */
+EVRT_MUST_CHECK int evrt_state_retry(struct evrt_state_view *v, uint32_t sub, uint64_t seq,
+                                     evrt_state_retry_fn fn, void *arg);
 /* Opens the newest good snapshot's file for reading and tells its group. The descriptor, or a negative
  * errno; -ENOENT: there is none. */
 int evrt_state_open_snapshot(struct evrt_state_view *v, uint64_t *group);
@@ -114,7 +127,8 @@ int evrt_state_open_snapshot(struct evrt_state_view *v, uint64_t *group);
 /* The whole content as text, in a fixed order (applied position included): what "the same content"
  * means in tests. Commits first. */
 EVRT_MUST_CHECK int evrt_state_dump(struct evrt_state_view *v, struct evrt_buf *out);
-/* {"applied":..,"subs":[..],"epochs":[..],"dead":[..]} with the dead deliveries of event `seq`. */
+/* {"applied":..,"subs":[..],"epochs":[..],"dead":[..],"retries":[..]} with the dead deliveries of event
+ * `seq`, and all retries. */
 EVRT_MUST_CHECK int evrt_state_report(struct evrt_state_view *v, uint64_t seq,
                                       struct evrt_buf *out);
 

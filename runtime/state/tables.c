@@ -3,6 +3,7 @@
  *     subs.sum     a sub's row and all its epochs      a flipped bit in either
  *     meta.digest  all subs' sums, xored               a row that is missing, doubled or from another time
  *     meta.sum     meta's own row
+ *     retries.sum  a retry's row                       checked at load, and that none is missing
  *     dead.sum     a dead delivery's row               checked at load as far as time allows, and at read
  */
 #include "state/tables.h"
@@ -77,6 +78,7 @@ static uint64_t sub_sum(const struct evrt_model_sub *s, struct evrt_buf *scratch
                                 r->done,
                                 r->dead,
                                 r->discarded,
+                                r->retrying,
                                 s->epoch_count};
     evrt_buf_clear(scratch);
     evrt_buf_put(scratch, numbers, sizeof numbers);
@@ -94,6 +96,14 @@ static uint64_t dead_sum(uint32_t sub, const struct evrt_record_dead *d, struct 
     put_u64(scratch, sub);
     evrt_dead_put(scratch, d);
     return evrt_hash64(scratch->p, scratch->n, 2);
+}
+
+static uint64_t retry_sum(uint32_t sub, const struct evrt_record_retry *r,
+                          struct evrt_buf *scratch) {
+    evrt_buf_clear(scratch);
+    put_u64(scratch, sub);
+    evrt_retry_put(scratch, r);
+    return evrt_hash64(scratch->p, scratch->n, 3);
 }
 
 static uint64_t digest(const struct evrt_model *m) {
@@ -138,8 +148,9 @@ static int load_sub(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evr
     s->row.done = column_u64(row, 8);
     s->row.dead = column_u64(row, 9);
     s->row.discarded = column_u64(row, 10);
-    s->sum = column_u64(row, 12);
-    if (evrt_rangeset_get(&s->ended, column_slice(row, 11)) < 0)
+    s->row.retrying = column_u64(row, 11);
+    s->sum = column_u64(row, 13);
+    if (evrt_rangeset_get(&s->ended, column_slice(row, 12)) < 0)
         return damaged(db, "ranges in subs", err);
     return 0;
 }
@@ -194,6 +205,69 @@ static int check_dead(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct e
     return get_dead(db, row, &check->scratch, &ignored, err);
 }
 
+struct retry_row {
+    uint32_t sub;
+    struct evrt_record_retry retry;
+};
+
+static int get_retry(struct evrt_db *db, sqlite3_stmt *row, struct evrt_buf *scratch,
+                     struct retry_row *out, struct evrt_error *err) {
+    out->sub = (uint32_t)column_u64(row, 0);
+    out->retry = (struct evrt_record_retry){
+        .seq = column_u64(row, 1),
+        .attempt = (uint32_t)column_u64(row, 2),
+        .crashes = (uint32_t)column_u64(row, 3),
+        .due_ms = sqlite3_column_int64(row, 4),
+        .delay_ms = sqlite3_column_int64(row, 5),
+        .first_failed_ms = sqlite3_column_int64(row, 6),
+        .last_failed_ms = sqlite3_column_int64(row, 7),
+        .key = column_u64(row, 8),
+        .error_type = column_slice(row, 9),
+        .message = column_slice(row, 10),
+    };
+    return retry_sum(out->sub, &out->retry, scratch) == column_u64(row, 11)
+               ? 0
+               : damaged(db, "sum of a row in retries", err);
+}
+
+/* They come by sub: each one's are counted, and are as many as its own row says. */
+struct retry_check {
+    struct evrt_buf scratch;
+    const struct evrt_model *model;
+    size_t next; /* sub */
+    uint64_t count;
+};
+
+static int check_counts(struct evrt_db *db, struct retry_check *c, uint32_t sub,
+                        struct evrt_error *err) {
+    for (; c->next < c->model->count && c->model->subs[c->next]->row.sub < sub; c->next++) {
+        if (c->model->subs[c->next]->row.retrying != c->count)
+            return damaged(db, "number of rows in retries", err);
+        c->count = 0;
+    }
+    return c->next < c->model->count || sub == UINT32_MAX ? 0
+                                                          : damaged(db, "retries of no sub", err);
+}
+
+static int check_retry(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct retry_check *c = arg;
+    struct retry_row r;
+    int rc = get_retry(db, row, &c->scratch, &r, err);
+    if (rc == 0) rc = check_counts(db, c, r.sub, err);
+    if (rc == 0 && c->model->subs[c->next]->row.sub != r.sub)
+        return damaged(db, "retries of no sub", err);
+    c->count++;
+    return rc;
+}
+
+static int check_retries(struct evrt_db *db, const struct evrt_model *m, struct evrt_error *err) {
+    struct retry_check check = {.model = m};
+    int rc = each_row(db, EVRT_DB_ALL_RETRIES, check_retry, &check, err);
+    if (rc == 0) rc = check_counts(db, &check, UINT32_MAX, err);
+    evrt_buf_finish(&check.scratch);
+    return rc;
+}
+
 static int check_subs(struct evrt_db *db, struct evrt_model *m, struct evrt_buf *scratch,
                       struct evrt_error *err) {
     for (size_t i = 0; i < m->count; i++) {
@@ -209,6 +283,7 @@ int evrt_tables_load(struct evrt_db *db, struct evrt_model *m, struct evrt_error
     if (rc == 0) rc = each_row(db, EVRT_DB_ALL_EPOCHS, load_epoch, m, err);
     if (rc == 0) rc = check_subs(db, m, &check.scratch, err);
     if (rc == 0) rc = each_row(db, EVRT_DB_GET_META, load_meta, m, err);
+    if (rc == 0) rc = check_retries(db, m, err);
     if (rc == 0) rc = each_row(db, EVRT_DB_CHECK_DEAD, check_dead, &check, err);
     evrt_buf_finish(&check.scratch);
     if (rc >= 0) evrt_model_committed(m);
@@ -219,7 +294,7 @@ int evrt_tables_load(struct evrt_db *db, struct evrt_model *m, struct evrt_error
 
 static int forget(struct evrt_db *db, uint32_t sub) {
     static const enum evrt_db_statement from[] = {EVRT_DB_FORGET_SUB, EVRT_DB_FORGET_EPOCHS,
-                                                  EVRT_DB_FORGET_DEAD};
+                                                  EVRT_DB_FORGET_DEAD, EVRT_DB_FORGET_RETRIES};
     int code = SQLITE_OK;
     for (size_t i = 0; code == SQLITE_OK && i < sizeof from / sizeof from[0]; i++) {
         struct binder b = {.to = db->statements[from[i]]};
@@ -259,6 +334,7 @@ static int put_sub(struct evrt_db *db, struct evrt_model_sub *s, struct evrt_buf
     bind_u64(&b, s->row.done);
     bind_u64(&b, s->row.dead);
     bind_u64(&b, s->row.discarded);
+    bind_u64(&b, s->row.retrying);
     bind_blob(&b, evrt_buf_slice(scratch));
     bind_u64(&b, s->sum);
     int code = run_bound(db, &b, EVRT_DB_PUT_SUB);
@@ -279,6 +355,41 @@ static int put_dead(struct evrt_db *db, uint32_t sub, const struct evrt_record_d
     return run_bound(db, &b, EVRT_DB_PUT_DEAD);
 }
 
+static int put_retry(struct evrt_db *db, uint32_t sub, const struct evrt_record_retry *r,
+                     struct evrt_buf *scratch) {
+    struct binder b = {.to = db->statements[EVRT_DB_PUT_RETRY]};
+    bind_u64(&b, sub);
+    bind_u64(&b, r->seq);
+    bind_u64(&b, r->attempt);
+    bind_u64(&b, r->crashes);
+    bind_u64(&b, (uint64_t)r->due_ms);
+    bind_u64(&b, (uint64_t)r->delay_ms);
+    bind_u64(&b, (uint64_t)r->first_failed_ms);
+    bind_u64(&b, (uint64_t)r->last_failed_ms);
+    bind_u64(&b, r->key);
+    bind_text(&b, r->error_type);
+    bind_text(&b, r->message);
+    bind_u64(&b, retry_sum(sub, r, scratch));
+    return run_bound(db, &b, EVRT_DB_PUT_RETRY);
+}
+
+static int end_retry(struct evrt_db *db, uint32_t sub, uint64_t seq) {
+    struct binder b = {.to = db->statements[EVRT_DB_END_RETRY]};
+    bind_u64(&b, sub);
+    bind_u64(&b, seq);
+    return run_bound(db, &b, EVRT_DB_END_RETRY);
+}
+
+static int put_retries(struct evrt_db *db, const struct evrt_model *m, struct evrt_buf *scratch) {
+    int code = SQLITE_OK;
+    uint32_t sub;
+    bool ended;
+    struct evrt_record_retry r;
+    for (size_t at = 0; code == SQLITE_OK && evrt_model_next_retry(m, &at, &sub, &ended, &r);)
+        code = ended ? end_retry(db, sub, r.seq) : put_retry(db, sub, &r, scratch);
+    return code;
+}
+
 static int put_changes(struct evrt_db *db, struct evrt_model *m, struct evrt_buf *scratch) {
     int code = SQLITE_OK;
     for (size_t i = 0; code == SQLITE_OK && i < m->forgotten_count; i++)
@@ -290,6 +401,7 @@ static int put_changes(struct evrt_db *db, struct evrt_model *m, struct evrt_buf
     struct evrt_record_dead dead;
     for (size_t at = 0; code == SQLITE_OK && evrt_model_next_dead(m, &at, &sub, &dead);)
         code = put_dead(db, sub, &dead, scratch);
+    if (code == SQLITE_OK) code = put_retries(db, m, scratch);
     return code == SQLITE_OK ? evrt_db_put_meta(db, m->applied, digest(m)) : code;
 }
 
@@ -362,6 +474,46 @@ int evrt_tables_dead_in(struct evrt_db *db, uint32_t sub, uint64_t from, uint64_
                                : evrt_db_error(db, b.code, "reading dead", err);
 }
 
+struct retry_walk {
+    struct evrt_buf scratch;
+    evrt_state_retry_fn fn;
+    void *arg;
+};
+
+static int give_retry(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct retry_walk *walk = arg;
+    struct retry_row r;
+    int rc = get_retry(db, row, &walk->scratch, &r, err);
+    if (rc == 0) walk->fn(walk->arg, r.sub, &r.retry);
+    return rc;
+}
+
+static int walk_retries(struct evrt_db *db, const struct binder *b, enum evrt_db_statement which,
+                        evrt_state_retry_fn fn, void *arg, struct evrt_error *err) {
+    struct retry_walk walk = {.fn = fn, .arg = arg};
+    int rc = b->code == SQLITE_OK ? each_row(db, which, give_retry, &walk, err)
+                                  : evrt_db_error(db, b->code, "reading retries", err);
+    evrt_buf_finish(&walk.scratch);
+    return rc;
+}
+
+int evrt_tables_retries(struct evrt_db *db, uint32_t sub, uint64_t seq, uint64_t limit,
+                        evrt_state_retry_fn fn, void *arg, struct evrt_error *err) {
+    struct binder b = {.to = db->statements[EVRT_DB_RETRIES_AFTER]};
+    bind_u64(&b, sub);
+    bind_u64(&b, seq);
+    bind_u64(&b, limit);
+    return walk_retries(db, &b, EVRT_DB_RETRIES_AFTER, fn, arg, err);
+}
+
+int evrt_tables_retry(struct evrt_db *db, uint32_t sub, uint64_t seq, evrt_state_retry_fn fn,
+                      void *arg, struct evrt_error *err) {
+    struct binder b = {.to = db->statements[EVRT_DB_RETRY_OF]};
+    bind_u64(&b, sub);
+    bind_u64(&b, seq);
+    return walk_retries(db, &b, EVRT_DB_RETRY_OF, fn, arg, err);
+}
+
 struct dump {
     struct evrt_buf *out;
     const char *table;
@@ -396,7 +548,8 @@ int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out, struct evrt_error
     } all[] = {{EVRT_DB_GET_META, "meta"},
                {EVRT_DB_ALL_SUBS, "sub"},
                {EVRT_DB_ALL_EPOCHS, "epoch"},
-               {EVRT_DB_ALL_DEAD, "dead"}};
+               {EVRT_DB_ALL_DEAD, "dead"},
+               {EVRT_DB_ALL_RETRIES, "retry"}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof all / sizeof all[0]; i++)
         rc = each_row(db, all[i].rows, dump_row, &(struct dump){out, all[i].table}, err);

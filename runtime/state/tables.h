@@ -21,6 +21,12 @@ EVRT_MUST_CHECK int evrt_tables_dead(struct evrt_db *db, uint64_t seq,
 EVRT_MUST_CHECK int evrt_tables_dead_in(struct evrt_db *db, uint32_t sub, uint64_t from,
                                         uint64_t to, void (*fn)(void *, uint64_t seq), void *arg,
                                         struct evrt_error *err);
+/* Retries that are in the tables: those after (sub, seq), at most `limit`; and one. */
+EVRT_MUST_CHECK int evrt_tables_retries(struct evrt_db *db, uint32_t sub, uint64_t seq,
+                                        uint64_t limit, evrt_state_retry_fn fn, void *arg,
+                                        struct evrt_error *err);
+EVRT_MUST_CHECK int evrt_tables_retry(struct evrt_db *db, uint32_t sub, uint64_t seq,
+                                      evrt_state_retry_fn fn, void *arg, struct evrt_error *err);
 /* Everything in the tables as text, one row a line. */
 EVRT_MUST_CHECK int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out,
                                      struct evrt_error *err);

@@ -23,7 +23,7 @@
 
 #define MS_NS INT64_C(1000000)
 #define RETRY_NS (1000 * MS_NS)
-/* Bytes of dead deliveries that are worth a commit before the deadline: a flood of them is then written
+/* Bytes of dead deliveries and retries that are worth a commit before the deadline: a flood of them is then written
  * in pieces of some 100 ms, and the owner never waits for longer than one. */
 #define DEAD_EARLY (4 * 1024 * 1024)
 
@@ -235,7 +235,8 @@ void *evrt_state_thread(void *arg) {
 
         struct evrt_error err = {0};
         apply_intake(s, t.advanced);
-        if (t.commit || (s->model.dead.n >= DEAD_EARLY && !s->blocked)) commit(s);
+        if (t.commit || (s->model.dead.n + s->model.retries.n >= DEAD_EARLY && !s->blocked))
+            commit(s);
         run_tasks(s, t.tasks);
         bool ended = !closing && step_snapshot(s, t.snapshot, &err);
 

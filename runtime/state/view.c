@@ -94,6 +94,79 @@ int evrt_state_each_dead_in(struct evrt_state_view *v, uint32_t sub, uint64_t fr
     return 0;
 }
 
+/* ---- Retries: committed first, so that the tables have all of them; where that cannot be (no space),
+ * the rows, less what the model has ended or replaced, then the model's ---- */
+
+struct retry_merge {
+    const struct evrt_model *model;
+    uint32_t sub; /* 0: all */
+    evrt_state_retry_fn fn;
+    void *arg;
+};
+
+static bool has_change(const struct evrt_model *m, size_t from, uint32_t sub, uint64_t seq) {
+    uint32_t other;
+    bool ended;
+    struct evrt_record_retry r;
+    while (evrt_model_next_retry(m, &from, &other, &ended, &r)) {
+        if (other == sub && r.seq == seq) return true;
+    }
+    return false;
+}
+
+static void give_retry(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
+    const struct retry_merge *to = arg;
+    if (to->sub != 0 && to->sub != sub) return;
+    if (!is_forgotten(to->model, sub) && !has_change(to->model, 0, sub, r->seq))
+        to->fn(to->arg, sub, r);
+}
+
+static void give_changes(const struct retry_merge *to, uint32_t after_sub, uint64_t after_seq,
+                         uint64_t only_seq) {
+    uint32_t sub;
+    bool ended;
+    struct evrt_record_retry r;
+    for (size_t at = 0; evrt_model_next_retry(to->model, &at, &sub, &ended, &r);) {
+        if (ended || (to->sub != 0 && to->sub != sub)) continue;
+        if (only_seq != 0 && only_seq != r.seq) continue;
+        if (sub < after_sub || (sub == after_sub && r.seq <= after_seq)) continue;
+        if (!has_change(to->model, at, sub, r.seq)) to->fn(to->arg, sub, &r);
+    }
+}
+
+static void commit_retries(struct evrt_state_view *v) {
+    struct evrt_error ignored;
+    if (v->model->retry_count == 0) return;
+    int rc = evrt_tables_commit(v->db, v->model, &ignored);
+    (void)rc; /* tried again by the thread, which tells */
+}
+
+int evrt_state_each_retry(struct evrt_state_view *v, const struct evrt_state_retries *which,
+                          evrt_state_retry_fn fn, void *arg) {
+    if (v->failed < 0) return v->failed;
+    commit_retries(v);
+    struct retry_merge merge = {v->model, which->sub, fn, arg};
+    uint32_t after_sub = which->after_sub;
+    uint64_t after_seq = which->after_seq;
+    if (which->sub > after_sub) {
+        after_sub = which->sub;
+        after_seq = 0;
+    }
+    int rc = evrt_tables_retries(v->db, after_sub, after_seq, which->limit, give_retry, &merge,
+                                 &v->error);
+    if (rc == 0) give_changes(&merge, after_sub, after_seq, 0);
+    return rc;
+}
+
+int evrt_state_retry(struct evrt_state_view *v, uint32_t sub, uint64_t seq, evrt_state_retry_fn fn,
+                     void *arg) {
+    if (v->failed < 0) return v->failed;
+    struct retry_merge merge = {v->model, sub, fn, arg};
+    int rc = evrt_tables_retry(v->db, sub, seq, give_retry, &merge, &v->error);
+    if (rc == 0) give_changes(&merge, 0, 0, seq);
+    return rc;
+}
+
 /* ---- As text ---- */
 
 int evrt_state_open_snapshot(struct evrt_state_view *v, uint64_t *group) {
@@ -131,6 +204,7 @@ static void report_sub(void *arg, const struct evrt_state_sub *s) {
     field(o, "done", s->done);
     field(o, "dead", s->dead);
     field(o, "discarded", s->discarded);
+    field(o, "retrying", s->retrying);
     evrt_jsonout_key(o, "settled");
     evrt_ranges_json(o, s->settled);
     evrt_jsonout_end(o);
@@ -158,6 +232,23 @@ static void report_dead(void *arg, uint32_t sub, const struct evrt_record_dead *
     evrt_jsonout_end(o);
 }
 
+static void report_retry(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
+    struct evrt_jsonout *o = arg;
+    evrt_jsonout_object(o);
+    field(o, "sub", sub);
+    field(o, "seq", r->seq);
+    field(o, "attempt", r->attempt);
+    field(o, "crashes", r->crashes);
+    field(o, "due_ms", (uint64_t)r->due_ms);
+    field(o, "delay_ms", (uint64_t)r->delay_ms);
+    field(o, "first_failed_ms", (uint64_t)r->first_failed_ms);
+    field(o, "last_failed_ms", (uint64_t)r->last_failed_ms);
+    field(o, "key", r->key);
+    text(o, "error_type", r->error_type);
+    text(o, "message", r->message);
+    evrt_jsonout_end(o);
+}
+
 int evrt_state_report(struct evrt_state_view *v, uint64_t seq, struct evrt_buf *out) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
@@ -173,6 +264,11 @@ int evrt_state_report(struct evrt_state_view *v, uint64_t seq, struct evrt_buf *
     evrt_jsonout_key(&o, "dead");
     evrt_jsonout_array(&o);
     if (rc == 0) rc = evrt_state_each_dead(v, seq, report_dead, &o);
+    evrt_jsonout_end(&o);
+    evrt_jsonout_key(&o, "retries");
+    evrt_jsonout_array(&o);
+    struct evrt_state_retries all = {.limit = INT64_MAX};
+    if (rc == 0) rc = evrt_state_each_retry(v, &all, report_retry, &o);
     evrt_jsonout_end(&o);
     evrt_jsonout_end(&o);
     return rc;

@@ -11,7 +11,8 @@ local PAYLOADS = {
         { "at_ms", -1LL }, { "patterns", "a.*\nb.**" } },
     sub = { { "sub", 1 }, { "at_ms", 1736245845123LL } },
     settle = { { "sub", 7 }, { "cursor", MAX }, { "seen", MAX }, { "matched", 128ULL }, { "done", 127ULL },
-        { "dead_total", 0ULL }, { "discarded", 300ULL }, { "ranges", "\1\2" }, { "dead", "" } },
+        { "dead_total", 0ULL }, { "discarded", 300ULL }, { "ranges", "\1\2" }, { "dead", "" },
+        { "retrying", 3ULL }, { "retries", "abc" }, { "retried", "\5\1" } },
     gap = { { "first_seq", 1ULL }, { "events", 0ULL }, { "first_group", MAX }, { "groups", 2ULL } },
 }
 

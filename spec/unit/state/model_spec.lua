@@ -16,7 +16,8 @@ describe("the projection", function()
     it("starts a handler at its first sequence", function()
         s:group(1, { record.subscribe { sub = 3, name = "Mailer", from_seq = 17, patterns = "a.*\nb" } })
         assert.are.same({ sub = 3, name = "Mailer", from_seq = 17, orphaned_ms = 0, paused_ms = 0,
-            cursor = 17, seen = 17, matched = 0, done = 0, dead = 0, discarded = 0, settled = {} }, sub(3))
+            cursor = 17, seen = 17, matched = 0, done = 0, dead = 0, discarded = 0, retrying = 0,
+            settled = {} }, sub(3))
         assert.are.same({ { sub = 3, from_seq = 17, patterns = "a.*\nb" } }, s:report().epochs)
     end)
 
@@ -138,10 +139,30 @@ describe("the projection", function()
         end
     end)
 
+    local function attempts()
+        local seen = {}
+        for _, r in ipairs(s:report().retries) do seen[#seen + 1] = { r.sub, r.seq, r.attempt, r.message } end
+        return seen
+    end
+
+    it("knows what is to be tried again, until that ends or its handler is forgotten", function()
+        s:group(1, { record.subscribe { sub = 1 }, record.subscribe { sub = 2 } })
+        s:group(2, { record.settle { sub = 1, cursor = 9, retrying = 2, ranges = { { 1, 8 } },
+            retries = { { seq = 4, attempt = 2, due_ms = 77, message = "a" }, { seq = 7, attempt = 2, message = "b" } } },
+            record.settle { sub = 2, cursor = 9, retrying = 1, retries = { { seq = 4, attempt = 3, message = "c" } } } })
+        assert.are.same({ { 1, 4, 2, "a" }, { 1, 7, 2, "b" }, { 2, 4, 3, "c" } }, attempts())
+        assert.are.equal(2, sub(1).retrying)
+        s:group(3, { record.settle { sub = 1, cursor = 9, retrying = 1, retried = { 4 },
+            retries = { { seq = 7, attempt = 3, message = "d" } } } })
+        assert.are.same({ { 1, 7, 3, "d" }, { 2, 4, 3, "c" } }, attempts())
+        s:group(4, { record.forget { sub = 2 }, record.settle { sub = 1, cursor = 9, retried = { 7 } } })
+        assert.are.same({}, attempts())
+    end)
+
     it("ignores settlements, orphans and deaths of a handler that it does not know", function()
         s:group(1, { record.settle { sub = 9, cursor = 4, dead_list = { { seq = 1 } } }, record.orphan { sub = 9 },
             record.forget { sub = 9 } })
-        assert.are.same({ applied = 1, subs = {}, epochs = {}, dead = {} }, s:report(1))
+        assert.are.same({ applied = 1, subs = {}, epochs = {}, dead = {}, retries = {} }, s:report(1))
     end)
 
     it("ignores other kinds, also ones that it does not know", function()

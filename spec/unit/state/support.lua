@@ -56,6 +56,20 @@ local function dead_list(list)
     return c.string(b)
 end
 
+local retry_fields = { "seq", "attempt", "crashes", "due_ms", "delay_ms", "first_failed_ms", "last_failed_ms", "key" }
+
+local function retry_list(list)
+    local b = support.buf()
+    for _, d in ipairs(list or {}) do
+        local r = ffi.new "struct evrt_record_retry"
+        for _, name in ipairs(retry_fields) do r[name] = d[name] or 0 end
+        local type, message = d.error_type or "error", d.message or ""
+        r.error_type, r.message = c.slice(type), c.slice(message)
+        lib.evrt_retry_put(b, r)
+    end
+    return c.string(b)
+end
+
 local record = {}
 support.record = record
 
@@ -88,6 +102,10 @@ function record.settle(t)
     r.seen = t.seen or 0
     r.dead_total, r.discarded = t.dead_total or 0, t.discarded or 0
     r.ranges, r.dead = c.slice(ranges), c.slice(dead)
+    local singles = {}
+    for i, seq in ipairs(t.retried or {}) do singles[i] = { seq, 1 } end
+    local retries, retried = retry_list(t.retries), support.ranges(singles)
+    r.retrying, r.retries, r.retried = t.retrying or 0, c.slice(retries), c.slice(retried)
     lib.evrt_record_put_settle(b, r)
     return { kind = ffi.C.EVRT_RECORD_SETTLE, bytes = c.string(b), what = "settle", t = t }
 end
@@ -203,7 +221,7 @@ local Model = {}
 Model.__index = Model
 
 function support.model()
-    return setmetatable({ subs = {}, dead = {} }, Model)
+    return setmetatable({ subs = {}, dead = {}, retries = {} }, Model)
 end
 
 function Model:apply(r)
@@ -214,7 +232,7 @@ function Model:apply(r)
         if not sub then
             sub = { name = t.name or ("handler" .. t.sub), from_seq = t.from_seq or 1,
                 cursor = t.from_seq or 1, seen = t.from_seq or 1, matched = 0, done = 0, dead = 0, discarded = 0,
-                settled = {}, epochs = {}, paused_ms = 0 }
+                retrying = 0, settled = {}, epochs = {}, paused_ms = 0 }
             self.subs[t.sub] = sub
         end
         sub.orphaned_ms = 0
@@ -230,6 +248,7 @@ function Model:apply(r)
         for key, d in pairs(self.dead) do
             if d.sub == t.sub then self.dead[key] = nil end
         end
+        self.retries[t.sub] = nil
     elseif r.what == "orphan" then
         sub.orphaned_ms = t.at_ms
     elseif r.what == "pause" then
@@ -239,7 +258,15 @@ function Model:apply(r)
     else
         sub.cursor = math.max(sub.cursor, t.cursor)
         sub.seen, sub.matched, sub.done = t.seen or 0, t.matched or 0, t.done or 0
-        sub.dead, sub.discarded = t.dead_total or 0, t.discarded or 0
+        sub.dead, sub.discarded, sub.retrying = t.dead_total or 0, t.discarded or 0, t.retrying or 0
+        local retries = self.retries[t.sub] or {}
+        self.retries[t.sub] = retries
+        for _, seq in ipairs(t.retried or {}) do retries[seq] = nil end
+        for _, d in ipairs(t.retries or {}) do
+            local kept = { sub = t.sub, error_type = d.error_type or "error", message = d.message or "" }
+            for _, name in ipairs(retry_fields) do kept[name] = d[name] or 0 end
+            retries[d.seq] = kept
+        end
         for _, run in ipairs(t.ranges or {}) do
             for seq = run[1], run[1] + run[2] - 1 do sub.settled[seq] = true end
         end
@@ -267,7 +294,7 @@ end
 
 --- The same shape as State:report().
 function Model:report(applied, seq)
-    local out = { applied = applied, subs = {}, epochs = {}, dead = {} }
+    local out = { applied = applied, subs = {}, epochs = {}, dead = {}, retries = {} }
     local numbers = {}
     for number in pairs(self.subs) do numbers[#numbers + 1] = number end
     table.sort(numbers)
@@ -275,7 +302,7 @@ function Model:report(applied, seq)
         local s = self.subs[number]
         out.subs[#out.subs + 1] = { sub = number, name = s.name, from_seq = s.from_seq,
             orphaned_ms = s.orphaned_ms, paused_ms = s.paused_ms, cursor = s.cursor, seen = s.seen,
-            matched = s.matched, done = s.done, dead = s.dead, discarded = s.discarded,
+            matched = s.matched, done = s.done, dead = s.dead, discarded = s.discarded, retrying = s.retrying,
             settled = runs_above(s.settled, s.cursor) }
         local first = 1
         for i, e in ipairs(s.epochs) do
@@ -287,6 +314,10 @@ function Model:report(applied, seq)
         end
         local d = self.dead[seq .. "/" .. number]
         if d then out.dead[#out.dead + 1] = d end
+        local seqs = {}
+        for one in pairs(self.retries[number] or {}) do seqs[#seqs + 1] = one end
+        table.sort(seqs)
+        for _, one in ipairs(seqs) do out.retries[#out.retries + 1] = self.retries[number][one] end
     end
     return out
 end
@@ -294,12 +325,21 @@ end
 -- ---- A journal made up ----
 
 --- A list of groups of records as a busy node would write them: handlers come, change, go and are
---- forgotten; their deliveries end out of order, some dead.
+--- forgotten; their deliveries end out of order, some dead; some are tried again, and again.
 function support.journal(seed, groups)
     local random = support.random(seed)
-    local journal, subs, next_seq = {}, {}, 1
+    local journal, subs, next_seq, group_ms = {}, {}, 1, 0
     local function settle(number, s)
         local ranges, dead, at = {}, {}, s.cursor + random(0, 4)
+        local retries, retried = {}, {}
+        for seq, attempt in pairs(s.retries) do
+            local dice = random(1, 4)
+            if dice == 1 then retried[#retried + 1] = seq
+            elseif dice == 2 then retries[#retries + 1] = { seq = seq, attempt = attempt + 1, due_ms = seq * 7 } end
+        end
+        table.sort(retried)
+        for _, seq in ipairs(retried) do s.retries[seq], s.retrying = nil, s.retrying - 1 end
+        for _, r in ipairs(retries) do s.retries[r.seq] = r.attempt end
         for _ = 1, random(0, 4) do
             local count = random(1, 5)
             if at + count > next_seq then break end
@@ -307,6 +347,11 @@ function support.journal(seed, groups)
             if random(1, 6) == 1 then
                 dead[#dead + 1] = { seq = at, attempt = random(1, 3), at_ms = random(1, 30000),
                     error_type = "error", message = "boom " .. at, traceback = ("x"):rep(random(0, 300)) }
+            elseif random(1, 4) == 1 and not s.retries[at] then
+                retries[#retries + 1] = { seq = at, attempt = 2, crashes = random(0, 2), due_ms = random(1, 30000),
+                    delay_ms = 1000, first_failed_ms = group_ms, last_failed_ms = group_ms, key = random(0, 9),
+                    message = "boom " .. at }
+                s.retries[at], s.retrying = 2, s.retrying + 1
             end
             at = at + count + random(0, 3)
         end
@@ -314,16 +359,18 @@ function support.journal(seed, groups)
         s.done = s.done + #ranges
         s.dead = s.dead + #dead
         return record.settle { sub = number, cursor = s.cursor, seen = s.cursor + 3, matched = s.done + s.dead,
-            done = s.done, dead_total = s.dead, discarded = 0, ranges = ranges, dead_list = dead }
+            done = s.done, dead_total = s.dead, discarded = 0, ranges = ranges, dead_list = dead,
+            retrying = s.retrying, retries = retries, retried = retried }
     end
     for group = 1, groups do
+        group_ms = group
         local records = {}
         for _ = 1, random(0, 5) do
             next_seq = next_seq + random(0, 8)
             local number, dice = random(1, 6), random(1, 40)
             local s = subs[number]
             if not s or dice <= 3 then
-                subs[number] = s or { cursor = next_seq, done = 0, dead = 0 }
+                subs[number] = s or { cursor = next_seq, done = 0, dead = 0, retries = {}, retrying = 0 }
                 records[#records + 1] = record.subscribe { sub = number, from_seq = next_seq,
                     patterns = ("a.%d\nb.*"):format(random(1, 3)) }
             elseif dice == 4 then
