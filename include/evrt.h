@@ -158,6 +158,7 @@ struct evrt_totals {
     uint64_t events;                /* durable */
     uint64_t matched;               /* (event, handler) pairs that had to be delivered */
     uint64_t done, dead, discarded; /* how they ended */
+    uint64_t retrying;              /* of those that did not: failed, and wait to be tried again */
 };
 EVRT_EXPORT void evrt_totals(const struct evrt *rt, struct evrt_totals *out);
 

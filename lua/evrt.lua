@@ -34,6 +34,16 @@ function evrt.reject(reason)
     error(setmetatable({ reason = errors.text(reason) }, errors.Rejection), 0)
 end
 
+--- Should this handling fail, that is how long until it is tried again, whatever the retry policy says of
+--- delays. It does not end the handling, and does not add attempts.
+---@param seconds number
+function evrt.retry_after(seconds)
+    if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+        error("evrt.retry_after: seconds (a number from 0) expected", 2)
+    end
+    if not delivery.retry_after(seconds) then error("evrt.retry_after: only while an event is handled", 2) end
+end
+
 --- A new UUID, version 7: ids made later sort later.
 ---@return string
 function evrt.uuid()

@@ -340,11 +340,41 @@ bool evrt_bus_lend(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, ui
     return true;
 }
 
-unsigned evrt_bus_charge(struct evrt_sub *s, uint64_t position, uint32_t worker) {
+int evrt_bus_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint32_t worker,
+                   struct evrt_retry_row *again, struct evrt_delivery *out) {
     struct evrt_delivery *d = evrt_sub_in_flight(s, position, worker);
-    if (d == NULL) return 0;
-    if (d->attempt < UINT8_MAX) d->attempt++;
-    return ++d->crashes;
+    if (d == NULL) return -ESTALE;
+    *out = *d;
+    again->seq = d->seq;
+    again->attempt = d->attempt == UINT16_MAX ? UINT16_MAX : (uint16_t)(d->attempt + 1);
+    if (again->key != 0) again->key = d->key;
+    if (evrt_sub_is_retry(position))
+        d->failed = true;
+    else
+        s->retrying++;
+    evrt_retries_push(&s->retries, again);
+    evrt_sub_end(s, position);
+    mark_dirty(b, s);
+    if (out->key != 0 && again->key == 0) pass_on(b, s, out->key);
+    return 0;
+}
+
+static int not_waiting(const struct evrt_sub *s, uint64_t seq) {
+    return evrt_sub_where(s, seq, 0) == EVRT_SUB_RUNNING ? -EBUSY : -ENOENT;
+}
+
+int evrt_bus_end_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq,
+                       enum evrt_outcome outcome) {
+    struct evrt_delivery *d = evrt_sub_take_retry(s, seq);
+    if (d == NULL) return not_waiting(s, seq);
+    if (d->state == EVRT_DELIVERY_FRESH) evrt_sub_unready(s, d->position);
+    end(b, s, d->position, outcome);
+    return 0;
+}
+
+int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq) {
+    (void)b;
+    return evrt_sub_take_retry(s, seq) == NULL ? not_waiting(s, seq) : 0;
 }
 
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
@@ -358,7 +388,7 @@ uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
 
 static uint32_t room(const struct evrt_sub *s) {
     if (evrt_sub_full(s)) return 0;
-    uint64_t left = s->live_max - s->live;
+    uint64_t left = s->live_max - (s->live - s->retry_live);
     return left < READ_BATCH ? (uint32_t)left : READ_BATCH;
 }
 

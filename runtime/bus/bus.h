@@ -80,9 +80,14 @@ uint64_t evrt_bus_held_bytes(const struct evrt_bus *b);
 
 /* ---- Ends ---- */
 
-enum evrt_outcome { EVRT_OUTCOME_DONE, EVRT_OUTCOME_DEAD, EVRT_OUTCOME_DISCARDED };
+enum evrt_outcome {
+    EVRT_OUTCOME_DONE,
+    EVRT_OUTCOME_DEAD,
+    EVRT_OUTCOME_DISCARDED,
+    EVRT_OUTCOME_RETRYING,
+};
 
-/* A worker's answer. 0, or -ESTALE: that worker does not have this delivery (D8). *d is a copy of the
+/* A worker's answer, but for a failure that is to be tried again. 0, or -ESTALE: that worker does not have this delivery (D8). *d is a copy of the
  * delivery as it was. */
 EVRT_MUST_CHECK int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                                  uint32_t worker, enum evrt_outcome outcome,
@@ -91,9 +96,17 @@ EVRT_MUST_CHECK int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_
  * worker does not have it, or it is so already. */
 bool evrt_bus_lend(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint32_t worker,
                    bool lent);
-/* The delivery, which this worker has, cost it its life: counted, and the next attempt is another. To be
- * called before evrt_bus_worker_gone. Returns how many workers it has cost; 0: it is not this one's. */
-unsigned evrt_bus_charge(struct evrt_sub *s, uint64_t position, uint32_t worker);
+/* An attempt failed, and the delivery becomes a retry: due, first_failed_ms, crashes of *again are set by
+ * the caller; key 0 lets the others of its key pass, else any value keeps it. The rest of *again is set here.
+ * 0, or -ESTALE as above. */
+EVRT_MUST_CHECK int evrt_bus_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
+                                   uint32_t worker, struct evrt_retry_row *again,
+                                   struct evrt_delivery *d);
+/* Ends a retry that is not in flight, due or not. 0; -ENOENT: there is none; -EBUSY: it is in flight. */
+EVRT_MUST_CHECK int evrt_bus_end_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq,
+                                       enum evrt_outcome outcome);
+/* Makes it due. The same. */
+EVRT_MUST_CHECK int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq);
 /* Its deliveries must be sent again; returns how many there are. */
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker);
 

@@ -21,7 +21,10 @@ struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t l
     s->scan = s->told_cursor = cursor;
     evrt_window_init(&s->window);
     evrt_keys_init(&s->keys);
+    evrt_keys_init(&s->retried);
     evrt_buf_init(&s->dead_list);
+    evrt_buf_init(&s->retry_list);
+    evrt_buf_init(&s->retried_list);
     return s;
 }
 
@@ -36,7 +39,11 @@ void evrt_sub_destroy(struct evrt_sub *s) {
     evrt_sub_free_blocks(s);
     evrt_window_finish(&s->window);
     evrt_keys_finish(&s->keys);
+    evrt_keys_finish(&s->retried);
+    evrt_retries_finish(&s->retries);
     evrt_buf_finish(&s->dead_list);
+    evrt_buf_finish(&s->retry_list);
+    evrt_buf_finish(&s->retried_list);
     free(s->epochs);
     free(s->ready);
     free(s->skip);
@@ -58,6 +65,8 @@ static bool is_ahead(const struct evrt_sub *s, uint64_t seq) {
 }
 
 enum evrt_sub_where evrt_sub_where(const struct evrt_sub *s, uint64_t seq, uint64_t next_seq) {
+    const struct evrt_delivery *retry = evrt_sub_find_retry(s, seq);
+    if (retry != NULL && retry->state == EVRT_DELIVERY_FLIGHT) return EVRT_SUB_RUNNING;
     if (seq < evrt_sub_cursor(s, next_seq)) return EVRT_SUB_ENDED;
     uint64_t position = evrt_window_find(&s->window, seq);
     const struct evrt_entry *e = evrt_window_at(&s->window, position);
@@ -141,9 +150,16 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
     d->begun = true;
     s->flight++;
     s->flight_bytes += d->n;
+    if (evrt_sub_is_retry(position)) s->retry_flight++;
 }
 
 struct evrt_delivery *evrt_sub_delivery(const struct evrt_sub *s, uint64_t position) {
+    if (evrt_sub_is_retry(position)) {
+        uint32_t number = position & ((1u << EVRT_SUB_NUMBER_BITS) - 1);
+        struct evrt_delivery *d = number < s->made ? evrt_sub_numbered(s, number) : NULL;
+        bool its = d != NULL && d->position == position && d->state != EVRT_DELIVERY_DONE;
+        return its ? d : NULL;
+    }
     const struct evrt_entry *e = evrt_window_at(&s->window, position);
     return e != NULL && e->state == EVRT_ENTRY_LIVE ? evrt_sub_numbered(s, e->ref) : NULL;
 }
@@ -165,6 +181,7 @@ static void out_of_flight(struct evrt_sub *s, struct evrt_delivery *d) {
     evrt_sub_lend(s, d, false);
     s->flight--;
     s->flight_bytes -= d->n;
+    if (evrt_sub_is_retry(d->position)) s->retry_flight--;
 }
 
 void evrt_sub_end(struct evrt_sub *s, uint64_t position) {
@@ -173,6 +190,10 @@ void evrt_sub_end(struct evrt_sub *s, uint64_t position) {
     evrt_sub_leave_again(s, d);
     evrt_sub_let_go(s, d);
     d->state = EVRT_DELIVERY_DONE;
+    if (evrt_sub_is_retry(position)) {
+        s->retry_live--;
+        if (!d->failed) s->retrying--;
+    }
     if (s->ended_count == s->ended_cap) {
         s->ended_cap = s->ended_cap == 0 ? ENDED_START : s->ended_cap * 2;
         s->ended = evrt_realloc(s->ended, s->ended_cap * sizeof *s->ended);
@@ -206,7 +227,7 @@ static void put_ranges(struct evrt_sub *s, struct evrt_buf *out) {
         sorted = s->ended[i - 1] < s->ended[i];
     if (!sorted) qsort(s->ended, s->ended_count, sizeof *s->ended, evrt_sub_ascending);
     uint64_t from = 0;
-    for (size_t i = 0; i < s->ended_count;) {
+    for (size_t i = 0; i < s->ended_count && !evrt_sub_is_retry(s->ended[i]);) {
         size_t to = i;
         while (to + 1 < s->ended_count && s->ended[to + 1] == s->ended[to] + 1)
             to++;
@@ -216,8 +237,27 @@ static void put_ranges(struct evrt_sub *s, struct evrt_buf *out) {
     }
 }
 
-static void free_ended(struct evrt_sub *s) {
+static void put_retried(struct evrt_sub *s) {
+    uint64_t from = 0, *seqs = s->ended;
+    size_t n = 0;
+    evrt_buf_clear(&s->retried_list);
     for (size_t i = 0; i < s->ended_count; i++) {
+        const struct evrt_delivery *d;
+        if (!evrt_sub_is_retry(s->ended[i])) continue;
+        d = evrt_sub_at(s, s->ended[i]);
+        uint64_t seq = d->seq;
+        bool failed = d->failed;
+        evrt_sub_forget_retry(s, d);
+        evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
+        if (!failed) seqs[n++] = seq;
+    }
+    qsort(seqs, n, sizeof *seqs, evrt_sub_ascending);
+    for (size_t i = 0; i < n; i++)
+        evrt_ranges_put(&s->retried_list, &from, (struct evrt_range){seqs[i], 1});
+}
+
+static void free_ended(struct evrt_sub *s) {
+    for (size_t i = 0; i < s->ended_count && !evrt_sub_is_retry(s->ended[i]); i++) {
         evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
         evrt_window_done(&s->window, s->ended[i]);
     }
@@ -242,6 +282,7 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
                      struct evrt_record_settle *out) {
     put_ranges(s, ranges);
     free_ended(s);
+    put_retried(s);
     *out = (struct evrt_record_settle){
         .sub = s->id,
         .cursor = evrt_sub_cursor(s, next_seq),
@@ -252,6 +293,9 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
         .discarded = s->discarded,
         .ranges = evrt_buf_slice(ranges),
         .dead = evrt_buf_slice(&s->dead_list),
+        .retrying = s->retrying,
+        .retries = evrt_buf_slice(&s->retry_list),
+        .retried = evrt_buf_slice(&s->retried_list),
     };
     drop_skips(s, out->cursor);
 }
@@ -259,5 +303,6 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
 void evrt_sub_settled(struct evrt_sub *s) {
     s->ended_count = 0;
     evrt_buf_clear(&s->dead_list);
+    evrt_buf_clear(&s->retry_list);
     if (s->begun == 0) s->reordering = false;
 }

@@ -17,13 +17,18 @@
  *     key ──▶ under way     line: [next] [ready] ... [bare] ──▶ [bare] ──▶ ...
  *                                 own copy of their bytes       an entry each, PARKED
  *
- * The first few in line have their bytes at hand, within a bound for the whole subscription. */
+ * The first few in line have their bytes at hand, within a bound for the whole subscription.
+ *
+ * What failed and is to be tried again leaves the window at once: it waits in a heap by time (bus/retries.h),
+ * and when it is due has a delivery again, whose position is no place in the window. It keeps its key busy,
+ * or not, as it failed. */
 #ifndef EVRT_BUS_SUB_H
 #define EVRT_BUS_SUB_H
 
 #include <stdbool.h>
 
 #include "bus/keys.h"
+#include "bus/retries.h"
 #include "bus/window.h"
 #include "core/map.h"
 #include "core/record.h"
@@ -68,17 +73,19 @@ struct evrt_delivery {
     uint32_t worker; /* FLIGHT only: who has it */
     int64_t sent_ns; /* FLIGHT only: when it left, monotonic */
     uint8_t state;
-    uint8_t attempt;
-    uint8_t crashes;  /* workers that it cost */
-    bool in_line : 1; /* waits for its key */
-    bool own : 1;     /* event is a copy of its own */
-    bool lent : 1;    /* FLIGHT only: waits for others, and counts against no limit */
-    bool begun : 1;   /* was sent before */
-    uint32_t number;  /* its own, among the subscription's */
+    uint8_t crashes : 3; /* workers that it cost */
+    bool in_line : 1;    /* waits for its key */
+    bool own : 1;        /* event is a copy of its own */
+    bool lent : 1;       /* FLIGHT only: waits for others, and counts against no limit */
+    bool begun : 1;      /* was sent before */
+    bool failed : 1;     /* a retry that ended by failing again: it stays one */
+    uint16_t attempt;
+    uint32_t number; /* its own, among the subscription's */
 
     uint64_t next_in_line;             /* in_line: position of the one behind it; 0: none */
     struct evrt_delivery_label *label; /* since it was first sent, until it is settled */
     struct evrt_delivery *again_prev, *again_next;
+    int64_t first_failed_ms; /* retries only */
 };
 
 struct evrt_delivery_names {
@@ -102,6 +109,15 @@ struct evrt_sub_block {
     struct evrt_delivery deliveries[EVRT_SUB_BLOCK];
     struct evrt_delivery_label labels[EVRT_SUB_BLOCK];
 };
+
+/* Positions of retries have the highest of 40 bits set; below it a serial number, so that no two soon have the
+ * same, and the delivery's own. */
+#define EVRT_SUB_RETRY (UINT64_C(1) << 39)
+#define EVRT_SUB_NUMBER_BITS 24
+#define EVRT_SUB_SERIAL_MASK UINT64_C(0x7fff)
+static inline bool evrt_sub_is_retry(uint64_t position) {
+    return (position & EVRT_SUB_RETRY) != 0;
+}
 
 struct evrt_sub {
     uint32_t id;      /* in the journal, for ever */
@@ -135,6 +151,13 @@ struct evrt_sub {
     uint64_t parked;  /* entries in state PARKED */
     size_t own_bytes; /* copies held by those in line */
 
+    struct evrt_retries retries; /* that wait for their time */
+    struct evrt_keys retried;    /* by sequence: those that have a delivery; head: its position */
+    uint64_t retrying;           /* both, but for those that ended */
+    uint32_t retry_live;         /* that have a delivery and did not end */
+    uint32_t retry_flight;       /* of those, in flight */
+    uint64_t retry_serial;
+
     uint64_t scan; /* behind: next sequence to read; live: unused */
     bool behind;
     bool reading;      /* a read job is under way for it */
@@ -164,6 +187,8 @@ struct evrt_sub {
     uint64_t *ended; /* positions that ended since the last settlement */
     size_t ended_count, ended_cap;
     struct evrt_buf dead_list;       /* of the next settlement */
+    struct evrt_buf retry_list;      /* the same: new retries, and those that failed again */
+    struct evrt_buf retried_list;    /* scratch of a settlement */
     bool dirty;                      /* stands in the bus's list of those to settle */
     bool listed;                     /* scratch of a listing */
     uint64_t from_seq;               /* where it began */
@@ -180,8 +205,13 @@ void evrt_sub_destroy(struct evrt_sub *s);
 
 /* The first sequence that has not ended. `next_seq`: the next one that will commit. */
 uint64_t evrt_sub_cursor(const struct evrt_sub *s, uint64_t next_seq);
+/* What has not ended. */
 static inline uint64_t evrt_sub_pending(const struct evrt_sub *s) {
     return s->matched - s->done - s->dead - s->discarded;
+}
+/* Of those, retries that are not in flight. */
+static inline uint64_t evrt_sub_retrying(const struct evrt_sub *s) {
+    return s->retrying - s->retry_flight;
 }
 
 /* Adds the patterns in force from `from_seq` (takes over the reference), and forgets epochs that end
@@ -198,15 +228,18 @@ static inline struct evrt_delivery *evrt_sub_numbered(const struct evrt_sub *s, 
 }
 /* The delivery of an entry that is LIVE. */
 static inline struct evrt_delivery *evrt_sub_at(const struct evrt_sub *s, uint64_t position) {
+    if (evrt_sub_is_retry(position))
+        return evrt_sub_numbered(s, position & ((1u << EVRT_SUB_NUMBER_BITS) - 1));
     return evrt_sub_numbered(s, evrt_window_at(&s->window, position)->ref);
 }
 /* The delivery there; NULL: none. */
 struct evrt_delivery *evrt_sub_delivery(const struct evrt_sub *s, uint64_t position);
 static inline bool evrt_sub_full(const struct evrt_sub *s) {
-    return s->live >= s->live_max || s->parked >= s->parked_max ||
+    return s->live - s->retry_live >= s->live_max || s->parked >= s->parked_max ||
            evrt_window_span(&s->window) >= EVRT_SUB_SPAN;
 }
-/* What has become of a sequence that belonged to it. */
+/* What has become of a sequence that belonged to it. A retry that waits for its time counts as ended here:
+ * state.db tells. */
 enum evrt_sub_where { EVRT_SUB_PENDING, EVRT_SUB_RUNNING, EVRT_SUB_ENDED };
 enum evrt_sub_where evrt_sub_where(const struct evrt_sub *s, uint64_t seq, uint64_t next_seq);
 
@@ -226,6 +259,8 @@ void evrt_sub_make_ready(struct evrt_sub *s, uint64_t position, struct evrt_hold
 void evrt_sub_queue(struct evrt_sub *s, uint64_t position);
 /* Gives one in line its bytes, copied; {NULL,0}: they are lost. */
 void evrt_sub_keep_bytes(struct evrt_sub *s, struct evrt_delivery *d, struct evrt_slice event);
+/* Takes that one out, wherever it stands. */
+void evrt_sub_unready(struct evrt_sub *s, uint64_t position);
 /* Takes the first of the ready queue; 0 when it is empty. */
 uint64_t evrt_sub_take_ready(struct evrt_sub *s);
 /* Takes that back. */
@@ -266,6 +301,21 @@ struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t posi
 void evrt_sub_end(struct evrt_sub *s, uint64_t position);
 /* What `worker` had in flight must be sent again. Returns how many. */
 uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker);
+
+/* ---- Retries ---- */
+
+/* When the next one may go on: at once, or INT64_MAX for none, too. */
+int64_t evrt_sub_retry_due(const struct evrt_sub *s);
+/* Gives those that are due a delivery, to be read. Returns how many. */
+uint32_t evrt_sub_promote(struct evrt_sub *s, int64_t now_ns);
+/* The same with one, due or not; NULL: there is none, or it is under way. */
+struct evrt_delivery *evrt_sub_take_retry(struct evrt_sub *s, uint64_t seq);
+/* The sequence of one that is not in flight; 0: there is none. */
+uint64_t evrt_sub_any_retry(const struct evrt_sub *s);
+/* The lowest sequence of all, in flight or not; UINT64_MAX: there is none. Looks at all of them. */
+uint64_t evrt_sub_first_retry(const struct evrt_sub *s);
+/* As it was before the last stop: before anything is read. */
+void evrt_sub_restore_retry(struct evrt_sub *s, const struct evrt_retry_row *r);
 
 /* Moves the cursor over what has ended and fills the record (slices point into the subscription, valid
  * until it changes). `ranges` is scratch. */

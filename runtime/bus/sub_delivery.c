@@ -151,7 +151,8 @@ size_t evrt_sub_list_again(const struct evrt_sub *s, uint64_t *seqs, size_t max)
 }
 
 struct evrt_delivery *evrt_sub_find_again(const struct evrt_sub *s, uint64_t seq) {
-    struct evrt_delivery *d = evrt_sub_delivery(s, evrt_window_find(&s->window, seq));
+    struct evrt_delivery *d = evrt_sub_find_retry(s, seq);
+    if (d == NULL) d = evrt_sub_delivery(s, evrt_window_find(&s->window, seq));
     return d != NULL && d->state == EVRT_DELIVERY_AGAIN ? d : NULL;
 }
 
@@ -182,6 +183,13 @@ void evrt_sub_untake_ready(struct evrt_sub *s, uint64_t position) {
 
 uint64_t evrt_sub_take_ready(struct evrt_sub *s) {
     return evrt_sub_has_ready(s) ? s->ready[s->ready_head++ & s->ready_mask] : 0;
+}
+
+void evrt_sub_unready(struct evrt_sub *s, uint64_t position) {
+    for (uint64_t n = s->ready_tail - s->ready_head; n > 0; n--) {
+        uint64_t one = evrt_sub_take_ready(s);
+        if (one != position) evrt_sub_put_ready(s, one, false);
+    }
 }
 
 void evrt_sub_make_ready(struct evrt_sub *s, uint64_t position, struct evrt_hold *hold,

@@ -117,8 +117,14 @@ void evrt_sub_fall_behind(struct evrt_sub *s, uint64_t next_seq) {
      * subscription sends at once unless something is ready before it. Those read again after a
      * worker died stand further in front, and stay. */
     uint64_t scan = s->behind ? s->scan : next_seq;
-    while (evrt_sub_has_ready(s) &&
-           s->ready[(s->ready_tail - 1) & s->ready_mask] == s->window.tail - 1) {
+    while (evrt_sub_has_ready(s)) {
+        uint64_t last = s->ready[(s->ready_tail - 1) & s->ready_mask];
+        if (evrt_sub_is_retry(last)) {
+            s->ready_tail--;
+            evrt_sub_put_back(s, last);
+            continue;
+        }
+        if (last != s->window.tail - 1) break;
         struct evrt_delivery *d = evrt_sub_at(s, s->window.tail - 1);
         if (d->begun) break;
         scan = d->seq;
@@ -193,6 +199,7 @@ static uint64_t keep_begun(struct evrt_sub *s, uint64_t scan) {
 }
 
 static bool is_begun(const struct evrt_sub *s, uint64_t position) {
+    if (evrt_sub_is_retry(position)) return true;
     const struct evrt_delivery *d = evrt_sub_delivery(s, position);
     return d != NULL && d->begun;
 }
@@ -212,7 +219,7 @@ void evrt_sub_reorder(struct evrt_sub *s, uint64_t next_seq) {
         uint64_t position = evrt_sub_take_ready(s);
         if (is_begun(s, position)) evrt_sub_put_ready(s, position, false);
     }
-    evrt_keys_finish(&s->keys);
+    evrt_sub_free_keys(s);
     s->parked = 0;
     evrt_window_trim(&s->window);
     s->reordering = s->begun != 0;

@@ -80,9 +80,11 @@ int evrt_cli_handlers(struct evrt_cli *cli) {
         return evrt_cli_usage(cli, "which handler is to be %sd?", cli->args[0]);
     if (verb) return pause_or_resume(cli);
     static const struct evrt_view_column columns[] = {
-        {"HANDLER", "name"},     {"STATE", "state"},          {"EVENTS", "events"},
-        {">PENDING", "pending"}, {">RUNNING", "running"},     {">DONE", "done"},
-        {">DEAD", "dead"},       {">DISCARDED", "discarded"}, {NULL, NULL},
+        {"HANDLER", "name"},         {"STATE", "state"},
+        {"EVENTS", "events"},        {">PENDING", "pending"},
+        {">RUNNING", "running"},     {">RETRYING", "retrying"},
+        {">DONE", "done"},           {">DEAD", "dead"},
+        {">DISCARDED", "discarded"}, {NULL, NULL},
     };
     struct evrt_buf json, out;
     evrt_buf_init(&json);

@@ -74,6 +74,15 @@ struct evrt_config {
             memory_limit; /* bytes of fresh events kept for handlers; beyond it they read the journal */
     } bus;
     struct {
+        char *policy; /* exponential | fixed | linear */
+        uint64_t max_retries;
+        int64_t initial_delay, max_delay;
+        uint64_t multiplier; /* thousandths */
+        int64_t increment;
+        uint64_t jitter; /* thousandths */
+        int64_t ttl;
+    } retry;
+    struct {
         uint64_t max_entries, max_value_size; /* of a key and its value */
     } shared;
     struct {

@@ -103,6 +103,22 @@
       "Most events of one handler that wait for one of their key (ordered_by), 16 bytes each.")  \
     X(bus.memory_limit, SIZE, "32MiB", 1 * MIB, 1 * TIB, NULL, RESTART,                          \
       "Fresh events kept in memory for handlers; one that is further behind reads the journal.") \
+    X(retry.policy, CHOICE, "exponential", 0, 0, "exponential|fixed|linear", RELOAD,             \
+      "How the delay before a failed delivery is tried again grows: initial_delay * "            \
+      "multiplier^(n-1), initial_delay, or initial_delay + increment * (n-1). A handler's "      \
+      "retry policy goes before all of these.")                                                  \
+    X(retry.max_retries, NUMBER, "3", 0, 65000, NULL, RELOAD,                                    \
+      "Attempts after the first; then the delivery is dead.")                                    \
+    X(retry.initial_delay, DURATION, "1s", 0, 366 * DAY, NULL, RELOAD,                           \
+      "Delay before the second attempt.")                                                        \
+    X(retry.max_delay, DURATION, "60s", 0, 366 * DAY, NULL, RELOAD, "No delay is longer.")       \
+    X(retry.multiplier, DECIMAL, "2.0", 1000, 1000000, NULL, RELOAD,                             \
+      "Growth of exponential delays.")                                                           \
+    X(retry.increment, DURATION, "1s", 0, 366 * DAY, NULL, RELOAD, "Growth of linear delays.")   \
+    X(retry.jitter, DECIMAL, "0.1", 0, 1000, NULL, RELOAD,                                       \
+      "The part of a delay that chance adds or takes away.")                                     \
+    X(retry.ttl, DURATION, "7d", 0, 36500 * DAY, NULL, RELOAD,                                   \
+      "Retries of a handler that left the scripts wait for so long, then they are dead.")        \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
       "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
     X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \
@@ -199,6 +215,8 @@ static void put_number(struct evrt_buf *out, enum evrt_option_type type, uint64_
         evrt_buf_puts(out, evrt_size_format(v, text));
     else if (type == EVRT_OPTION_DURATION)
         evrt_buf_puts(out, v == 0 ? "0s" : evrt_duration_format((int64_t)v, text));
+    else if (type == EVRT_OPTION_DECIMAL)
+        evrt_buf_printf(out, "%g", (double)v / 1000);
     else
         evrt_buf_put_u64(out, v);
 }
@@ -214,6 +232,7 @@ static void put_choices(struct evrt_buf *out, const char *choices) {
 void evrt_option_expects(const struct evrt_option *o, struct evrt_buf *out) {
     switch (o->type) {
     case EVRT_OPTION_NUMBER:
+    case EVRT_OPTION_DECIMAL:
     case EVRT_OPTION_SIZE:
     case EVRT_OPTION_DURATION:
         if (o->choices != NULL) evrt_buf_printf(out, "%s or ", o->choices);

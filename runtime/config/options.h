@@ -12,6 +12,7 @@
     X(STRING, "text")         /* char *; min and max: bytes */                                  \
     X(BOOL, "true or false")  /* bool */                                                        \
     X(NUMBER, "whole number") /* uint64_t; `choices` is a word for 0 */                         \
+    X(DECIMAL, "number")      /* uint64_t, thousandths; so are min and max */                   \
     X(SIZE, "size")           /* uint64_t, bytes */                                             \
     X(DURATION, "duration")   /* int64_t, milliseconds */                                       \
     X(ADDRESS, "address")     /* char *, see config/config.h */                                 \
@@ -38,7 +39,7 @@ struct evrt_option {
     size_t offset;   /* in struct evrt_config */
 };
 
-#define EVRT_OPTION_COUNT 49
+#define EVRT_OPTION_COUNT 57
 #define EVRT_OPTION_KEY_MAX 64
 
 /* In the order of the reference file; keys of one section stand together. */

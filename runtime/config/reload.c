@@ -13,6 +13,7 @@ static size_t size_of(const struct evrt_option *o) {
     switch (o->type) {
     case EVRT_OPTION_BOOL: return sizeof(bool);
     case EVRT_OPTION_NUMBER:
+    case EVRT_OPTION_DECIMAL:
     case EVRT_OPTION_SIZE:
     case EVRT_OPTION_DURATION: return sizeof(uint64_t);
     case EVRT_OPTION_STRING:
@@ -127,6 +128,9 @@ static void show(const struct evrt_config *c, const struct evrt_option *o, struc
     switch (o->type) {
     case EVRT_OPTION_BOOL: evrt_buf_puts(out, *(const bool *)value ? "true" : "false"); break;
     case EVRT_OPTION_NUMBER: show_number(out, o, *(const uint64_t *)value); break;
+    case EVRT_OPTION_DECIMAL:
+        evrt_buf_printf(out, "%g", (double)*(const uint64_t *)value / 1000);
+        break;
     case EVRT_OPTION_SIZE:
         evrt_buf_puts(out, evrt_size_format(*(const uint64_t *)value, text));
         break;

@@ -118,6 +118,26 @@ static bool set_number(struct evrt_load *l, const struct evrt_option *o, struct 
     return true;
 }
 
+/* At most three digits behind the point. */
+static bool set_decimal(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice s) {
+    uint64_t v = 0, places = 4; /* 4: no point yet */
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '.' && places == 4 && i > 0 && i + 1 < s.n) {
+            places = 3;
+            continue;
+        }
+        if (s.p[i] < '0' || s.p[i] > '9' || places == 0) return false;
+        if (places < 4) places--;
+        if (__builtin_mul_overflow(v, 10, &v)) return false;
+        if (__builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v)) return false;
+    }
+    for (places = places == 4 ? 3 : places; places > 0; places--)
+        if (__builtin_mul_overflow(v, 10, &v)) return false;
+    if (s.n == 0 || !in_range(o, v)) return false;
+    *(uint64_t *)member(l->c, o) = v;
+    return true;
+}
+
 static bool set_size(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice s) {
     uint64_t v;
     if (evrt_size_parse(s, &v) < 0 || !in_range(o, v)) return false;
@@ -150,11 +170,12 @@ static bool refuse_applies(struct evrt_load *l, const struct evrt_option *o, str
 
 typedef bool (*setter)(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice s);
 static const setter setters[] = {
-    [EVRT_OPTION_STRING] = set_string,     [EVRT_OPTION_BOOL] = set_bool,
-    [EVRT_OPTION_NUMBER] = set_number,     [EVRT_OPTION_SIZE] = set_size,
-    [EVRT_OPTION_DURATION] = set_duration, [EVRT_OPTION_ADDRESS] = set_address,
-    [EVRT_OPTION_CHOICE] = set_choice,     [EVRT_OPTION_PATH] = set_path,
-    [EVRT_OPTION_PATHS] = add_path,        [EVRT_OPTION_APPLIES] = refuse_applies,
+    [EVRT_OPTION_STRING] = set_string,      [EVRT_OPTION_BOOL] = set_bool,
+    [EVRT_OPTION_DECIMAL] = set_decimal,    [EVRT_OPTION_NUMBER] = set_number,
+    [EVRT_OPTION_SIZE] = set_size,          [EVRT_OPTION_DURATION] = set_duration,
+    [EVRT_OPTION_ADDRESS] = set_address,    [EVRT_OPTION_CHOICE] = set_choice,
+    [EVRT_OPTION_PATH] = set_path,          [EVRT_OPTION_PATHS] = add_path,
+    [EVRT_OPTION_APPLIES] = refuse_applies,
 };
 
 void evrt_value_add(struct evrt_load *l, const struct evrt_option *o, struct evrt_slice text,

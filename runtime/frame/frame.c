@@ -15,7 +15,7 @@
     X(u32, max_hops) X(u8, allow_ffi) X(u8, log_level) X(i64, load_timeout_ms) X(u8, confine) \
     X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)
 #define FAILED_FIELDS(X) \
-    X(u64, delivery) X(slice, error_type) X(slice, message) X(slice, traceback)
+    X(u64, delivery) X(slice, error_type) X(slice, message) X(slice, traceback) X(i64, retry_ms)
 #define PUBLISH_FIELDS(X) \
     X(u64, token) X(u64, delivery) X(u8, wait) X(i64, timeout_ms) X(slice, event)
 #define PUBLISHED_FIELDS(X) \

@@ -77,7 +77,9 @@ struct evrt_frame_failed {
     struct evrt_slice error_type; /* error | timeout | rejected | memory */
     struct evrt_slice message;    /* "script.lua:12: text" */
     struct evrt_slice traceback;  /* the script's own frames, one a line */
+    int64_t retry_ms; /* what the script decided: so long until the next attempt, or as below */
 };
+enum { EVRT_RETRY_BY_POLICY = -1, EVRT_RETRY_NEVER = -2 };
 
 struct evrt_frame_publish {
     uint64_t token;          /* chosen by the worker, comes back in PUBLISHED */
@@ -121,7 +123,9 @@ struct evrt_frame_shared {
 
 /* REFUSED and READY carry one text: READY the JSON below, REFUSED one "file:line: message" a line.
  * READY: {"handlers":[{"name","file","line","events":[...],"timeout_ms","concurrency","ordered_by",
- *        "priority","start":"new"|"beginning","policies":[...names]}],"memory":bytes} */
+ *        "priority","start":"new"|"beginning","policies":[...names],"on_retry":"hold"|"skip",
+ *        "retry":{"policy","max_retries","initial_delay_ms","max_delay_ms","multiplier","increment_ms",
+ *        "jitter"}?}],"memory":bytes} */
 
 void evrt_frame_put_hello(struct evrt_buf *out, const struct evrt_frame_hello *f);
 void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_deliver *f);

@@ -1,7 +1,7 @@
 /* What a bad handler may cost: its worker, and nothing else.
  *
  *     page of each worker ──look, a few times a second──▶ stuck for workers.stall_timeout: SIGKILL
- *     process reaped ──page names the delivery that ran──▶ charged: again, or dead at the third time
+ *     process reaped ──page names the delivery that ran──▶ charged: failed; dead at the third time (retry.c)
  *                    └─ the other deliveries it had ──▶ again, not charged (evrt_bus_worker_gone)
  *
  * A handler that was charged is held back for a moment, longer each time, and then has one delivery in
@@ -24,7 +24,6 @@
 #include "frame/page.h"
 
 enum {
-    CRASHES_MAX = 3,
     LOOK_MS = 250, /* between two looks at workers, or a quarter of a shorter stall_timeout */
     HOLD_MS = 25,  /* after the second crash, doubling */
     HOLD_MAX_MS = 1000,
@@ -102,25 +101,15 @@ static void count(struct evrt_host *h, struct evrt_slice error_type) {
                                                       : &c->crashed) += 1;
 }
 
-/* The one place that decides what becomes of a delivery that cost a worker: made again at once, up to
- * three times. */
 void host_contain_charge(struct host_worker *w, const struct evrt_frame_failed *f) {
     struct evrt_host *h = w->host;
     uint64_t position;
     struct evrt_sub *s = host_sub_of(h, f->delivery, &position);
-    const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
-    if (d == NULL) {
-        h->stale++;
-        return;
+    if (s != NULL && evrt_sub_in_flight(s, position, w->instance) != NULL) {
+        count(h, f->error_type);
+        hold(h, s);
     }
-    count(h, f->error_type);
-    hold(h, s);
-    if (d->crashes + 1 >= CRASHES_MAX) {
-        host_failed(w, f);
-        return;
-    }
-    host_log_failed(w, s, d, f);
-    (void)evrt_bus_charge(s, position, w->instance);
+    host_failed(w, f, true);
 }
 
 /* ---- Ends ---- */
@@ -158,6 +147,7 @@ bool host_contain_died(struct host_worker *w, bool blame, int64_t status, int si
                .delivery = delivery,
                .error_type = w->watch.stalled ? EVRT_STR("stalled") : EVRT_STR("crashed"),
                .message = evrt_slice_of(message),
+               .retry_ms = EVRT_RETRY_BY_POLICY,
            });
     return true;
 }

@@ -62,6 +62,7 @@ static int open_handles(struct evrt_host *h) {
     uv_timer_init(h->loop, &h->deadline);
     uv_timer_init(h->loop, &h->patience);
     uv_timer_init(h->loop, &h->watch);
+    uv_timer_init(h->loop, &h->retry);
     uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.quiet,
                                   &h->reload.rescan};
     for (size_t i = 0; i < sizeof reload / sizeof reload[0]; i++) {
@@ -71,7 +72,7 @@ static int open_handles(struct evrt_host *h) {
     }
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
     h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
-        h->wake.data = h->children.data = h;
+        h->retry.data = h->wake.data = h->children.data = h;
     h->handles += rc < 0 ? 5 : 6;
     if (rc == 0) rc = uv_signal_init(h->loop, &h->children);
     if (rc < 0) return rc;
@@ -91,6 +92,7 @@ static void close_handles(struct evrt_host *h) {
                           (uv_handle_t *)&h->tick,
                           (uv_handle_t *)&h->deadline,
                           (uv_handle_t *)&h->patience,
+                          (uv_handle_t *)&h->retry,
                           (uv_handle_t *)&h->watch,
                           (uv_handle_t *)&h->wake,
                           (uv_handle_t *)&h->reload.deadline,

@@ -75,7 +75,7 @@ const char *evrt_host_durability(const struct evrt_host *h);
 
 /* Waits until the first attempt of every handler that event `seq` matched has settled, or for
  * `timeout_ms`. cb is called once, with pending = how many had not settled and `outcomes`, a JSON array
- * [{"handler":..,"outcome":"success|dead|pending","error":{"type","message"}?}], valid during the call.
+ * [{"handler":..,"outcome":"success|retrying|dead|discarded|pending","error":{"type","message"}?}], valid during the call.
  * To be called from the publish callback of that event. */
 typedef void (*evrt_host_settled_cb)(void *arg, unsigned pending, struct evrt_slice outcomes);
 struct evrt_host_wait;
@@ -104,6 +104,11 @@ EVRT_MUST_CHECK int evrt_host_forget(struct evrt_host *h, struct evrt_slice name
  * nothing more is delivered. cb is called once that is durable. -ENOENT unknown, -ESHUTDOWN. */
 EVRT_MUST_CHECK int evrt_host_pause(struct evrt_host *h, struct evrt_slice name, bool paused,
                                     evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
+
+/* A retry is made due, or discarded and counted. -ENOENT: it is none (any more); -EBUSY: it is being
+ * handled. */
+EVRT_MUST_CHECK int evrt_host_retry(struct evrt_host *h, uint32_t sub, uint64_t seq, bool discard,
+                                    struct evrt_error *err);
 
 /* The handlers of the scripts loaded as a node would, in a worker of its own, with a loop of its own; nothing
  * else is opened. `each` is told every error. */

@@ -4,7 +4,7 @@
  * or a full disk ask for, and nobody needs, are dropped; removed handlers are forgotten after
  * bus.orphan_ttl.
  *
- * A segment is needed while a handler has not ended with its events, and while less than two snapshots
+ * A segment is needed while a handler has not ended with its events or tries them again, and while less than two snapshots
  * cover it. */
 #include "host/node.h"
 
@@ -37,7 +37,8 @@ static void forget_orphans(struct evrt_host *h) {
     int64_t before = evrt_wall_ms() - h->config->bus.orphan_ttl;
     for (size_t i = evrt_bus_count(h->bus); i-- > 0;) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
-        if (!s->active && s->orphaned_ms != 0 && s->orphaned_ms < before && host_may_forget(s))
+        if (!s->active && s->orphaned_ms != 0 && s->orphaned_ms < before && s->retrying == 0 &&
+            host_may_forget(s))
             host_forget(h, s, "bus.orphan_ttl");
     }
 }
@@ -78,6 +79,8 @@ uint64_t host_first_cursor(const struct evrt_host *h) {
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         uint64_t cursor = evrt_sub_cursor(evrt_bus_get(h->bus, i), next);
         if (cursor < from) from = cursor;
+        uint64_t retry = evrt_sub_first_retry(evrt_bus_get(h->bus, i));
+        if (retry < from) from = retry;
     }
     return from;
 }
@@ -162,6 +165,7 @@ static void keep(struct evrt_host *h) {
     evrt_journal_stats(h->journal, &s);
     bool crowded = over_max_size(h, &s, SNAPSHOT_BYTES);
     checkpoint(h);
+    host_retries_expire(h);
     forget_orphans(h);
     if (s.committed_bytes - h->snapshots.bytes > (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES))
         ask_snapshot(h, &s);

@@ -33,7 +33,9 @@ enum {
 };
 
 /* What became of an event for a handler, as `state` names it. */
-#define STATES(X) X(PENDING, "pending") X(RUNNING, "running") X(DONE, "done") X(DEAD, "dead")
+#define STATES(X)         \
+    X(PENDING, "pending") \
+    X(RUNNING, "running") X(RETRYING, "retrying") X(DONE, "done") X(DEAD, "dead")
 enum state {
 #define X(id, name) STATE_##id,
     STATES(X)
@@ -254,8 +256,7 @@ static void choose(void *arg) {
 }
 
 /* On the state thread. */
-static void note_dead(void *arg, uint64_t seq) {
-    struct list *l = arg;
+static void note(struct list *l, uint64_t seq, int state) {
     size_t low = 0, high = l->count;
     while (low < high) {
         size_t mid = (low + high) / 2;
@@ -265,12 +266,24 @@ static void note_dead(void *arg, uint64_t seq) {
             high = mid;
     }
     if (low < l->count && l->candidates[low].seq == seq && l->candidates[low].state == STATE_DONE)
-        l->candidates[low].state = STATE_DEAD;
+        l->candidates[low].state = state;
+}
+
+static void note_dead(void *arg, uint64_t seq) {
+    note(arg, seq, STATE_DEAD);
+}
+
+static void note_retry(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
+    (void)sub;
+    note(arg, r->seq, STATE_RETRYING);
 }
 
 static void dead_job(struct evrt_state_view *view, void *arg) {
     struct list *l = arg;
     int rc = evrt_state_each_dead_in(view, l->sub, l->from, l->next, note_dead, l);
+    const struct evrt_state_retries retries = {l->sub, l->sub, l->from == 0 ? 0 : l->from - 1,
+                                               l->next - l->from};
+    if (rc == 0) rc = evrt_state_each_retry(view, &retries, note_retry, l);
     if (rc < 0) l->rc = evrt_error_set(&l->err, rc, "state.db cannot be read");
 }
 
@@ -292,7 +305,8 @@ static void classify(struct list *l) {
                                                              : STATE_DONE;
         any_ended |= where == EVRT_SUB_ENDED;
     }
-    bool of_use = l->state == STATE_ANY || l->state == STATE_DONE || l->state == STATE_DEAD;
+    bool of_use = l->state == STATE_ANY || l->state == STATE_DONE || l->state == STATE_DEAD ||
+                  l->state == STATE_RETRYING;
     if (any_ended && of_use)
         host_barrier(l->host, on_settled, l);
     else
@@ -319,7 +333,7 @@ static int take_handler(struct list *l, const struct evrt_host_query *query) {
             l->state++;
         if (l->state == STATE_ANY)
             return evrt_error_set(&l->err, -EINVAL,
-                                  "state: expected pending, running, done or dead");
+                                  "state: expected pending, running, retrying, done or dead");
         if (query->handler.p == NULL)
             return evrt_error_set(&l->err, -EINVAL,
                                   "state: is that of one handler; name it with handler");

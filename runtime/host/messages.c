@@ -14,7 +14,6 @@
 enum {
     MESSAGE_MAX = 8 << 10, /* bytes of a failure's message that are kept */
     TRACEBACK_MAX = 16 << 10,
-    DEAD_BYTES = 64 << 10, /* of failures in one settlement */
 };
 
 struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position) {
@@ -23,15 +22,6 @@ struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *p
 }
 
 /* ---- DONE, FAILED ---- */
-
-static void settle_waits(struct evrt_host *h, const struct evrt_sub *s, uint64_t seq,
-                         const struct evrt_frame_failed *failed) {
-    static const struct evrt_slice none = {NULL, 0};
-    if (failed == NULL)
-        host_waits_settled(h, s, seq, EVRT_OUTCOME_DONE, none, none);
-    else
-        host_waits_settled(h, s, seq, EVRT_OUTCOME_DEAD, failed->error_type, failed->message);
-}
 
 static void log_handled(struct host_worker *w, const struct evrt_sub *s,
                         const struct evrt_delivery *d, int64_t now) {
@@ -61,7 +51,7 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
         w->lent -= d.lent;
         host_contain_done(s);
         s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
-        settle_waits(h, s, d.seq, NULL);
+        host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
         log_handled(w, s, &d, now);
     }
     return 0;
@@ -88,25 +78,6 @@ void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const stru
                    EVRT_F_STR("stacktrace", f->traceback));
 }
 
-void host_failed(struct host_worker *w, const struct evrt_frame_failed *f) {
-    struct evrt_host *h = w->host;
-    uint64_t position;
-    struct evrt_sub *s = host_sub_of(h, f->delivery, &position);
-    struct evrt_delivery d;
-    if (s == NULL || evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) {
-        h->stale++;
-        return;
-    }
-    w->outstanding--;
-    w->lent -= d.lent;
-    evrt_dead_put(&s->dead_list,
-                  &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(), f->error_type,
-                                             f->message, f->traceback});
-    settle_waits(h, s, d.seq, f);
-    host_log_failed(w, s, &d, f);
-    if (s->dead_list.n > DEAD_BYTES) host_settle(h); /* a record has to fit into a group */
-}
-
 static int on_failed(struct host_worker *w, struct evrt_slice payload) {
     struct evrt_frame_failed f;
     if (evrt_frame_get_failed(payload, &f) < 0) return -EBADMSG;
@@ -116,7 +87,7 @@ static int on_failed(struct host_worker *w, struct evrt_slice payload) {
     if (evrt_slice_eq(f.error_type, EVRT_STR("memory")))
         host_contain_charge(w, &f);
     else
-        host_failed(w, &f);
+        host_failed(w, &f, false);
     return 0;
 }
 

@@ -9,6 +9,7 @@
  *     reload.c    from one generation to the next; watch.c sees when, reload_report.c tells what
  *     workers.c   worker processes: started, fed, replaced, ended
  *     contain.c   workers that are stuck or died, and the delivery that is to blame
+ *     retry.c     failures: tried again, when, or dead; retries.c lists them
  *     scripts.c   what scripts declare; scripts_read.c freezes their folders
  *     recover.c   opening: journal, state, counts
  *     keeper.c    from time to time: snapshots, retention, orphans
@@ -105,7 +106,9 @@ struct evrt_host {
     uv_timer_t deadline;  /* of draining */
     uv_timer_t patience;  /* of settlements that wait to be submitted */
     uv_timer_t watch;     /* of workers: contain.c */
-    unsigned handles;     /* handles of the host itself that are not closed yet */
+    uv_timer_t retry;     /* the next one that is due: retry.c */
+    int64_t retry_due_ns;
+    unsigned handles; /* handles of the host itself that are not closed yet */
 
     uint64_t appended, submitted, committed; /* records, since start */
     bool eager;                   /* someone waits for what was appended since the last submit */
@@ -226,8 +229,8 @@ void host_contain_ready(struct host_worker *w);
 /* Its process was reaped, and says it itself when `blame`: charges the delivery that ran, before the rest is
  * made again. Returns whether there was one. */
 bool host_contain_died(struct host_worker *w, bool blame, int64_t status, int signal);
-/* The delivery cost its worker (error_type crashed, stalled or memory): it is made again, and dead at the
- * third time. The worker still has it. */
+/* The delivery cost its worker (error_type crashed, stalled or memory): it fails, and at the third time is
+ * not tried again. The worker still has it. */
 void host_contain_charge(struct host_worker *w, const struct evrt_frame_failed *f);
 /* One of the handler's deliveries succeeded. */
 static inline void host_contain_done(struct evrt_sub *s) {
@@ -236,8 +239,6 @@ static inline void host_contain_done(struct evrt_sub *s) {
 
 /* ---- messages.c: what workers say ---- */
 
-/* The delivery is dead, if this worker has it. */
-void host_failed(struct host_worker *w, const struct evrt_frame_failed *f);
 void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,
                      const struct evrt_frame_failed *f);
 /* The subscription and position that a delivery's number means; NULL: it is gone. */
@@ -245,6 +246,20 @@ struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *p
 
 /* Frames that arrived; as evrt_channel_events.on_data. */
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes);
+
+/* ---- retry.c ---- */
+
+/* An attempt failed, if this worker has it: it will be tried again, or is dead. `died`: it cost the worker. */
+void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool died);
+/* Lets those go on that are due, and sees to the next. */
+void host_retries_turn(struct evrt_host *h);
+/* One was sent to a worker. */
+void host_retries_sent(struct evrt_host *h, const struct evrt_sub *s, unsigned attempt,
+                       struct evrt_slice event);
+/* At start. */
+void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_record_retry *r);
+/* Those of handlers that left the scripts long ago are dead. */
+void host_retries_expire(struct evrt_host *h);
 
 /* ---- share.c ---- */
 
@@ -268,7 +283,7 @@ EVRT_MUST_CHECK int host_open_store(struct evrt_host *h, struct evrt_error *err)
 void host_keep_start(struct evrt_host *h);
 /* Space is short: looks at once, and often, whether segments can go. */
 void host_keep_soon(struct evrt_host *h);
-/* The first event that has not ended for some handler. */
+/* The first event that has not ended for some handler, retries included. */
 uint64_t host_first_cursor(const struct evrt_host *h);
 /* The first event that must stay: as that was before what is not durable yet, and for a backup. */
 uint64_t host_needed_from(struct evrt_host *h);

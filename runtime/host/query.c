@@ -6,13 +6,15 @@
 
 #include "host/node.h"
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "core/jsonout.h"
 
-/* A delivery that state.db has as dead: what is told of it, as JSON members. */
+/* A delivery that state.db has as dead, or as a retry: what is told of it, as JSON members. */
 struct dead {
     uint32_t sub;
+    bool retrying;
     size_t at, n;
 };
 
@@ -25,6 +27,8 @@ struct query {
     struct evrt_error err;
     struct evrt_buf event; /* its encoding */
     struct evrt_buf dead_text, deads;
+    uint32_t *subs; /* whose retries are asked for */
+    size_t sub_count;
     struct evrt_buf json;
     evrt_host_json_cb cb;
     void *arg;
@@ -42,6 +46,7 @@ static void finish(struct query *q) {
     evrt_buf_finish(&q->event);
     evrt_buf_finish(&q->dead_text);
     evrt_buf_finish(&q->deads);
+    free(q->subs);
     evrt_buf_finish(&q->json);
     free(q);
     h->reads--;
@@ -73,7 +78,7 @@ static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice v
 
 static void note_dead(void *arg, uint32_t sub, const struct evrt_record_dead *d) {
     struct query *q = arg;
-    struct dead dead = {sub, q->dead_text.n, 0};
+    struct dead dead = {sub, false, q->dead_text.n, 0};
     struct evrt_jsonout o = evrt_jsonout_start(&q->dead_text);
     evrt_jsonout_object(&o);
     put_str(&o, "type", d->error_type);
@@ -85,9 +90,26 @@ static void note_dead(void *arg, uint32_t sub, const struct evrt_record_dead *d)
     evrt_buf_put(&q->deads, &dead, sizeof dead);
 }
 
+static void note_retry(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
+    struct query *q = arg;
+    char due[EVRT_RFC3339_SIZE];
+    struct dead retry = {sub, true, q->dead_text.n, 0};
+    struct evrt_jsonout o = evrt_jsonout_start(&q->dead_text);
+    evrt_jsonout_object(&o);
+    put_str(&o, "type", r->error_type);
+    put_str(&o, "message", r->message);
+    evrt_jsonout_end(&o);
+    evrt_buf_printf(&q->dead_text, ",\"attempt\":%u,\"due\":\"%s\"", r->attempt,
+                    evrt_rfc3339_format(r->due_ms, due));
+    retry.n = q->dead_text.n - retry.at;
+    evrt_buf_put(&q->deads, &retry, sizeof retry);
+}
+
 static void dead_job(struct evrt_state_view *view, void *arg) {
     struct query *q = arg;
     q->rc = evrt_state_each_dead(view, q->seq, note_dead, q);
+    for (size_t i = 0; q->rc == 0 && i < q->sub_count; i++)
+        q->rc = evrt_state_retry(view, q->subs[i], q->seq, note_retry, q);
     if (q->rc < 0) evrt_error_set(&q->err, q->rc, "state.db cannot be read");
 }
 
@@ -104,11 +126,14 @@ static void put_handler(struct query *q, struct evrt_jsonout *o, const struct ev
     static const char *const names[] = {
         [EVRT_SUB_PENDING] = "pending", [EVRT_SUB_RUNNING] = "running", [EVRT_SUB_ENDED] = "done"};
     const struct dead *dead = find_dead(q, s->id);
-    uint64_t next = evrt_bus_next_seq(q->host->bus);
+    enum evrt_sub_where where = evrt_sub_where(s, q->seq, evrt_bus_next_seq(q->host->bus));
+    bool retrying = dead != NULL && dead->retrying && where != EVRT_SUB_RUNNING;
     evrt_jsonout_object(o);
     put_str(o, "handler", evrt_slice_of(s->name));
     put_str(o, "outcome",
-            evrt_slice_of(dead != NULL ? "dead" : names[evrt_sub_where(s, q->seq, next)]));
+            evrt_slice_of(retrying                          ? "retrying"
+                          : dead != NULL && !dead->retrying ? "dead"
+                                                            : names[where]));
     if (dead != NULL) {
         evrt_jsonout_key(o, "error");
         evrt_jsonout_raw(o, (struct evrt_slice){q->dead_text.p + dead->at, dead->n});
@@ -139,7 +164,11 @@ static void describe(void *arg) {
 
 static void on_settled(void *arg, uint64_t unused) {
     struct query *q = arg;
+    const struct evrt_bus *bus = q->host->bus;
     (void)unused;
+    q->subs = evrt_alloc((evrt_bus_count(bus) + 1) * sizeof *q->subs);
+    for (size_t i = 0; i < evrt_bus_count(bus); i++)
+        if (evrt_bus_get(bus, i)->retrying != 0) q->subs[q->sub_count++] = evrt_bus_get(bus, i)->id;
     host_ask_state(q->host, dead_job, describe, q);
 }
 

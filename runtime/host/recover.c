@@ -110,6 +110,10 @@ static void restore_epoch(void *arg, const struct evrt_state_epoch *row) {
         evrt_pattern_set_unref(set);
 }
 
+static void restore_retry(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
+    host_retries_restore(arg, sub, r);
+}
+
 struct restore {
     struct evrt_host *host;
     int rc;
@@ -119,6 +123,8 @@ static void restore_job(struct evrt_state_view *view, void *arg) {
     struct restore *r = arg;
     r->rc = evrt_state_each_sub(view, restore_sub, r->host);
     if (r->rc == 0) r->rc = evrt_state_each_epoch(view, restore_epoch, r->host);
+    const struct evrt_state_retries all = {.limit = INT64_MAX};
+    if (r->rc == 0) r->rc = evrt_state_each_retry(view, &all, restore_retry, r->host);
 }
 
 /* Counts what was published after each subscription's last settlement. Those that would take long are

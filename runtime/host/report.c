@@ -136,8 +136,9 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
     if (s->paused) put_time(o, "paused", s->paused_ms);
     put_u64(o, "cursor", cursor);
     put_u64(o, "lag", next - cursor);
-    put_u64(o, "pending", evrt_sub_pending(s) - s->flight);
+    put_u64(o, "pending", evrt_sub_pending(s) - s->flight - evrt_sub_retrying(s));
     put_u64(o, "running", s->flight);
+    put_u64(o, "retrying", evrt_sub_retrying(s));
     put_u64(o, "done", s->done);
     put_u64(o, "dead", s->dead);
     put_u64(o, "discarded", s->discarded);
@@ -171,6 +172,7 @@ void evrt_host_totals(const struct evrt_host *h, struct evrt_totals *out) {
         out->done += s->done;
         out->dead += s->dead;
         out->discarded += s->discarded;
+        out->retrying += evrt_sub_retrying(s);
     }
 }
 
@@ -273,8 +275,9 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     evrt_jsonout_double(&o, (double)(evrt_mono_ns() - h->created_ns) / 1e9);
     put_u64(&o, "events", t.events);
     put_u64(&o, "matched", t.matched);
-    put_u64(&o, "pending", t.matched - t.done - t.dead - t.discarded - flight);
+    put_u64(&o, "pending", t.matched - t.done - t.dead - t.discarded - flight - t.retrying);
     put_u64(&o, "running", flight);
+    put_u64(&o, "retrying", t.retrying);
     put_u64(&o, "done", t.done);
     put_u64(&o, "dead", t.dead);
     put_u64(&o, "discarded", t.discarded);

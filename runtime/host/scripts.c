@@ -148,7 +148,7 @@ static int add_policies(struct evrt_handler *h, struct evrt_slice object, struct
 
 static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
     struct evrt_scripts *s = arg;
-    char *start = text_at(m->value, "start");
+    char *start = text_at(m->value, "start"), *on_retry = text_at(m->value, "on_retry");
     s->handlers = evrt_realloc(s->handlers, (s->count + 1) * sizeof *s->handlers);
     s->handlers[s->count++] = (struct evrt_handler){
         .name = text_at(m->value, "name"),
@@ -159,8 +159,10 @@ static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_
         .from_beginning = strcmp(start, "beginning") == 0,
         .ordered_by = text_at(m->value, "ordered_by"),
         .priority = (int)number_at(m->value, "priority"),
+        .retry_skips = strcmp(on_retry, "skip") == 0,
     };
     free(start);
+    free(on_retry);
     struct evrt_handler *h = &s->handlers[s->count - 1];
     int rc = patterns_at(m->value, "events", &h->patterns, err);
     return rc < 0 ? rc : add_policies(h, m->value, err);
@@ -182,7 +184,7 @@ bool evrt_handler_same(const struct evrt_handler *a, const struct evrt_handler *
     return same_text(a->name, b->name) && same_text(a->patterns, b->patterns) &&
            a->timeout_ms == b->timeout_ms && a->concurrency == b->concurrency &&
            a->from_beginning == b->from_beginning && same_text(a->ordered_by, b->ordered_by) &&
-           a->priority == b->priority;
+           a->priority == b->priority && a->retry_skips == b->retry_skips;
 }
 
 /* One "file:line: message". */

@@ -40,6 +40,7 @@ struct evrt_handler {
     char *policies;             /* JSON array, for people: what is around it, outermost first */
     struct evrt_retry *retries; /* outermost first: of those that match an event the last counts */
     size_t retry_count;
+    bool retry_skips; /* its retries let others of their key pass */
 };
 
 struct evrt_script_file {

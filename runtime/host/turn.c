@@ -21,7 +21,9 @@ static void mark_dirty(void *arg, struct evrt_sub *s) {
 
 static uint32_t send_delivery(void *arg, const struct evrt_sub *s, uint64_t position,
                               unsigned attempt, const struct evrt_slice *event) {
-    return host_workers_send(arg, s, position, attempt, *event);
+    uint32_t worker = host_workers_send(arg, s, position, attempt, *event);
+    if (worker != 0 && evrt_sub_is_retry(position)) host_retries_sent(arg, s, attempt, *event);
+    return worker;
 }
 
 static uint64_t key_of(void *arg, const struct evrt_sub *s, const struct evrt_slice *event) {
@@ -82,6 +84,7 @@ static bool submit(struct evrt_host *h) {
 }
 
 void host_turn(struct evrt_host *h) {
+    host_retries_turn(h);
     evrt_bus_pump(h->bus);
     host_settle(h);
     host_workers_flush(h); /* they work while this thread writes */

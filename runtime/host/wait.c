@@ -76,7 +76,7 @@ static void unlink_wait(struct evrt_host_wait *w) {
 }
 
 static void put_outcome(struct evrt_jsonout *o, const struct outcome *x) {
-    static const char *const names[] = {"success", "dead", "discarded"};
+    static const char *const names[] = {"success", "dead", "discarded", "retrying"};
     evrt_jsonout_object(o);
     evrt_jsonout_key(o, "handler");
     evrt_jsonout_cstr(o, x->handler);
@@ -197,7 +197,7 @@ void host_waits_settled(struct evrt_host *h, const struct evrt_sub *s, uint64_t 
             struct outcome *x = &w->outcomes[i];
             if (x->sub != s->id || x->outcome >= 0) continue;
             x->outcome = (int)outcome;
-            if (outcome == EVRT_OUTCOME_DEAD) {
+            if (outcome == EVRT_OUTCOME_DEAD || outcome == EVRT_OUTCOME_RETRYING) {
                 x->error_type = evrt_strndup(error_type.p, error_type.n);
                 x->message = evrt_strndup(message.p, message.n);
             }

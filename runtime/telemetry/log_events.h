@@ -26,6 +26,12 @@
       "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"  \
       "generation,stacktrace?",                                                               \
       "a handler raised, was rejected, ran out of time or died with this event")              \
+    X(EVENT_RETRY_QUEUED, WARN, "Event queued for retry",                                     \
+      "event_type,event_id,handler,attempt,delay,error,error_type,event_time,seq",            \
+      "the handler gets this event again, after `delay`, as its `attempt`-th")                \
+    X(EVENT_RETRY_ATTEMPT, INFO, "Event retry attempt",                                       \
+      "event_type,event_id,handler,attempt,event_time,seq",                                   \
+      "a delivery that failed before is sent to its handler once more")                       \
     X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,hops,error",          \
       "handlers publish in a circle; bus.max_hops stopped it")                                \
     /* The node's life. */                                                                    \

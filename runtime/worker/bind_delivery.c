@@ -1,4 +1,5 @@
-/* evrt.c.delivery: what a runner asks for. next() -> index, record, attempt, deadline; fail(); sleep(). */
+/* evrt.c.delivery: what a runner asks for. next() -> index, record, attempt, deadline; fail(); sleep();
+ * retry_after(). */
 #include <lauxlib.h>
 #include <math.h>
 #include <sysexits.h>
@@ -42,7 +43,7 @@ static int fail(lua_State *L) {
     struct evrt_worker *w = evrt_worker_of(L);
     struct evrt_delivery *d = w->deliveries.running;
     if (d == NULL) return luaL_error(L, "no delivery to fail");
-    struct evrt_frame_failed f = {0};
+    struct evrt_frame_failed f = {.retry_ms = d->retry_ms};
     f.error_type.p = luaL_checklstring(L, 1, &f.error_type.n);
     if (d->expired && !evrt_slice_eq(f.error_type, EVRT_STR("rejected")))
         f.error_type = EVRT_STR("timeout");
@@ -52,6 +53,16 @@ static int fail(lua_State *L) {
     evrt_worker_settle_failed(w, &f);
     if (w->memory.exhausted) evrt_worker_leave(w, EX_TEMPFAIL);
     return 0;
+}
+
+/* retry_after(seconds): should the running delivery fail, then that is its delay; nil: it is not tried again.
+ * false: no delivery runs. */
+static int retry_after(lua_State *L) {
+    struct evrt_delivery *d = evrt_worker_of(L)->deliveries.running;
+    double ms = lua_isnoneornil(L, 1) ? EVRT_RETRY_NEVER : ceil(luaL_checknumber(L, 1) * 1000);
+    if (d != NULL) d->retry_ms = ms < 1e15 ? (int64_t)ms : (int64_t)1e15;
+    lua_pushboolean(L, d != NULL);
+    return 1;
 }
 
 /* sleep(seconds) */
@@ -66,10 +77,8 @@ static int sleep_for(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"next", next},
-    {"fail", fail},
-    {"sleep", sleep_for},
-    {NULL, NULL},
+    {"next", next},       {"fail", fail}, {"retry_after", retry_after},
+    {"sleep", sleep_for}, {NULL, NULL},
 };
 
 int evrt_delivery_open(lua_State *L) {

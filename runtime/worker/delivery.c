@@ -49,6 +49,7 @@ struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_fr
     if (f->timeout_ms > 0 && f->timeout_ms < INT64_MAX / 1000000 / 2)
         d->deadline_ns = evrt_mono_ns() + f->timeout_ms * 1000000;
     d->expired = false;
+    d->retry_ms = EVRT_RETRY_BY_POLICY;
     ds->running = d;
     evrt_page_runs(w->page, d->id);
     ds->open++;

@@ -24,6 +24,7 @@ struct evrt_delivery {
     uint64_t id;                /* the host's number */
     uint64_t token;             /* of the PUBLISH it waits for; 0: none */
     int64_t deadline_ns;        /* monotonic; INT64_MAX: none */
+    int64_t retry_ms;           /* what the script decided, should it fail; as in frame/frame.h */
     uint32_t index;             /* in deliveries.all */
     uint32_t handler;           /* as in DELIVER */
     uint8_t hops;               /* of its event */

@@ -10,6 +10,7 @@ local lib = config.lib
 local readers = {
     [tonumber(lib.EVRT_OPTION_BOOL)] = function(at) return ffi.cast("bool *", at)[0] end,
     [tonumber(lib.EVRT_OPTION_NUMBER)] = function(at) return tonumber(ffi.cast("uint64_t *", at)[0]) end,
+    [tonumber(lib.EVRT_OPTION_DECIMAL)] = function(at) return tonumber(ffi.cast("uint64_t *", at)[0]) / 1000 end,
     [tonumber(lib.EVRT_OPTION_SIZE)] = function(at) return tonumber(ffi.cast("uint64_t *", at)[0]) end,
     [tonumber(lib.EVRT_OPTION_DURATION)] = function(at) return tonumber(ffi.cast("int64_t *", at)[0]) end,
     [tonumber(lib.EVRT_OPTION_PATHS)] = function(at)

@@ -36,6 +36,7 @@ evrt.defaults = {
     http = { listen = "127.0.0.1:0" },
     admin = { listen = "127.0.0.1:0" },
     workers = { count = 1 },
+    retry = { max_retries = 0 },
     logging = { level = "debug", sampling = { first = 0 } },
 }
 

@@ -97,7 +97,7 @@ end
 --- What a node says must add up at any time: each event has one state for each handler it matched.
 function oracle.balance(node)
     local s = node:get "/api/v1/stats".json
-    local sum = s.pending + s.running + s.done + s.dead + s.discarded
+    local sum = s.pending + s.running + s.retrying + s.done + s.dead + s.discarded
     if sum ~= s.matched then
         error(("of %d deliveries %d are pending, %d running, %d done, %d dead, %d discarded")
             :format(s.matched, s.pending, s.running, s.done, s.dead, s.discarded), 2)
@@ -165,7 +165,7 @@ local function compare_ends(books, node, count, r)
         for kind, n in pairs(count) do
             if h and matches(h, kind) then expected = expected + n end
         end
-        local sum = item.pending + item.running + item.done + item.dead + item.discarded
+        local sum = item.pending + item.running + item.retrying + item.done + item.dead + item.discarded
         if h and sum ~= expected and r.first == 1 then add(r.unbalanced, item.name, "ended", sum, "of", expected) end
         r.dead, r.discarded = r.dead + item.dead, r.discarded + item.discarded
     end

@@ -1,0 +1,279 @@
+/* Failures: what becomes of one, and when what is tried again goes on.
+ *
+ *     FAILED, or a worker that died ─▶ decided here ─▶ dead
+ *                                                   └▶ retry: a row of the same SETTLE record that ends the
+ *                                                      attempt, and 40 bytes in the subscription's heap
+ *     one timer for the next due of all subscriptions ─▶ evrt_sub_promote ─▶ read, ready, sent
+ *
+ * What is due waits for nothing but room: a subscription has some hundreds read or ready at once, so that
+ * its fresh events come between. Delays are monotonic time while the node runs, and wall time across
+ * restarts, never longer than they were. The loop's thread. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "host/node.h"
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/event.h"
+#include "core/pattern.h"
+
+enum {
+    CRASHES_MAX = 3,
+    SETTLE_BYTES = 64 << 10, /* of failures in one settlement: a record has to fit into a group */
+    EXPIRE_MOST = 1000,      /* retries of vanished handlers that die in one look */
+    MS = 1000000,
+};
+#define DELAY_MAX_MS (INT64_C(366) * 86400 * 1000)
+
+/* ---- Deciding ---- */
+
+static int64_t either(int64_t declared, int64_t configured) {
+    return declared >= 0 ? declared : configured;
+}
+
+/* What holds when a delivery fails, with nothing left out. */
+struct policy {
+    enum evrt_retry_kind kind;
+    bool asks; /* a function of the handler's decides, and how often is its business */
+    int64_t max_retries, initial_ms, max_ms, increment_ms;
+    double multiplier, jitter;
+};
+
+static bool covers(const struct evrt_retry *r, struct evrt_slice type) {
+    for (const char *at = r->events; *at != '\0';) {
+        size_t n = strcspn(at, "\n");
+        if (evrt_pattern_match((struct evrt_slice){at, n}, type)) return true;
+        at += n + (at[n] != '\0');
+    }
+    return r->events[0] == '\0';
+}
+
+/* The innermost of the handler's retry policies that is around this type. */
+static const struct evrt_retry *declared(const struct evrt_host *h, const struct evrt_sub *s,
+                                         struct evrt_slice type) {
+    if (!s->active) return NULL;
+    const struct evrt_handler *handler = &h->serving->scripts.handlers[s->handler];
+    for (size_t i = handler->retry_count; i-- > 0;)
+        if (covers(&handler->retries[i], type)) return &handler->retries[i];
+    return NULL;
+}
+
+static struct policy policy_of(const struct evrt_host *h, const struct evrt_sub *s,
+                               struct evrt_slice type) {
+    static const struct evrt_retry none = {NULL, EVRT_RETRY_DEFAULT, -1, -1, -1, -1, -1, -1, false};
+    const struct evrt_config *c = h->config;
+    const struct evrt_retry *d = declared(h, s, type);
+    if (d == NULL) d = &none;
+    struct policy p = {
+        .kind = d->kind,
+        .asks = d->kind == EVRT_RETRY_FUNCTION && d->max_retries < 0,
+        .max_retries = either(d->max_retries, (int64_t)c->retry.max_retries),
+        .initial_ms = either(d->initial_delay_ms, c->retry.initial_delay),
+        .max_ms = either(d->max_delay_ms, c->retry.max_delay),
+        .increment_ms = either(d->increment_ms, c->retry.increment),
+        .multiplier = d->multiplier >= 0 ? d->multiplier : (double)c->retry.multiplier / 1000,
+        .jitter = d->jitter >= 0 ? d->jitter : (double)c->retry.jitter / 1000,
+    };
+    if (p.kind == EVRT_RETRY_DEFAULT || p.kind == EVRT_RETRY_FUNCTION)
+        p.kind = strcmp(c->retry.policy, "fixed") == 0    ? EVRT_RETRY_FIXED
+                 : strcmp(c->retry.policy, "linear") == 0 ? EVRT_RETRY_LINEAR
+                                                          : EVRT_RETRY_EXPONENTIAL;
+    return p;
+}
+
+/* Before retry number `n`, from 1. */
+static double backoff(const struct policy *p, unsigned n) {
+    double delay = (double)p->initial_ms, most = (double)p->max_ms;
+    if (p->kind == EVRT_RETRY_LINEAR) delay += (double)p->increment_ms * (n - 1);
+    if (p->kind == EVRT_RETRY_EXPONENTIAL && p->multiplier > 1)
+        while (--n > 0 && delay > 0 && delay < most)
+            delay *= p->multiplier;
+    return delay < most ? delay : most;
+}
+
+static int64_t delay_of(struct evrt_host *h, const struct policy *p, unsigned n) {
+    double chance = (double)(evrt_random_u64(&h->random) >> 11) * 0x1p-53; /* [0, 1) */
+    double delay = backoff(p, n) * (1 + p->jitter * (2 * chance - 1));
+    if (delay > (double)p->max_ms) delay = (double)p->max_ms;
+    return (int64_t)delay;
+}
+
+/* The milliseconds until the next attempt, or -1: there is none. */
+static int64_t decide(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
+                      unsigned crashes, const struct evrt_frame_failed *f) {
+    if (crashes >= CRASHES_MAX || f->retry_ms == EVRT_RETRY_NEVER) return -1;
+    if (evrt_slice_eq(f->error_type, EVRT_STR("rejected"))) return -1;
+    struct policy p = policy_of(h, s, evrt_delivery_names(d).type);
+    bool asked = f->retry_ms >= 0;
+    if (d->attempt > p.max_retries && !(asked && p.asks)) return -1;
+    int64_t delay = asked ? f->retry_ms : delay_of(h, &p, d->attempt);
+    return delay < DELAY_MAX_MS ? delay : DELAY_MAX_MS;
+}
+
+/* ---- Ends of an attempt ---- */
+
+static void log_queued(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
+                       const struct evrt_frame_failed *f, const struct evrt_record_retry *r) {
+    struct evrt_delivery_names names = evrt_delivery_names(d);
+    evrt_log_event(h->log, EVENT_RETRY_QUEUED, EVRT_F_STR("event_type", names.type),
+                   EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_U64("attempt", r->attempt), EVRT_F_DURATION("delay", r->delay_ms * MS),
+                   EVRT_F_STR("error", f->message), EVRT_F_STR("error_type", f->error_type),
+                   EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d->seq));
+}
+
+static void queue(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s, uint64_t position,
+                  int64_t delay_ms, const struct evrt_frame_failed *f) {
+    const struct evrt_delivery *now = evrt_sub_in_flight(s, position, w->instance);
+    bool skips = s->active && h->serving->scripts.handlers[s->handler].retry_skips;
+    int64_t wall = evrt_wall_ms();
+    struct evrt_retry_row again = {
+        .due_ns = evrt_mono_ns() + delay_ms * MS,
+        .first_failed_ms = now->first_failed_ms != 0 ? now->first_failed_ms : wall,
+        .crashes = now->crashes,
+        .key = !skips,
+    };
+    struct evrt_delivery d;
+    int rc = evrt_bus_retry(h->bus, s, position, w->instance, &again, &d);
+    if (rc < 0) return; /* not reached: it is in flight */
+    struct evrt_record_retry row = {
+        .seq = d.seq,
+        .attempt = again.attempt,
+        .crashes = again.crashes,
+        .due_ms = wall + delay_ms,
+        .delay_ms = delay_ms,
+        .first_failed_ms = again.first_failed_ms,
+        .last_failed_ms = wall,
+        .key = again.key,
+        .error_type = f->error_type,
+        .message = f->message,
+    };
+    evrt_retry_put(&s->retry_list, &row);
+    host_waits_settled(h, s, d.seq, EVRT_OUTCOME_RETRYING, f->error_type, f->message);
+    host_log_failed(w, s, &d, f);
+    log_queued(h, s, &d, f, &row);
+}
+
+static void bury(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s, uint64_t position,
+                 const struct evrt_frame_failed *f) {
+    struct evrt_delivery d;
+    if (evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) return;
+    evrt_dead_put(&s->dead_list,
+                  &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(), f->error_type,
+                                             f->message, f->traceback});
+    host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DEAD, f->error_type, f->message);
+    host_log_failed(w, s, &d, f);
+}
+
+void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool died) {
+    struct evrt_host *h = w->host;
+    uint64_t position;
+    struct evrt_sub *s = host_sub_of(h, f->delivery, &position);
+    struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
+    if (d == NULL) {
+        h->stale++;
+        return;
+    }
+    w->outstanding--;
+    w->lent -= d->lent;
+    if (died && d->crashes < CRASHES_MAX) d->crashes++;
+    int64_t delay = decide(h, s, d, d->crashes, f);
+    if (delay < 0)
+        bury(h, w, s, position, f);
+    else
+        queue(h, w, s, position, delay, f);
+    if (s->dead_list.n + s->retry_list.n > SETTLE_BYTES) host_settle(h);
+}
+
+/* ---- Going on ---- */
+
+/* The turn does the work, before the loop waits again. */
+static void on_due(uv_timer_t *timer) {
+    (void)timer;
+}
+
+void host_retries_turn(struct evrt_host *h) {
+    int64_t next = INT64_MAX, now = 0;
+    if (h->phase != HOST_SERVING) return;
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
+        struct evrt_sub *s = evrt_bus_get(h->bus, i);
+        if (s->retries.n == 0) continue;
+        if (now == 0) now = evrt_mono_ns();
+        evrt_sub_promote(s, now);
+        int64_t due = evrt_sub_retry_due(s);
+        if (due < next) next = due;
+    }
+    if (next == INT64_MAX) {
+        uv_timer_stop(&h->retry);
+    } else if (next != h->retry_due_ns || !uv_is_active((uv_handle_t *)&h->retry)) {
+        uv_update_time(h->loop);
+        uv_timer_start(&h->retry, on_due, (uint64_t)((next - now + MS - 1) / MS), 0);
+    }
+    h->retry_due_ns = next;
+}
+
+void host_retries_sent(struct evrt_host *h, const struct evrt_sub *s, unsigned attempt,
+                       struct evrt_slice event) {
+    evrt_log_event(h->log, EVENT_RETRY_ATTEMPT,
+                   EVRT_F_STR("event_type", evrt_event_field(event.p, EVRT_FIELD_TYPE)),
+                   EVRT_F_STR("event_id", evrt_event_field(event.p, EVRT_FIELD_ID)),
+                   EVRT_F_CSTR("handler", s->name), EVRT_F_U64("attempt", attempt),
+                   EVRT_F_STR("event_time", evrt_event_field(event.p, EVRT_FIELD_TIME)),
+                   EVRT_F_U64("seq", evrt_event_seq(event.p)));
+}
+
+/* Whatever the clock says now: not before its time by more than it was to wait, and no later. */
+void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_record_retry *r) {
+    struct evrt_sub *s = evrt_bus_by_id(h->bus, sub);
+    int64_t left = r->due_ms - evrt_wall_ms();
+    if (s == NULL) return;
+    if (left > r->delay_ms) left = r->delay_ms;
+    if (left < 0) left = 0;
+    evrt_sub_restore_retry(
+        s, &(struct evrt_retry_row){
+               .due_ns = evrt_mono_ns() + left * MS,
+               .seq = r->seq,
+               .key = r->key,
+               .first_failed_ms = r->first_failed_ms,
+               .attempt = (uint16_t)(r->attempt < UINT16_MAX ? r->attempt : UINT16_MAX),
+               .crashes = (uint8_t)(r->crashes < CRASHES_MAX ? r->crashes : CRASHES_MAX),
+           });
+}
+
+/* ---- Handlers that left the scripts ---- */
+
+void host_retries_expire(struct evrt_host *h) {
+    const struct evrt_slice why =
+        EVRT_STR("not tried again: the handler left the scripts, and retry.ttl has passed since");
+    int64_t before = evrt_wall_ms() - h->config->retry.ttl;
+    unsigned count = 0;
+    for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
+        struct evrt_sub *s = evrt_bus_get(h->bus, i);
+        if (s->active || s->orphaned_ms == 0 || s->orphaned_ms >= before) continue;
+        for (uint64_t seq; (seq = evrt_sub_any_retry(s)) != 0 && count < EXPIRE_MOST; count++) {
+            if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD) < 0) break;
+            evrt_dead_put(&s->dead_list,
+                          &(struct evrt_record_dead){
+                              seq, 0, evrt_wall_ms(), EVRT_STR("cancelled"), why, {NULL, 0}});
+        }
+    }
+}
+
+/* ---- By an operator ---- */
+
+static int not_waiting(struct evrt_error *err, int rc) {
+    return evrt_error_set(err, rc,
+                          rc == -EBUSY ? "it is being handled now"
+                                       : "no such retry: it has ended, or never was one");
+}
+
+int evrt_host_retry(struct evrt_host *h, uint32_t sub, uint64_t seq, bool discard,
+                    struct evrt_error *err) {
+    struct evrt_sub *s = evrt_bus_by_id(h->bus, sub);
+    if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
+    if (s == NULL) return not_waiting(err, -ENOENT);
+    int rc = discard ? evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DISCARDED)
+                     : evrt_bus_run_retry(h->bus, s, seq);
+    return rc < 0 ? not_waiting(err, rc) : 0;
+}
