@@ -72,7 +72,7 @@ done
 
 say "waiting until all of them have ended"
 has_ended() {
-    "$evrt" stats --url "$admin" --json >"$tmp/stats" && grep -q '"pending":0,"running":0,' "$tmp/stats"
+    "$evrt" stats --url "$admin" --json >"$tmp/stats" && grep -q '"pending":0,"running":0,"retrying":0,' "$tmp/stats"
 }
 until_true "ended" has_ended
 

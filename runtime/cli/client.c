@@ -105,6 +105,7 @@ static void set_up(const struct curl *c, CURL *easy, const struct evrt_request *
     c->easy_setopt(easy, CURLOPT_WRITEDATA, out);
     if (!r->post) return;
     c->easy_setopt(easy, CURLOPT_POST, 1L);
+    if (r->method != NULL) c->easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
     c->easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.n);
     c->easy_setopt(easy, CURLOPT_POSTFIELDS, r->body.p != NULL ? r->body.p : "");
 }

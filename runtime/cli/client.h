@@ -25,6 +25,7 @@ struct evrt_request {
     const struct evrt_buf *headers; /* "Name: value\0" each; NULL: none */
     struct evrt_slice body;
     bool post;
+    const char *method; /* with post: another one; NULL: POST */
     int64_t timeout_ms;
     long refusal; /* a status beside 2xx whose body is given, too; 0: none */
     long *status; /* of the answer; may be NULL */

@@ -52,6 +52,14 @@ static const struct evrt_cli_option tail_options[] = {
     URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
+static const struct evrt_cli_option retries_options[] = {
+    {"handler", "NAME", "Only this handler's.", 0},
+    {"after", "ID", "Only those after this one, as the list says when there are more.", 0},
+    {"limit", "N", "At most so many, 1 to 1000; default: 100.", 'n'},
+    {"yes", NULL, "Deletes; there is no way back.", 'y'},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
 static const struct evrt_cli_option cleanup_options[] = {
     {"before", "TIME", "What was stored before goes: RFC 3339, or a duration ago such as 30d.", 0},
     {"dry-run", NULL, "Shows what would go, and what pins the rest.", 'n'},
@@ -154,6 +162,15 @@ const struct evrt_command evrt_commands[] = {
                 "each line is the event's JSON. When this end takes lines too slowly, events are skipped and "
                 "a line says how many.",
         .run = evrt_cli_tail,
+    },
+    {
+        .name = "retries", .args = "[list|run ID|delete ID]", .words = "list run delete", .max_args = 2,
+        .options = retries_options,
+        .brief = "List what a node will try again; make one due, or discard it.",
+        .text = "A delivery that failed waits here until its next attempt is due. Those of a paused "
+                "handler wait until it is resumed, those of a handler that left the scripts (orphaned) "
+                "until it is back or retry.ttl has passed. What is deleted is counted as discarded.",
+        .run = evrt_cli_retries,
     },
     {
         .name = "cleanup", .args = "", .options = cleanup_options,

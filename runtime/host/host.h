@@ -105,10 +105,10 @@ EVRT_MUST_CHECK int evrt_host_forget(struct evrt_host *h, struct evrt_slice name
 EVRT_MUST_CHECK int evrt_host_pause(struct evrt_host *h, struct evrt_slice name, bool paused,
                                     evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
 
-/* A retry is made due, or discarded and counted. -ENOENT: it is none (any more); -EBUSY: it is being
- * handled. */
+/* A retry is made due, or discarded and counted: cb is called once that is durable. -ENOENT: it is none (any
+ * more); -EBUSY: it is being handled; -ESHUTDOWN. cb is not called then. */
 EVRT_MUST_CHECK int evrt_host_retry(struct evrt_host *h, uint32_t sub, uint64_t seq, bool discard,
-                                    struct evrt_error *err);
+                                    evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
 
 /* The handlers of the scripts loaded as a node would, in a worker of its own, with a loop of its own; nothing
  * else is opened. `each` is told every error. */
@@ -124,6 +124,10 @@ typedef void (*evrt_host_json_cb)(void *arg, int status, struct evrt_slice json)
  * status 0 and what changed, -EINVAL and why not, -ESHUTDOWN. Triggers that come during a reload are served
  * by one more. */
 void evrt_host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg);
+
+/* Retries by handler's number and sequence, those after the two given; handler {NULL,0}: of all. */
+void evrt_host_retries(struct evrt_host *h, struct evrt_slice handler, uint32_t after_sub,
+                       uint64_t after_seq, uint32_t limit, evrt_host_json_cb cb, void *arg);
 
 struct evrt_host_filter {
     struct evrt_slice type;            /* a pattern as in handlers; {NULL,0}: all */

@@ -269,11 +269,13 @@ static int not_waiting(struct evrt_error *err, int rc) {
 }
 
 int evrt_host_retry(struct evrt_host *h, uint32_t sub, uint64_t seq, bool discard,
-                    struct evrt_error *err) {
+                    evrt_host_publish_cb cb, void *arg, struct evrt_error *err) {
     struct evrt_sub *s = evrt_bus_by_id(h->bus, sub);
     if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
     if (s == NULL) return not_waiting(err, -ENOENT);
     int rc = discard ? evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DISCARDED)
                      : evrt_bus_run_retry(h->bus, s, seq);
-    return rc < 0 ? not_waiting(err, rc) : 0;
+    if (rc < 0) return not_waiting(err, rc);
+    host_barrier(h, cb, arg);
+    return 0;
 }

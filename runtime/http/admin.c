@@ -97,6 +97,12 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
     {"GET", "/api/v1/tail", evrt_get_tail, NULL, false, "type,source,subject,from,after",
      "Events as they are stored, one JSON object a line, from now on or from a time or sequence; "
      "what a slow client misses is told by a line with gap, and why it ends by one with end."},
+    {"GET", "/api/v1/retries", evrt_get_retries, NULL, false, "handler,after,limit",
+     "What failed and will be tried again, by handler and sequence."},
+    {"POST", "/api/v1/retries/{id}/run", evrt_post_retry_run, NULL, false, "",
+     "Makes a retry due now."},
+    {"DELETE", "/api/v1/retries/{id}", evrt_delete_retry, NULL, false, "",
+     "Discards a retry, which is counted; answers once that is durable."},
     {"POST", "/api/v1/cleanup", evrt_post_cleanup, evrt_admin_body, false, "",
      "Drops segments that ended before the time in {before,dry_run} and that nobody needs; answers "
      "what went, what stays and why."},

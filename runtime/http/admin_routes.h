@@ -22,6 +22,11 @@ void evrt_get_events(struct evrt_http_request *r);
 void evrt_get_event(struct evrt_http_request *r);
 void evrt_get_tail(struct evrt_http_request *r);
 
+/* admin_retries.c */
+void evrt_get_retries(struct evrt_http_request *r);
+void evrt_post_retry_run(struct evrt_http_request *r);
+void evrt_delete_retry(struct evrt_http_request *r);
+
 /* admin_store.c */
 void evrt_post_cleanup(struct evrt_http_request *r);
 void evrt_post_backup(struct evrt_http_request *r);

@@ -1,4 +1,4 @@
--- Runaways beside handlers that behave: each costs its worker and nobody else; it is charged by name, made
+-- Runaways beside handlers that behave: each costs its worker and nobody else; it is charged by name, tried
 -- again, and dead at the third time. What was in the same worker is made again and not charged.
 local uv = require "luv"
 local evrt = require "spec.support.evrt"
@@ -18,10 +18,12 @@ local runaways = {
         "not enough memory" },
 }
 
+local retry = { max_retries = 5, initial_delay = "1ms" }
+
 local function settled(node)
     return function()
         local s = node:get("/api/v1/stats").json
-        return s.pending == 0 and s.running == 0 and s
+        return s.pending == 0 and s.running == 0 and s.retrying == 0 and s
     end
 end
 
@@ -54,7 +56,8 @@ describe("a runaway", function()
             ]]):format(kind, kind, case[1]):gsub('require%("ffi"%).cdef', kind == "abort" and "%0" or "--")
         end
         local node = evrt.start {
-            config = { workers = { count = 2, stall_timeout = "500ms", memory_limit = "16MiB", allow_ffi = true } },
+            config = { retry = retry,
+                workers = { count = 2, stall_timeout = "500ms", memory_limit = "16MiB", allow_ffi = true } },
             handlers = handlers,
         }
         local seqs, others = {}, 0
@@ -116,7 +119,7 @@ describe("a runaway", function()
 
     it("that crashes on every event is held back and not its workers #plain", function()
         local node = evrt.start {
-            config = { workers = { count = 2 } },
+            config = { retry = retry, workers = { count = 2 } },
             handlers = {
                 ["a.lua"] = [[return { name = "A", events = "a", handle = function() os.exit(1) end }]],
                 ["b.lua"] = [[return { name = "B", events = "b", handle = function() end }]],
@@ -132,7 +135,7 @@ describe("a runaway", function()
 
     it("is killed while the node drains", function()
         local node = evrt.start {
-            config = { workers = { count = 1, stall_timeout = "500ms", drain_timeout = "20s" } },
+            config = { retry = retry, workers = { count = 1, stall_timeout = "500ms", drain_timeout = "20s" } },
             handlers = { ["a.lua"] = [[
                 local evrt = require "evrt"
                 return { name = "A", events = "a", handle = function() evrt.log.info "in" while true do end end }]] },
@@ -171,9 +174,9 @@ end)
 describe("a timeout", function()
     require("spec.support.leak").guard(before_each, after_each)
 
-    local function handled(body)
+    local function handled(body, policy)
         local node = evrt.start {
-            config = { workers = { count = 1, stall_timeout = "500ms" } },
+            config = { retry = policy, workers = { count = 1, stall_timeout = "500ms" } },
             handlers = { ["a.lua"] = ([[
                 local evrt = require "evrt"
                 return { name = "A", events = "a", timeout = "50ms", handle = function() %s end }]]):format(body) },
@@ -200,7 +203,7 @@ describe("a timeout", function()
     end)
 
     it("that is caught for ever is a stall", function()
-        local h = handled "while true do pcall(evrt.sleep, 1) end"
+        local h = handled("while true do pcall(evrt.sleep, 1) end", retry)
         assert.same({ "dead", "stalled", 3 }, { h.outcome, h.error.type, h.attempt })
     end)
 end)

@@ -10,7 +10,7 @@ end
 local function settled(node)
     return function()
         local s = node:get("/api/v1/stats").json
-        return s.pending == 0 and s.running == 0
+        return s.pending == 0 and s.running == 0 and s.retrying == 0
     end
 end
 
@@ -215,7 +215,8 @@ describe("a script", function()
 
     it("that ends or breaks its worker costs that worker only #plain", function()
         local dir = evrt.folder()
-        local node = evrt.start { dir = dir, config = { workers = { count = 2, allow_ffi = true } }, handlers = {
+        local node = evrt.start { dir = dir, config = { retry = { max_retries = 2, initial_delay = "1ms" },
+            workers = { count = 2, allow_ffi = true } }, handlers = {
             ["a.lua"] = ([[
                 local ffi = require "ffi"
                 ffi.cdef "long write(int fd, const void *p, size_t n);"

@@ -109,7 +109,7 @@ end
 function Books:settle(node, seconds)
     node:await("every delivery to end", function()
         local s = oracle.balance(node)
-        return s.pending == 0 and s.running == 0
+        return s.pending == 0 and s.running == 0 and s.retrying == 0
     end, seconds)
     self:read()
 end

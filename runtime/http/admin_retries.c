@@ -1,0 +1,133 @@
+/* The admin API's retries: listed, made due, discarded. One is named by its handler's number and its event's
+ * sequence: "3-1207". */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/error.h"
+#include "host/host.h"
+#include "http/admin_routes.h"
+#include "http/parameter.h"
+#include "http/request.h"
+
+enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
+
+struct id {
+    uint64_t sub, seq;
+};
+
+static bool parse_id(struct evrt_slice s, struct id *out) {
+    const char *dash = s.n == 0 ? NULL : memchr(s.p, '-', s.n);
+    if (dash == NULL) return false;
+    size_t n = (size_t)(dash - s.p);
+    return evrt_parameter_u64((struct evrt_slice){s.p, n}, &out->sub) && out->sub <= UINT32_MAX &&
+           evrt_parameter_u64((struct evrt_slice){dash + 1, s.n - n - 1}, &out->seq);
+}
+
+/* ---- List ---- */
+
+struct parameters {
+    struct evrt_slice handler;
+    struct id after;
+    uint64_t limit;
+};
+
+static int bad(struct evrt_http_request *r, const char *name, const char *expected) {
+    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
+    return -EINVAL;
+}
+
+static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
+                          struct evrt_slice value) {
+    struct parameters *p = arg;
+    if (evrt_slice_eq(name, EVRT_STR("handler"))) {
+        if (value.n == 0) return bad(r, "handler", "a name");
+        p->handler = value;
+    } else if (evrt_slice_eq(name, EVRT_STR("after"))) {
+        if (!parse_id(value, &p->after)) return bad(r, "after", "what next said, as 3-1207");
+    } else if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX) {
+        return bad(r, "limit", "a number from 1 to 1000");
+    }
+    return 0;
+}
+
+static void fail(struct evrt_http_request *r, int status, struct evrt_slice why) {
+    int n = (int)why.n;
+    if (status == -ENOENT) {
+        evrt_request_fail(r, 404, "not_found", "%.*s", n, why.p);
+    } else if (status == -EBUSY) {
+        evrt_request_fail(r, 409, "in_use", "%.*s", n, why.p);
+    } else if (status == -ESHUTDOWN) {
+        r->retry_after = 1;
+        evrt_request_fail(r, 503, "shutting_down", "this node is shutting down");
+    } else {
+        evrt_request_fail(r, 500, "internal", "reading retries failed: %.*s", n, why.p);
+    }
+}
+
+static void on_list(void *arg, int status, struct evrt_slice json) {
+    struct evrt_http_request *r = arg;
+    if (status == 0) {
+        evrt_buf_put(&r->out, json.p, json.n);
+        evrt_buf_putc(&r->out, '\n');
+        evrt_request_answer(r, 200);
+    } else {
+        fail(r, status, json);
+    }
+    evrt_request_release(r);
+}
+
+void evrt_get_retries(struct evrt_http_request *r) {
+    struct parameters p = {.limit = LIMIT_DEFAULT};
+    if (evrt_request_query(r, take_parameter, &p) < 0) return;
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_retries(evrt_request_host(r), p.handler, (uint32_t)p.after.sub, p.after.seq,
+                      (uint32_t)p.limit, on_list, r);
+}
+
+/* ---- One ---- */
+
+static void on_durable(void *arg, uint64_t unused) {
+    struct evrt_http_request *r = arg;
+    (void)unused;
+    evrt_request_answer(r, 200);
+    evrt_request_release(r);
+}
+
+static void change(struct evrt_http_request *r, bool discard) {
+    struct evrt_error err;
+    struct evrt_buf id;
+    struct id one;
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
+    if (!parse_id(r->match.params[0], &one)) {
+        evrt_request_fail(r, 400, "bad_request", "a retry is named as in the list, as 3-1207");
+        return;
+    }
+    evrt_buf_init(&id);
+    evrt_buf_put(&id, r->match.params[0].p, r->match.params[0].n);
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_buf_printf(&r->out, "{\"id\":\"%s\",\"state\":\"%s\"}\n", evrt_buf_cstr(&id),
+                    discard ? "discarded" : "due");
+    size_t n = r->out.n;
+    int rc = evrt_host_retry(evrt_request_host(r), (uint32_t)one.sub, one.seq, discard, on_durable,
+                             r, &err);
+    evrt_request_audit(r, discard ? "discard retry" : "run retry", evrt_buf_cstr(&id),
+                       rc < 0    ? err.message
+                       : discard ? "discarded"
+                                 : "due");
+    if (rc < 0) {
+        r->out.n -= n;
+        fail(r, rc, evrt_slice_of(err.message));
+        evrt_request_release(r);
+    }
+    evrt_buf_finish(&id);
+}
+
+void evrt_post_retry_run(struct evrt_http_request *r) {
+    change(r, false);
+}
+
+void evrt_delete_retry(struct evrt_http_request *r) {
+    change(r, true);
+}
