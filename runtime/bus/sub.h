@@ -306,7 +306,8 @@ uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker);
 
 /* When the next one may go on: at once, or INT64_MAX for none, too. */
 int64_t evrt_sub_retry_due(const struct evrt_sub *s);
-/* Gives those that are due a delivery, to be read. Returns how many. */
+/* Gives those that are due a delivery, to be read. Returns how many. What ended is settled (ended_count 0): one
+ * that failed again has its old delivery until then. */
 uint32_t evrt_sub_promote(struct evrt_sub *s, int64_t now_ns);
 /* The same with one, due or not; NULL: there is none, or it is under way. */
 struct evrt_delivery *evrt_sub_take_retry(struct evrt_sub *s, uint64_t seq);

@@ -3,6 +3,8 @@
  *     failed ──▶ heap by time ──due──▶ a delivery, AGAIN ──read──▶ ready ──▶ FLIGHT ──▶ ended or failed
  *                                      (no place in the window: its position names the delivery)
  */
+#include <assert.h>
+
 #include "bus/sub_internal.h"
 
 enum {
@@ -46,6 +48,7 @@ int64_t evrt_sub_retry_due(const struct evrt_sub *s) {
 
 uint32_t evrt_sub_promote(struct evrt_sub *s, int64_t now_ns) {
     uint32_t count = 0;
+    assert(s->ended_count == 0);
     for (; evrt_sub_retry_due(s) <= now_ns; count++)
         promote(s, 0);
     return count;

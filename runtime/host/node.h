@@ -251,7 +251,7 @@ int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes);
 
 /* An attempt failed, if this worker has it: it will be tried again, or is dead. `died`: it cost the worker. */
 void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool died);
-/* Lets those go on that are due, and sees to the next. */
+/* Lets those go on that are due, and sees to the next. What ended is settled. */
 void host_retries_turn(struct evrt_host *h);
 /* One was sent to a worker. */
 void host_retries_sent(struct evrt_host *h, const struct evrt_sub *s, unsigned attempt,

@@ -84,9 +84,9 @@ static bool submit(struct evrt_host *h) {
 }
 
 void host_turn(struct evrt_host *h) {
-    host_retries_turn(h);
     evrt_bus_pump(h->bus);
     host_settle(h);
+    host_retries_turn(h);
     host_workers_flush(h); /* they work while this thread writes */
     if (submit(h)) host_commits(h);
     host_catch_up(h);
