@@ -14,6 +14,7 @@
 ---@field concurrency? integer  Deliveries of this handler in progress at once
 ---@field ordered_by? string  `"partitionkey"`, another attribute or `"data.path"`: one at a time per value
 ---@field priority? integer  -100 to 100, 0 unless given: of the handlers of one event, higher ones get it first
+---@field on_retry? "hold"|"skip"  With ordered_by: what a retry does to its key, `"hold"` unless given
 ---@field start? "new"|"beginning"  A new handler's first event: the next one published, or the oldest kept
 ---@field policies? (string|evrt.BuiltPolicy)[]  Around it, outermost first: names, or `evrt.policy.NAME { ... }`
 

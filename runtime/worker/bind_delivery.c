@@ -55,12 +55,13 @@ static int fail(lua_State *L) {
     return 0;
 }
 
-/* retry_after(seconds): should the running delivery fail, then that is its delay; nil: it is not tried again.
- * false: no delivery runs. */
+/* retry_after(seconds [, unless]): should the running delivery fail, then that is its delay; nil: it is not tried
+ * again. `unless`: only when nothing was decided before. false: no delivery runs. */
 static int retry_after(lua_State *L) {
     struct evrt_delivery *d = evrt_worker_of(L)->deliveries.running;
     double ms = lua_isnoneornil(L, 1) ? EVRT_RETRY_NEVER : ceil(luaL_checknumber(L, 1) * 1000);
-    if (d != NULL) d->retry_ms = ms < 1e15 ? (int64_t)ms : (int64_t)1e15;
+    bool keep = d != NULL && lua_toboolean(L, 2) && d->retry_ms != EVRT_RETRY_BY_POLICY;
+    if (d != NULL && !keep) d->retry_ms = ms < 1e15 ? (int64_t)ms : (int64_t)1e15;
     lua_pushboolean(L, d != NULL);
     return 1;
 }

@@ -1,24 +1,53 @@
 -- How a failed delivery is tried again: `evrt.policy.retry { max_retries = 5, initial_delay = "1s" }`.
 --
--- It runs nothing around the handler. It is declared to the host when scripts load, because the host has to
--- decide when no Lua is alive; of several that match, the innermost counts. What is left out is the
--- configuration's. This version of the host keeps the declaration and does not retry yet: a failure is dead
--- at once, as without it.
+-- It is declared to the host when scripts load, because the host has to decide when no Lua is alive; of
+-- several that match, the innermost counts. What is left out is the configuration's (retry). Nothing runs
+-- around the handler but for functions, which are asked where it failed; after a crash, a stall or a worker
+-- out of memory nobody is there to ask, and the configuration's delays hold.
 --
--- Across workers and reloads: the host has it; a delivery that fails is judged by the declaration in service
--- when it fails.
+-- Across workers, reloads and restarts: what is to be tried again is in the store, with its attempt and its
+-- time; a delivery that fails is judged by the declaration in service when it fails.
 --
 --     policy          "exponential": initial_delay * multiplier ^ (n - 1); "fixed": initial_delay;
---                     "linear": initial_delay + increment * (n - 1); or function(attempt, failure) -> seconds
---     max_retries     attempts after the first
+--                     "linear": initial_delay + increment * (n - 1); or function(attempt, failure, event)
+--                     -> seconds, or nil: dead
+--     max_retries     attempts after the first; a function may go on for ever, unless this is said
 --     initial_delay, max_delay, multiplier, increment
 --     jitter          0 to 1: the part of a delay that chance takes away or adds
 --     retry_if        function(failure, event) -> false: dead at once
+local delivery = require "evrt.c.delivery"
+local errors = require "evrt.worker.errors"
+
 local uses = {
     multiplier = { exponential = true }, increment = { linear = true },
     initial_delay = { exponential = true, linear = true, fixed = true },
     max_delay = { exponential = true, linear = true, ["function"] = true },
 }
+
+local function decide(opts, custom, failure, event, ctx)
+    if failure.type == "rejected" then return end
+    if opts.retry_if and not opts.retry_if(failure, event) then
+        delivery.retry_after(nil)
+    elseif custom then
+        local seconds = custom(ctx.attempt, failure, event)
+        if seconds ~= nil and (type(seconds) ~= "number" or not (seconds >= 0)) then
+            error(("policy must return seconds (a number from 0) or nil, got %s"):format(tostring(seconds)), 0)
+        end
+        if seconds and opts.max_delay and seconds > opts.max_delay then seconds = opts.max_delay end
+        delivery.retry_after(seconds, true)
+    end
+end
+
+local function asking(next, opts, custom)
+    return function(event, ctx)
+        local ok, result, why = xpcall(next, errors.explain, event, ctx)
+        if ok and (result ~= nil or why == nil) then return result, why end
+        local failure = ok and errors.failure(why) or result
+        decide(opts, custom, failure, event, ctx)
+        if ok then return nil, why end
+        error(failure, 0)
+    end
+end
 
 -- What the host is told: functions stay here, where it asks for them.
 local function declare(opts)
@@ -57,6 +86,9 @@ return {
         end
         return nil
     end,
-    wrap = function(next) return next end,
+    wrap = function(next, opts)
+        local custom = type(opts.policy) == "function"
+        return (custom or opts.retry_if) and asking(next, opts, custom and opts.policy) or next
+    end,
     declare = declare,
 }

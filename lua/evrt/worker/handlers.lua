@@ -94,6 +94,13 @@ function checks.start(value)
     return value
 end
 
+function checks.on_retry(value)
+    if value ~= "hold" and value ~= "skip" then
+        return nil, '"hold" (others of its key wait for a retry) or "skip" (they do not)'
+    end
+    return value
+end
+
 function checks.handle(value)
     if type(value) ~= "function" then
         return nil, "a function(event, ctx)"
@@ -102,12 +109,13 @@ function checks.handle(value)
 end
 
 -- In the order in which they are checked.
-local fields = { "name", "events", "handle", "policies", "timeout", "concurrency", "ordered_by", "priority", "start" }
+local fields = { "name", "events", "handle", "policies", "timeout", "concurrency", "ordered_by", "priority",
+    "on_retry", "start" }
 local required = { name = true, events = true, handle = true }
 
 -- Reserved: declared now, they would be ignored, and a handler would run without what it relies on.
 local later = {
-    "batch", "schedule", "every", "on_dead_letter", "on_retry", "retry_if",
+    "batch", "schedule", "every", "on_dead_letter", "retry_if",
 }
 
 local form = declared.form {

@@ -118,6 +118,7 @@ local function describe(handler)
         concurrency = handler.concurrency or 0, -- 0: the configured one
         ordered_by = handler.ordered_by or json.null,
         priority = handler.priority or 0,
+        on_retry = handler.on_retry or "hold",
         start = handler.start or "new",
         policies = array(listed),
         retries = declarations(handler),

@@ -91,7 +91,7 @@ describe("handlers", function()
         end)
     end
 
-    for _, field in ipairs { "batch", "schedule", "every", "on_dead_letter", "on_retry",
+    for _, field in ipairs { "batch", "schedule", "every", "on_dead_letter",
         "retry_if" } do
         it("does not quietly ignore " .. field, function()
             assert.equal(('h.lua:4: field "%s" is not supported by this version'):format(field),

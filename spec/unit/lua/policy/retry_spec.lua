@@ -14,7 +14,7 @@ describe("policy retry", function()
         assert.equal("function (h.lua:2)", h.policies[3].options.retry_if)
     end)
 
-    it("runs nothing around the handler", function()
+    it("runs nothing around the handler without functions", function()
         local w = support.start("'retry'", "error 'boom'")
         local failed = w:handle { type = "a" }
         w:stop()

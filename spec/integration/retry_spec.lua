@@ -1,0 +1,213 @@
+-- What fails is tried again: when, how often, by whom, and across a crash.
+local evrt = require "spec.support.evrt"
+
+local fast = { max_retries = 3, initial_delay = "20ms", jitter = 0 }
+
+local function settled(node)
+    return function()
+        local s = node:get("/api/v1/stats").json
+        assert.equal(s.matched, s.pending + s.running + s.retrying + s.done + s.dead + s.discarded)
+        return s.pending == 0 and s.running == 0 and s.retrying == 0 and s
+    end
+end
+
+local function retrying(node, count)
+    return function() return #node:get("/api/v1/retries").json.items == count end
+end
+
+local function publish(node, event)
+    local answer = node:publish(event)
+    assert.equal(202, answer.status)
+    return tonumber(answer.json.seq)
+end
+
+local function of(node, seq, handler)
+    for _, h in ipairs(node:get("/api/v1/events/" .. seq).json.handlers) do
+        if h.handler == handler then return h end
+    end
+end
+
+-- One handler's body, and others beside it.
+local function start(retry, handlers, fields)
+    local files = {}
+    for name, body in pairs(handlers) do
+        files[name .. ".lua"] = ([[
+            local evrt = require "evrt"
+            return { name = %q, events = "a", %s handle = function(event, ctx) %s end }]]):format(name,
+                fields or "", body)
+    end
+    return evrt.start { config = { retry = retry, workers = { count = 2 } }, handlers = files }
+end
+
+local function delays(node)
+    local list = {}
+    for _, line in ipairs(node:logged { msg = "Event queued for retry" }) do list[#list + 1] = line.delay end
+    return list
+end
+
+describe("a delivery that fails", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    it("is tried again for its handler alone, and succeeds #plain", function()
+        local node = start(fast, {
+            A = "if ctx.attempt < 3 then error('boom ' .. ctx.attempt) end",
+            B = "",
+        })
+        local answer = node:publish({ type = "a" }, "?wait=handled")
+        local told = {}
+        for _, h in ipairs(answer.json.handlers) do told[h.handler] = h end
+        assert.same({ "retrying", "success" }, { told.A.outcome, told.B.outcome })
+        assert.truthy(told.A.error.message:find "boom 1")
+        node:await("the end", settled(node))
+        assert.equal("done", of(node, 1, "A").outcome)
+        node:await_log { msg = "Event handled successfully", handler = "A", attempt = 3 }
+        assert.equal(2, #node:logged { msg = "Event retry attempt", handler = "A" })
+        assert.equal(1, #node:logged { msg = "Event handled successfully", handler = "B" })
+        assert.same({ "0.020s", "0.040s" }, delays(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is dead after max_retries, and at once when it is rejected", function()
+        local node = start({ policy = "linear", max_retries = 2, initial_delay = "10ms", increment = "5ms", jitter = 0 }, {
+            A = "error 'boom'", B = "evrt.reject 'no'",
+        })
+        local seq = publish(node, { type = "a" })
+        node:await("the end", settled(node))
+        local a, b = of(node, seq, "A"), of(node, seq, "B")
+        assert.same({ "dead", 3, "error" }, { a.outcome, a.attempt, a.error.type })
+        assert.same({ "dead", 1, "rejected" }, { b.outcome, b.attempt, b.error.type })
+        assert.same({ "0.010s", "0.015s" }, delays(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is tried again when its handler says, whatever the policy", function()
+        local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" }, {
+            A = "evrt.retry_after(0.03) return nil, 'later'",
+        })
+        publish(node, { type = "a" })
+        local stats = node:await("the end", settled(node))
+        assert.equal(1, stats.dead)
+        assert.same({ "0.030s" }, delays(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is judged by its handler's own policy", function()
+        local node = start({ max_retries = 0 }, { A = "error 'boom'" }, [[policies = {
+            evrt.policy.retry { policy = "fixed", max_retries = 2, initial_delay = "10ms", jitter = 0 } },]])
+        local seq = publish(node, { type = "a" })
+        node:await("the end", settled(node))
+        assert.same({ "dead", 3 }, { of(node, seq, "A").outcome, of(node, seq, "A").attempt })
+        assert.same({ "0.010s", "0.010s" }, delays(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is judged by a function where it failed", function()
+        local node = start({ max_retries = 0 }, { A = "error('boom ' .. ctx.attempt)" }, [[policies = {
+            evrt.policy.retry { policy = function(attempt, failure)
+                assert(failure.message:find("boom " .. attempt))
+                if attempt < 3 then return attempt / 100 end
+            end } },]])
+        local seq = publish(node, { type = "a" })
+        node:await("the end", settled(node))
+        assert.same({ "dead", 3 }, { of(node, seq, "A").outcome, of(node, seq, "A").attempt })
+        assert.same({ "0.010s", "0.020s" }, delays(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is still tried again after a crash of the node, as the attempt that it was #plain", function()
+        local node = start({ max_retries = 5, initial_delay = "300ms", jitter = 0 }, {
+            A = "if ctx.attempt < 3 then error('boom') end", B = "",
+        })
+        local seq = publish(node, { type = "a" })
+        node:await("a retry", retrying(node, 1))
+        local state = of(node, seq, "A")
+        assert.same({ "retrying", 2 }, { state.outcome, state.attempt })
+        node:stop "sigkill"
+        node = node:restart()
+        node:await("the end", settled(node))
+        assert.equal("done", of(node, seq, "A").outcome)
+        node:await_log { msg = "Event handled successfully", handler = "A", attempt = 3 }
+        assert.equal(0, #node:logged { msg = "Event handle failed", handler = "A", attempt = 1 })
+        assert.equal(0, #node:logged { msg = "Event handled successfully", handler = "B" })
+        assert.equal(0, node:stop())
+    end)
+end)
+
+describe("with ordered_by a retry", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    local body = [[
+        if event.id == "1" and ctx.attempt == 1 then error "boom" end
+        evrt.log.info("did " .. event.id)]]
+
+    local function order(node)
+        local list = {}
+        for _, id in ipairs { "1", "2", "3" } do node:await_log { msg = "did " .. id } end
+        for _, line in ipairs(node:logged { level = "info" }) do list[#list + 1] = line.msg:match "^did (%d)" end
+        return table.concat(list)
+    end
+
+    local function publish_three(node)
+        for id, key in ipairs { "k", "k", "other" } do
+            publish(node, { type = "a", id = tostring(id), subject = key })
+        end
+    end
+
+    it("holds its key, across a crash, and lets others pass", function()
+        local node = start({ max_retries = 1, initial_delay = "400ms", jitter = 0 }, { A = body }, 'ordered_by = "subject",')
+        publish_three(node)
+        node:await_log { msg = "did 3" }
+        node:await("a retry", retrying(node, 1))
+        node:stop "sigkill"
+        node = node:restart()
+        node:await("the end", settled(node))
+        for _, id in ipairs { "1", "2" } do node:await_log { msg = "did " .. id } end
+        local list = {}
+        for _, line in ipairs(node:logged { level = "info" }) do
+            local id = line.msg:match "^did ([12])"
+            if id then list[#list + 1] = id end
+        end
+        assert.same({ "1", "2" }, list)
+        assert.equal(0, node:stop())
+    end)
+
+    it("lets those of its key pass with on_retry = skip", function()
+        local node = start({ max_retries = 1, initial_delay = "100ms", jitter = 0 }, { A = body },
+            'ordered_by = "subject", on_retry = "skip",')
+        publish_three(node)
+        node:await("the end", settled(node))
+        assert.equal("1", order(node):sub(-1))
+        assert.equal(0, node:stop())
+    end)
+end)
+
+describe("an operator", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    it("lists retries, makes one due, discards one; those of a paused handler wait", function()
+        local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" }, {
+            A = "if ctx.attempt == 1 then error 'boom' end",
+        })
+        for _ = 1, 3 do publish(node, { type = "a" }) end
+        node:await("retries", retrying(node, 3))
+        local page = node:get("/api/v1/retries?handler=A&limit=2").json
+        assert.equal(2, #page.items)
+        local one = page.items[1]
+        assert.same({ "1-1", "A", "waiting", 2, "error" }, { one.id, one.handler, one.state, one.attempt, one.error.type })
+        local rest = node:get("/api/v1/retries?after=" .. page.next).json
+        assert.same({ "1-3" }, { rest.items[1].id })
+        assert.equal(404, node:get("/api/v1/retries?handler=Z").status)
+
+        assert.equal(200, node:post_admin("/api/v1/handlers/A/pause").status)
+        assert.equal(200, node:post_admin("/api/v1/retries/1-1/run").status)
+        assert.equal("paused", node:get("/api/v1/retries").json.items[1].state)
+        assert.equal(200, node:delete_admin("/api/v1/retries/1-2").status)
+        assert.equal(404, node:delete_admin("/api/v1/retries/1-2").status)
+        assert.equal(400, node:delete_admin("/api/v1/retries/x").status)
+        assert.equal(200, node:post_admin("/api/v1/handlers/A/resume").status)
+        node:await("the first", function() return node:get("/api/v1/stats").json.done == 1 end)
+        local s = node:get("/api/v1/stats").json
+        assert.same({ 1, 1, 1, 0 }, { s.done, s.discarded, s.retrying, s.dead })
+        assert.equal(0, node:stop())
+    end)
+end)
