@@ -68,7 +68,8 @@ describe("a delivery that fails", function()
     end)
 
     it("is dead after max_retries, and at once when it is rejected", function()
-        local node = start({ policy = "linear", max_retries = 2, initial_delay = "10ms", increment = "5ms", jitter = 0 }, {
+        local linear = { policy = "linear", max_retries = 2, initial_delay = "10ms", increment = "5ms", jitter = 0 }
+        local node = start(linear, {
             A = "error 'boom'", B = "evrt.reject 'no'",
         })
         local seq = publish(node, { type = "a" })
@@ -154,7 +155,8 @@ describe("with ordered_by a retry", function()
     end
 
     it("holds its key, across a crash, and lets others pass", function()
-        local node = start({ max_retries = 1, initial_delay = "400ms", jitter = 0 }, { A = body }, 'ordered_by = "subject",')
+        local node = start({ max_retries = 1, initial_delay = "400ms", jitter = 0 }, { A = body },
+            'ordered_by = "subject",')
         publish_three(node)
         node:await_log { msg = "did 3" }
         node:await("a retry", retrying(node, 1))
@@ -193,7 +195,8 @@ describe("an operator", function()
         local page = node:get("/api/v1/retries?handler=A&limit=2").json
         assert.equal(2, #page.items)
         local one = page.items[1]
-        assert.same({ "1-1", "A", "waiting", 2, "error" }, { one.id, one.handler, one.state, one.attempt, one.error.type })
+        assert.same({ "1-1", "A", "waiting", 2, "error" },
+            { one.id, one.handler, one.state, one.attempt, one.error.type })
         local rest = node:get("/api/v1/retries?after=" .. page.next).json
         assert.same({ "1-3" }, { rest.items[1].id })
         assert.equal(404, node:get("/api/v1/retries?handler=Z").status)

@@ -30,7 +30,7 @@ local function decide(opts, custom, failure, event, ctx)
         delivery.retry_after(nil)
     elseif custom then
         local seconds = custom(ctx.attempt, failure, event)
-        if seconds ~= nil and (type(seconds) ~= "number" or not (seconds >= 0)) then
+        if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds or seconds < 0) then
             error(("policy must return seconds (a number from 0) or nil, got %s"):format(tostring(seconds)), 0)
         end
         if seconds and opts.max_delay and seconds > opts.max_delay then seconds = opts.max_delay end

@@ -67,10 +67,10 @@ describe("handlers", function()
             .. 'evrt.policy.retry { max_retries = 5 }; item 2 is a function: call it with its options, got a table' },
         ["a typo"] = { handler "timeuot = '30s',",
             'h.lua:4: unknown field "timeuot" (did you mean "timeout"?); a handler has name, events, handle, '
-            .. 'policies, timeout, concurrency, ordered_by, priority, start' },
+            .. 'policies, timeout, concurrency, ordered_by, priority, on_retry, start' },
         ["a field that is nothing like any"] = { handler "colour = 'red',",
             'h.lua:4: unknown field "colour"; a handler has name, events, handle, policies, timeout, concurrency, '
-            .. 'ordered_by, priority, start' },
+            .. 'ordered_by, priority, on_retry, start' },
         ["an order by all of the data"] = { handler "ordered_by = 'data',",
             'h.lua:4: field "ordered_by": expected an attribute as "partitionkey", or a place in the data as '
             .. '"data.order_id", got "data"' },

@@ -148,8 +148,10 @@ describe("the projection", function()
     it("knows what is to be tried again, until that ends or its handler is forgotten", function()
         s:group(1, { record.subscribe { sub = 1 }, record.subscribe { sub = 2 } })
         s:group(2, { record.settle { sub = 1, cursor = 9, retrying = 2, ranges = { { 1, 8 } },
-            retries = { { seq = 4, attempt = 2, due_ms = 77, message = "a" }, { seq = 7, attempt = 2, message = "b" } } },
-            record.settle { sub = 2, cursor = 9, retrying = 1, retries = { { seq = 4, attempt = 3, message = "c" } } } })
+            retries = { { seq = 4, attempt = 2, due_ms = 77, message = "a" },
+                { seq = 7, attempt = 2, message = "b" } } },
+            record.settle { sub = 2, cursor = 9, retrying = 1,
+                retries = { { seq = 4, attempt = 3, message = "c" } } } })
         assert.are.same({ { 1, 4, 2, "a" }, { 1, 7, 2, "b" }, { 2, 4, 3, "c" } }, attempts())
         assert.are.equal(2, sub(1).retrying)
         s:group(3, { record.settle { sub = 1, cursor = 9, retrying = 1, retried = { 4 },

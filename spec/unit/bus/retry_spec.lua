@@ -1,0 +1,144 @@
+-- Retries of a subscription: their heap, and their way from a failure to another attempt.
+local ffi = require "ffi"
+local support = require "spec.unit.bus.support"
+local lib = support.lib
+
+jit.off(true, true)
+
+describe("bus/retries", function()
+    it("gives what is due first, whatever the order it came in", function()
+        local r, seed, want = ffi.new "struct evrt_retries", 1, {}
+        for i = 1, 1000 do
+            seed = (seed * 1103515245 + 12345) % 2147483648
+            local due = math.floor(seed / 65536) % 50
+            lib.evrt_retries_push(r, ffi.new("struct evrt_retry_row", { due_ns = due, seq = i }))
+            want[i] = due * 10000 + i
+        end
+        local gone = tonumber(lib.evrt_retries_take(r, tonumber(lib.evrt_retries_find(r, 500))).seq)
+        assert.equal(500, gone)
+        table.remove(want, 500)
+        table.sort(want)
+        for _, one in ipairs(want) do
+            local t = lib.evrt_retries_take(r, 0)
+            assert.equal(one, tonumber(t.due_ns) * 10000 + tonumber(t.seq))
+        end
+        assert.equal(0, tonumber(r.n))
+        lib.evrt_retries_finish(r)
+    end)
+end)
+
+describe("bus/sub_retry", function()
+    local w, s
+
+    before_each(function() w = support.world {} end)
+    after_each(function() w.close() end)
+
+    -- The first of what was sent fails; returns the row's attempt, or nil and the error.
+    local function fail(due, hold)
+        local d = table.remove(w.sent, 1)
+        local again = ffi.new("struct evrt_retry_row", { due_ns = due, key = hold and 1 or 0, first_failed_ms = 7 })
+        local out = ffi.new "struct evrt_delivery"
+        local rc = lib.evrt_bus_retry(w.bus, s, d.position, d.worker, again, out)
+        if rc < 0 then return nil, rc end
+        return again.attempt, tonumber(out.seq)
+    end
+
+    local function due(now)
+        support.settle(w)
+        local n = lib.evrt_sub_promote(s, now)
+        while support.catch_up(w, s, 100) do end
+        lib.evrt_bus_pump(w.bus)
+        return n
+    end
+
+    it("leaves the window at once, and comes back when it is due", function()
+        s = support.add(w, 1, "a")
+        support.publish(w, "a")
+        support.publish(w, "a")
+        assert.same({ 2, 1 }, { fail(100) })
+        assert.equal(0, support.answer(w, 1))
+        assert.equal(3, support.settle(w)[1].cursor)
+        assert.equal(1, tonumber(s.retrying))
+        assert.equal(0, due(99))
+        assert.equal(1, due(100))
+        assert.equal(1, w.sent[1].seq)
+        assert.same({ 3, 1 }, { fail(200) })
+        assert.equal(1, tonumber(s.retrying))
+        assert.equal(1, due(200))
+        assert.equal(0, support.answer(w, 1))
+        support.settle(w)
+        assert.same({ 0, 2, 0 }, { tonumber(s.retrying), tonumber(s.done), s.retry_live })
+        assert.equal(0, w.held)
+    end)
+
+    it("is not the answer of one who had it before", function()
+        s = support.add(w, 1, "a")
+        support.publish(w, "a")
+        fail(1)
+        due(1)
+        local stale = { position = w.sent[1].position, worker = w.sent[1].worker, sub = 1 }
+        fail(2)
+        due(2)
+        table.insert(w.sent, 1, stale)
+        assert.is_true(support.answer(w, 1) < 0)
+        assert.equal(0, support.answer(w, 1))
+    end)
+
+    it("is sent again when its worker dies, as the attempt that it was", function()
+        s = support.add(w, 1, "a")
+        support.publish(w, "a")
+        fail(1)
+        due(1)
+        w.sent = {}
+        assert.equal(1, tonumber(lib.evrt_bus_worker_gone(w.bus, w.worker)))
+        assert.equal(0, s.retry_flight)
+        while support.catch_up(w, s, 100) do end
+        assert.equal(1, #w.sent)
+        assert.equal(3, (fail(2)))
+    end)
+
+    it("keeps its key busy, or lets others pass", function()
+        s = support.add(w, 1, "a")
+        lib.evrt_bus_order(w.bus, s, true)
+        for _ = 1, 2 do support.publish(w, "a", 5) end
+        assert.equal(1, #w.sent)
+        fail(1, true)
+        lib.evrt_bus_pump(w.bus)
+        assert.equal(0, #w.sent)
+        due(1)
+        assert.equal(1, w.sent[1].seq)
+        fail(2, false)
+        lib.evrt_bus_pump(w.bus)
+        while support.catch_up(w, s, 100) do end
+        assert.equal(2, w.sent[1].seq)
+    end)
+
+    it("restores a busy key before anything of it is sent", function()
+        s = support.add(w, 1, "a")
+        lib.evrt_bus_order(w.bus, s, true)
+        support.publish(w, "b")
+        lib.evrt_sub_restore_retry(s, ffi.new("struct evrt_retry_row", { due_ns = 9, seq = 1, key = 5, attempt = 2 }))
+        support.publish(w, "a", 5)
+        assert.equal(0, #w.sent)
+        assert.equal(0, lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED))
+        lib.evrt_bus_pump(w.bus)
+        while support.catch_up(w, s, 100) do end
+        assert.equal(2, w.sent[1].seq)
+        assert.equal(1, tonumber(s.discarded))
+        assert.is_true(lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED) < 0)
+    end)
+
+    it("waits while its handler is paused, and when its event is gone is discarded", function()
+        s = support.add(w, 1, "a")
+        support.publish(w, "a")
+        fail(1)
+        support.settle(w)
+        lib.evrt_bus_pause(w.bus, s, true)
+        assert.equal(0, lib.evrt_sub_promote(s, 5))
+        lib.evrt_bus_pause(w.bus, s, false)
+        w.journal[1].lost = true
+        due(5)
+        support.settle(w)
+        assert.same({ 0, 1, 0 }, { tonumber(s.retrying), tonumber(s.discarded), #w.sent })
+    end)
+end)
