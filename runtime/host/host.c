@@ -73,7 +73,7 @@ static int open_handles(struct evrt_host *h) {
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
     h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
         h->retry.data = h->wake.data = h->children.data = h;
-    h->handles += rc < 0 ? 5 : 6;
+    h->handles += rc < 0 ? 6 : 7;
     if (rc == 0) rc = uv_signal_init(h->loop, &h->children);
     if (rc < 0) return rc;
     h->handles++;

@@ -32,6 +32,7 @@ describe("a host killed with -9 under load", function()
         local client = load.new { keys = 101, connections = 24, batch = 20, types = { "load.a", "load.b", "load.c" } }
         books.clients[1] = client
         local config = {
+            retry = { max_retries = 3, initial_delay = "1ms" }, -- a worker that is killed fails what it runs
             workers = { count = 2 },
             logging = { level = "info", sampling = { first = 1, then_every = 0 } },
         }

@@ -79,7 +79,7 @@ describe("ordered_by", function()
         local dir = evrt.folder()
         local side = dir .. "/side.log"
         local node = evrt.start {
-            dir = dir, config = { workers = { count = 2 } },
+            dir = dir, config = { retry = { max_retries = 3, initial_delay = "1ms" }, workers = { count = 2 } },
             handlers = { ["a.lua"] = side_handler(side, [[ordered_by = "data.k", concurrency = 64,]]) },
         }
         local seen = reader(side)

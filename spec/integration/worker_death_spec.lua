@@ -21,7 +21,8 @@ describe("a worker killed with -9", function()
         local side = dir .. "/handled.log"
         local node = evrt.start {
             dir = dir,
-            config = { workers = { count = 2 }, logging = { level = "debug", sampling = { first = 0 } } },
+            config = { retry = { max_retries = 3, initial_delay = "1ms" },
+                workers = { count = 2 }, logging = { level = "debug", sampling = { first = 0 } } },
             handlers = { ["a.lua"] = ([[
                 local evrt = require "evrt"
                 local log = assert(io.open(%q, "a"))
@@ -55,7 +56,7 @@ describe("a worker killed with -9", function()
         client:stop(true)
         node:await("all to be handled", function()
             local item = node:get("/api/v1/handlers").json.items[1]
-            return item.pending == 0 and item.running == 0 and item.done
+            return item.pending == 0 and item.running == 0 and item.retrying == 0 and item.done
         end)
         read()
         local lost, duplicates = 0, 0
