@@ -85,9 +85,9 @@ describe("commands for a running node", function()
         assert.equal(1, (run { "publish", "a.bad", "-d", "{}", "--wait" }))
         local code, out = run { "handlers" }
         assert.equal(0, code)
-        assert.truthy(out:find "^HANDLER +STATE +EVENTS +PENDING +RUNNING +DONE +DEAD")
-        assert.truthy(out:find "\nGood +active +a%.%* +0 +0 +1 +0 +0")
-        assert.truthy(out:find "\nBad +active +a%.bad +0 +0 +0 +1 +0")
+        assert.truthy(out:find "^HANDLER +STATE +EVENTS +PENDING +RUNNING +RETRYING +DONE +DEAD")
+        assert.truthy(out:find "\nGood +active +a%.%* +0 +0 +0 +1 +0 +0")
+        assert.truthy(out:find "\nBad +active +a%.bad +0 +0 +0 +0 +1 +0")
         assert.is_nil(out:find("\27", 1, true))
         assert.equal(2, #cjson.decode((select(2, run { "handlers", "--json" }))).items)
         code, out = run { "stats" }

@@ -37,7 +37,7 @@ describe("spec.support.oracle", function()
             if e.type == "load.b" then count.B = count.B + 1 end
         end
         local function item(name)
-            return { name = name, pending = 0, running = 0, done = done or count[name], dead = 0, discarded = 0 }
+            return { name = name, pending = 0, running = 0, retrying = 0, done = done or count[name], dead = 0, discarded = 0 }
         end
         return { get = function(_, path)
             local after = tonumber(path:match "after=(%d+)")
@@ -107,7 +107,7 @@ describe("spec.support.oracle", function()
         event "load.a"
         local r = compared(5)
         assert.same({ "A ended 5 of 1", "B ended 5 of 0" }, r.unbalanced)
-        local s = { matched = 3, pending = 1, running = 1, done = 1, dead = 0, discarded = 1 }
+        local s = { matched = 3, pending = 1, running = 1, retrying = 0, done = 1, dead = 0, discarded = 1 }
         assert.has_error(function() oracle.balance { get = function() return { json = s } end } end,
             "of 3 deliveries 1 are pending, 1 running, 1 done, 0 dead, 1 discarded")
     end)
