@@ -37,7 +37,8 @@ describe("spec.support.oracle", function()
             if e.type == "load.b" then count.B = count.B + 1 end
         end
         local function item(name)
-            return { name = name, pending = 0, running = 0, retrying = 0, done = done or count[name], dead = 0, discarded = 0 }
+            return { name = name, pending = 0, running = 0, retrying = 0, done = done or count[name], dead = 0,
+                discarded = 0 }
         end
         return { get = function(_, path)
             local after = tonumber(path:match "after=(%d+)")
