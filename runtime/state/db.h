@@ -14,7 +14,8 @@
 /* Of the tables; written into meta. Columns of meta never change, so that any version can read it. */
 #define EVRT_DB_FORMAT 1
 
-/* What every database holds: name, and the columns, which are compared with what the file says. */
+/* What every database holds: name, and the columns, which are compared with what the file says. The last one is
+ * the file's end, and seldom empty: so a file that lacks its last byte is noticed. */
 #define EVRT_DB_TABLES(X)                                                                                                                    \
     X(meta, "(id INTEGER PRIMARY KEY, format INTEGER NOT NULL, applied INTEGER NOT NULL,"                                                    \
             " digest INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT")                                                                        \
@@ -25,14 +26,14 @@
       " retrying INTEGER NOT NULL, settled BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                     \
     X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"                                                    \
               " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                                                                         \
-    X(dead, "(seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                         \
-            " at_ms INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                      \
-            " traceback TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (seq, sub)) STRICT")                                                     \
     X(retries, "(sub INTEGER NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                      \
                " crashes INTEGER NOT NULL, due_ms INTEGER NOT NULL, delay_ms INTEGER NOT NULL,"                                              \
                " first_failed_ms INTEGER NOT NULL, last_failed_ms INTEGER NOT NULL,"                                                         \
                " key INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                     \
-               " sum INTEGER NOT NULL, PRIMARY KEY (sub, seq)) STRICT, WITHOUT ROWID")
+               " sum INTEGER NOT NULL, PRIMARY KEY (sub, seq)) STRICT, WITHOUT ROWID")                                                       \
+    X(dead, "(seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                         \
+            " at_ms INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                      \
+            " traceback TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (seq, sub)) STRICT")
 
 #define EVRT_DB_STATEMENTS(X)                                                                     \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                   \
