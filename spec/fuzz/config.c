@@ -22,7 +22,7 @@ static void check(const struct evrt_config *c) {
         uint64_t v = 0;
         if (o->type == EVRT_OPTION_PATHS)
             assert(((const struct evrt_strings *)at)->n > 0);
-        else if (o->type == EVRT_OPTION_BOOL)
+        else if (o->type == EVRT_OPTION_BOOL || o->type == EVRT_OPTION_APPLIES)
             continue;
         else if (o->type != EVRT_OPTION_NUMBER && o->type != EVRT_OPTION_SIZE &&
                  o->type != EVRT_OPTION_DURATION)
