@@ -251,7 +251,7 @@ static void put_retried(struct evrt_sub *s) {
         evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
         if (!failed) seqs[n++] = seq;
     }
-    qsort(seqs, n, sizeof *seqs, evrt_sub_ascending);
+    if (n > 1) qsort(seqs, n, sizeof *seqs, evrt_sub_ascending);
     for (size_t i = 0; i < n; i++)
         evrt_ranges_put(&s->retried_list, &from, (struct evrt_range){seqs[i], 1});
 }

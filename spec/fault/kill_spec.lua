@@ -35,10 +35,13 @@ describe("a host killed -9 #plain", function()
             if drops then targets[#targets + 1] = target end
         end
         assert.is_true(#targets > 10)
-        -- Two snapshots, a second apart: a life of this kind is long, and two are enough where time is short.
+        -- Two snapshots, a second apart: a life of this kind takes ten seconds, and threads share the work
+        -- differently each time. Where time is short a few have to do, come to or not.
+        local tries = 0
         repeat
+            tries = tries + 1
             sweep:cycle(table.remove(targets, math.random(#targets)), "signal=KILL")
-        until #targets == 0 or not faults.soak and sweep.hit == 2
+        until #targets == 0 or not faults.soak and (sweep.hit == 2 or tries == 4)
         faults.say("kill -9 while a segment is dropped: %s", sweep:line())
         assert.is_true(sweep.hit >= 2)
     end)
