@@ -6,8 +6,8 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <sysexits.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/jsonout.h"
 #include "worker/process.h"
 
@@ -16,7 +16,8 @@ enum {
     /* Deliveries and time before the loop looks at the socket and the timers again: what has come for
      * other handlers meanwhile takes its turn. */
     TURN_TAKES = 512,
-    TURN_MS = 4,
+    TURN_NS = 200000,
+    LOOK_EVERY = 32, /* deliveries at most without a look at the clock */
 };
 
 struct evrt_runner {
@@ -111,24 +112,28 @@ static void resume(struct evrt_worker *w, struct evrt_runner *r, int nargs) {
         put_back(w, r);
 }
 
-/* To a tick of a few milliseconds, for 5 ns. */
-static int64_t coarse_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+/* The clock costs as much as a short handler's call: it is looked at after as many deliveries as a quarter of
+ * the time that is left should bring. */
+static bool turn_is_over(struct evrt_worker *w) {
+    if (w->taken == 0 || w->taken < w->runners.look_at) return false;
+    int64_t used = evrt_mono_ns() - w->runners.turn_began_ns, left = TURN_NS - used;
+    if (left <= 0 || w->taken >= TURN_TAKES) return true;
+    w->runners.look_at = w->taken + 1 + (uint32_t)(left / 4 * w->taken / (used + 1));
+    if (w->runners.look_at > w->taken + LOOK_EVERY) w->runners.look_at = w->taken + LOOK_EVERY;
+    return false;
 }
 
 void evrt_runners_turn(struct evrt_worker *w) {
     w->taken = 0;
-    w->runners.turn_ends_ms = coarse_ms() + TURN_MS;
+    w->runners.look_at = 1;
+    w->runners.turn_began_ns = evrt_mono_ns();
     while (evrt_runners_may_take(w))
         resume(w, take(w), 0);
 }
 
-bool evrt_runners_may_take(const struct evrt_worker *w) {
+bool evrt_runners_may_take(struct evrt_worker *w) {
     return evrt_deliveries_waiting(&w->deliveries) && w->phase != EVRT_WORKER_LEAVING &&
-           w->deliveries.busy < w->hello.concurrency && w->taken < TURN_TAKES &&
-           (w->taken == 0 || coarse_ms() <= w->runners.turn_ends_ms);
+           w->deliveries.busy < w->hello.concurrency && !turn_is_over(w);
 }
 
 struct lua_State *evrt_runner_stack(const struct evrt_runner *r) {

@@ -17,7 +17,8 @@ struct evrt_runners {
     struct evrt_runner *idle;
     size_t idle_count;
     int loop_ref; /* the Lua function that is the loop */
-    int64_t turn_ends_ms;
+    int64_t turn_began_ns;
+    uint32_t look_at; /* so many taken, the clock is looked at */
 };
 
 /* Takes the loop function from the top of the stack. */
@@ -25,7 +26,7 @@ void evrt_runners_init(struct evrt_worker *w);
 /* Before the Lua state closes. */
 void evrt_runners_finish(struct evrt_worker *w);
 /* May another delivery be taken from the inbox now? */
-bool evrt_runners_may_take(const struct evrt_worker *w);
+bool evrt_runners_may_take(struct evrt_worker *w);
 /* Handles what is in the inbox, as far as concurrency and one turn's share allow. */
 void evrt_runners_turn(struct evrt_worker *w);
 /* Where the values go with which a waiting delivery goes on. */
