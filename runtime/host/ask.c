@@ -1,5 +1,7 @@
 /* Asking state.db without making the loop wait: the job runs on the state thread, `done` on the loop. Each
  * has an async handle of its own, which is made and closed with it: these are questions of people. */
+#include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "host/node.h"
@@ -10,11 +12,15 @@ struct ask {
     evrt_state_job job;
     void (*done)(void *arg);
     void *arg;
+    atomic_bool
+        is_answered; /* what the job wrote is the loop's; libuv's own order is not told to sanitizers */
 };
 
 static void on_closed(uv_handle_t *handle) {
     struct ask *a = handle->data;
     struct evrt_host *h = a->host;
+    bool is_answered = atomic_load_explicit(&a->is_answered, memory_order_acquire);
+    assert(is_answered);
     a->done(a->arg);
     free(a);
     h->reads--;
@@ -29,6 +35,7 @@ static void on_answered(uv_async_t *handle) {
 static void run(struct evrt_state_view *view, void *arg) {
     struct ask *a = arg;
     a->job(view, a->arg);
+    atomic_store_explicit(&a->is_answered, true, memory_order_release);
     uv_async_send(&a->answered);
 }
 
