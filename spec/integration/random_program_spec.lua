@@ -35,7 +35,8 @@ Program.__index = Program
 local function start(seed)
     math.randomseed(seed)
     local dir = evrt.folder()
-    local p = setmetatable({ seed = seed, dir = dir, count = 0, acked = {}, said = {}, paused = {}, kills = 0 }, Program)
+    local p = { seed = seed, dir = dir, count = 0, acked = {}, said = {}, paused = {}, kills = 0 }
+    setmetatable(p, Program)
     p.handlers = {
         { name = "All", events = '"**"', options = "", sleep = 0.002, version = 0 },
         { name = "Ordered", events = '"a.*", "b.*"', options = 'ordered_by = "data.k",', sleep = 0.002, version = 0 },
