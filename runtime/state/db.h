@@ -23,7 +23,9 @@
       "(sub INTEGER PRIMARY KEY, name TEXT NOT NULL, from_seq INTEGER NOT NULL,"                                                             \
       " orphaned_ms INTEGER NOT NULL, paused_ms INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER NOT NULL, matched INTEGER NOT NULL," \
       " done INTEGER NOT NULL, dead INTEGER NOT NULL, discarded INTEGER NOT NULL,"                                                           \
-      " retrying INTEGER NOT NULL, settled BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                     \
+      " retrying INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT")                                                                            \
+    X(ended,                                                                                                                                 \
+      "(sub INTEGER NOT NULL, chunk INTEGER NOT NULL, ranges BLOB NOT NULL, UNIQUE (sub, chunk)) STRICT")                                    \
     X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"                                                    \
               " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                                                                         \
     X(retries, "(sub INTEGER NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                      \
@@ -47,7 +49,11 @@
     X(CHECK_DEAD, "SELECT * FROM dead")                                                           \
     X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                                   \
     X(DEAD_IN, "SELECT seq FROM dead WHERE seq >= ? AND seq < ? AND sub = ?")                     \
-    X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")             \
+    X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")                \
+    X(ALL_ENDED, "SELECT * FROM ended ORDER BY sub, chunk")                                       \
+    X(PUT_ENDED, "REPLACE INTO ended VALUES (?, ?, ?)")                                           \
+    X(DROP_ENDED, "DELETE FROM ended WHERE sub = ? AND chunk = ?")                                \
+    X(FORGET_ENDED, "DELETE FROM ended WHERE sub = ?")                                            \
     X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                                           \
     X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")                              \
     X(ALL_RETRIES, "SELECT * FROM retries ORDER BY sub, seq")                                     \

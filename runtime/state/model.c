@@ -21,7 +21,7 @@ static void sub_free(struct evrt_model_sub *s) {
         free((char *)s->epochs[i].patterns.p);
     free(s->epochs);
     free((char *)s->row.name);
-    evrt_rangeset_finish(&s->ended);
+    evrt_ended_finish(&s->ended);
     free(s);
 }
 
@@ -247,7 +247,7 @@ static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
     size_t at = 0;
     while (evrt_ranges_next(r.ranges, &at, &from, &run) == 1) {
         /* Most of what ends is below the cursor that it moved. */
-        if (run.first + run.count > s->row.cursor) evrt_rangeset_add(&s->ended, run);
+        if (run.first + run.count > s->row.cursor) evrt_ended_add(&s->ended, run);
     }
     at = 0;
     while (evrt_dead_next(r.dead, &at, &dead) == 1)
@@ -288,7 +288,7 @@ static void drop_epochs(struct evrt_model_sub *s) {
 void evrt_model_normalise(struct evrt_model *m) {
     for (size_t i = 0; i < m->count; i++) {
         if (!m->subs[i]->changed) continue;
-        evrt_rangeset_trim(&m->subs[i]->ended, m->subs[i]->row.cursor);
+        evrt_ended_trim(&m->subs[i]->ended, m->subs[i]->row.cursor);
         drop_epochs(m->subs[i]);
     }
 }
@@ -304,8 +304,10 @@ bool evrt_model_changed(const struct evrt_model *m) {
 }
 
 void evrt_model_committed(struct evrt_model *m) {
-    for (size_t i = 0; i < m->count; i++)
+    for (size_t i = 0; i < m->count; i++) {
+        if (m->subs[i]->changed) evrt_ended_committed(&m->subs[i]->ended);
         m->subs[i]->changed = m->subs[i]->epochs_changed = false;
+    }
     m->forgotten_count = 0;
     m->dead_count = 0;
     evrt_buf_clear(&m->dead);

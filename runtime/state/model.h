@@ -5,7 +5,7 @@
 #ifndef EVRT_STATE_MODEL_H
 #define EVRT_STATE_MODEL_H
 
-#include "state/rangeset.h"
+#include "state/ended.h"
 #include "state/state.h"
 
 struct evrt_model_epoch {
@@ -15,7 +15,7 @@ struct evrt_model_epoch {
 
 struct evrt_model_sub {
     struct evrt_state_sub row;       /* row.name is owned; row.settled is not used here */
-    struct evrt_rangeset ended;      /* above the cursor */
+    struct evrt_ended ended;         /* above the cursor */
     struct evrt_model_epoch *epochs; /* ascending */
     size_t epoch_count;
     bool changed, epochs_changed; /* since the last commit */

@@ -1,6 +1,6 @@
 /* See tables.h. Sums, and what each of them finds:
  *
- *     subs.sum     a sub's row and all its epochs      a flipped bit in either
+ *     subs.sum     a sub's row, all its epochs and chunks  a flipped bit in any of them
  *     meta.digest  all subs' sums, xored               a row that is missing, doubled or from another time
  *     meta.sum     meta's own row
  *     retries.sum  a retry's row                       checked at load, and that none is missing
@@ -87,7 +87,10 @@ static uint64_t sub_sum(const struct evrt_model_sub *s, struct evrt_buf *scratch
         put_u64(scratch, s->epochs[i].from_seq);
         put_slice(scratch, s->epochs[i].patterns);
     }
-    evrt_rangeset_put(&s->ended, scratch);
+    for (size_t i = 0; i < s->ended.count; i++) {
+        put_u64(scratch, s->ended.chunks[i].number);
+        put_u64(scratch, s->ended.chunks[i].sum);
+    }
     return evrt_hash64(scratch->p, scratch->n, 1);
 }
 
@@ -149,9 +152,16 @@ static int load_sub(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evr
     s->row.dead = column_u64(row, 9);
     s->row.discarded = column_u64(row, 10);
     s->row.retrying = column_u64(row, 11);
-    s->sum = column_u64(row, 13);
-    if (evrt_rangeset_get(&s->ended, column_slice(row, 12)) < 0)
-        return damaged(db, "ranges in subs", err);
+    s->sum = column_u64(row, 12);
+    return 0;
+}
+
+static int load_ended(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    uint64_t sub = column_u64(row, 0);
+    struct evrt_model_sub *s = sub <= UINT32_MAX ? evrt_model_find(arg, (uint32_t)sub) : NULL;
+    if (s == NULL) return damaged(db, "ended of no sub", err);
+    if (evrt_ended_load(&s->ended, column_u64(row, 1), column_slice(row, 2)) < 0)
+        return damaged(db, "ranges in ended", err);
     return 0;
 }
 
@@ -280,6 +290,7 @@ static int check_subs(struct evrt_db *db, struct evrt_model *m, struct evrt_buf 
 int evrt_tables_load(struct evrt_db *db, struct evrt_model *m, struct evrt_error *err) {
     struct dead_check check = {.deadline = evrt_mono_ns() + DEAD_CHECK_NS};
     int rc = each_row(db, EVRT_DB_ALL_SUBS, load_sub, m, err);
+    if (rc == 0) rc = each_row(db, EVRT_DB_ALL_ENDED, load_ended, m, err);
     if (rc == 0) rc = each_row(db, EVRT_DB_ALL_EPOCHS, load_epoch, m, err);
     if (rc == 0) rc = check_subs(db, m, &check.scratch, err);
     if (rc == 0) rc = each_row(db, EVRT_DB_GET_META, load_meta, m, err);
@@ -294,7 +305,8 @@ int evrt_tables_load(struct evrt_db *db, struct evrt_model *m, struct evrt_error
 
 static int forget(struct evrt_db *db, uint32_t sub) {
     static const enum evrt_db_statement from[] = {EVRT_DB_FORGET_SUB, EVRT_DB_FORGET_EPOCHS,
-                                                  EVRT_DB_FORGET_DEAD, EVRT_DB_FORGET_RETRIES};
+                                                  EVRT_DB_FORGET_ENDED, EVRT_DB_FORGET_DEAD,
+                                                  EVRT_DB_FORGET_RETRIES};
     int code = SQLITE_OK;
     for (size_t i = 0; code == SQLITE_OK && i < sizeof from / sizeof from[0]; i++) {
         struct binder b = {.to = db->statements[from[i]]};
@@ -318,10 +330,31 @@ static int put_epochs(struct evrt_db *db, const struct evrt_model_sub *s) {
     return code;
 }
 
+static int drop_ended(struct evrt_db *db, uint32_t sub, uint64_t chunk) {
+    struct binder b = {.to = db->statements[EVRT_DB_DROP_ENDED]};
+    bind_u64(&b, sub);
+    bind_u64(&b, chunk);
+    return run_bound(db, &b, EVRT_DB_DROP_ENDED);
+}
+
+static int put_ended(struct evrt_db *db, uint32_t sub, const struct evrt_ended *e) {
+    int code = SQLITE_OK;
+    for (size_t i = 0; code == SQLITE_OK && i < e->gone_count; i++)
+        code = drop_ended(db, sub, e->gone[i]);
+    for (size_t i = 0; code == SQLITE_OK && i < e->count; i++) {
+        const struct evrt_ended_chunk *c = &e->chunks[i];
+        if (!c->changed) continue;
+        struct binder b = {.to = db->statements[EVRT_DB_PUT_ENDED]};
+        bind_u64(&b, sub);
+        bind_u64(&b, c->number);
+        bind_blob(&b, (struct evrt_slice){c->bytes, c->n});
+        code = run_bound(db, &b, EVRT_DB_PUT_ENDED);
+    }
+    return code;
+}
+
 static int put_sub(struct evrt_db *db, struct evrt_model_sub *s, struct evrt_buf *scratch) {
     s->sum = sub_sum(s, scratch);
-    evrt_buf_clear(scratch);
-    evrt_rangeset_put(&s->ended, scratch);
     struct binder b = {.to = db->statements[EVRT_DB_PUT_SUB]};
     bind_u64(&b, s->row.sub);
     bind_text(&b, evrt_slice_of(s->row.name));
@@ -335,9 +368,9 @@ static int put_sub(struct evrt_db *db, struct evrt_model_sub *s, struct evrt_buf
     bind_u64(&b, s->row.dead);
     bind_u64(&b, s->row.discarded);
     bind_u64(&b, s->row.retrying);
-    bind_blob(&b, evrt_buf_slice(scratch));
     bind_u64(&b, s->sum);
     int code = run_bound(db, &b, EVRT_DB_PUT_SUB);
+    if (code == SQLITE_OK) code = put_ended(db, s->row.sub, &s->ended);
     return code == SQLITE_OK && s->epochs_changed ? put_epochs(db, s) : code;
 }
 
@@ -545,11 +578,9 @@ int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out, struct evrt_error
     static const struct {
         enum evrt_db_statement rows;
         const char *table;
-    } all[] = {{EVRT_DB_GET_META, "meta"},
-               {EVRT_DB_ALL_SUBS, "sub"},
-               {EVRT_DB_ALL_EPOCHS, "epoch"},
-               {EVRT_DB_ALL_DEAD, "dead"},
-               {EVRT_DB_ALL_RETRIES, "retry"}};
+    } all[] = {{EVRT_DB_GET_META, "meta"},   {EVRT_DB_ALL_SUBS, "sub"},
+               {EVRT_DB_ALL_ENDED, "ended"}, {EVRT_DB_ALL_EPOCHS, "epoch"},
+               {EVRT_DB_ALL_DEAD, "dead"},   {EVRT_DB_ALL_RETRIES, "retry"}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof all / sizeof all[0]; i++)
         rc = each_row(db, all[i].rows, dump_row, &(struct dump){out, all[i].table}, err);

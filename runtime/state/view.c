@@ -13,7 +13,7 @@ int evrt_state_each_sub(struct evrt_state_view *v,
     for (size_t i = 0; i < v->model->count; i++) {
         struct evrt_state_sub row = v->model->subs[i]->row;
         evrt_buf_clear(&v->scratch);
-        evrt_rangeset_put(&v->model->subs[i]->ended, &v->scratch);
+        evrt_ended_put(&v->model->subs[i]->ended, &v->scratch);
         row.settled = evrt_buf_slice(&v->scratch);
         fn(arg, &row);
     }

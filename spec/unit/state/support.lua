@@ -6,7 +6,7 @@ local cjson = require "cjson"
 local c = require "spec.support.c"
 local files = require "spec.support.files"
 
-local lib = c.load("state", { "state/state.h", "state/rangeset.h", "state/db.h", "core/buf.h",
+local lib = c.load("state", { "state/state.h", "state/rangeset.h", "state/ended.h", "state/db.h", "core/buf.h",
     "core/record.h" })
 
 local support = { lib = lib }
