@@ -41,7 +41,8 @@ end
 function loop.idle(seconds)
     local over = false
     local timer = uv.new_timer()
-    timer:start(math.floor(seconds * 1000), 0, function() over = true end)
+    -- Again and again: one that is due at once fires before the loop waits, and would not end that wait.
+    timer:start(math.floor(seconds * 1000), 10, function() over = true end)
     repeat uv.run "once" until over
     timer:close()
     loop.settle()

@@ -126,7 +126,8 @@ describe("what has ended", function()
             local loaded = new()
             for i = 0, tonumber(one.count) - 1 do
                 local chunk = one.chunks[i]
-                assert.equal(0, lib.evrt_ended_load(loaded, chunk.number, ffi.new("struct evrt_slice", chunk.bytes, chunk.n)))
+                local bytes = ffi.new("struct evrt_slice", chunk.bytes, chunk.n)
+                assert.equal(0, lib.evrt_ended_load(loaded, chunk.number, bytes))
                 assert.equal(chunk.sum, loaded.chunks[i].sum)
             end
             assert.same(chunks(one), chunks(loaded))
