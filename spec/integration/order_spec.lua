@@ -37,9 +37,9 @@ local function side_handler(side, more)
         log:setvbuf "full"
         return { name = "A", events = { "**" }, start = "beginning", %s handle = function(event)
             local k = event.data.k
-            log:write(("b %%d %%d\n"):format(event.seq, k)) log:flush()
+            log:write(("\nb %%d %%d\n"):format(event.seq, k)) log:flush()
             evrt.sleep(0.0005)
-            log:write(("e %%d %%d\n"):format(event.seq, k)) log:flush()
+            log:write(("\ne %%d %%d\n"):format(event.seq, k)) log:flush()
         end }
     ]]):format(side, more)
 end
@@ -50,6 +50,7 @@ local function reader(side)
     local last, open, wrong, seen = {}, {}, {}, { begun = 0, again = 0, handled = {} }
     seen.read = load.tail(side, function(line)
         local what, seq, key = line:match "^(%a) (%d+) (%d+)$"
+        if not what then return end -- a piece of one, cut off by a kill
         seq = tonumber(seq)
         if what == "e" then
             if open[key] == seq then open[key] = nil end

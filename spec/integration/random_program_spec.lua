@@ -14,7 +14,8 @@ local oracle = require "spec.support.oracle"
 local STEPS = 30
 local BATCH = { ["Content-Type"] = "application/cloudevents-batch+json" }
 
--- Each handler writes a line for every event it begins. Its text varies: what a reload may change.
+-- Each handler writes a line for every event it begins. Its text varies: what a reload may change. A kill in
+-- the middle of a write leaves a piece of a line: each begins a new one.
 local function script(h, side)
     return ([[
         local evrt = require "evrt"
@@ -26,7 +27,7 @@ local function script(h, side)
             if event.data.n %% 3 == 0 then evrt.sleep(%g) end
         end }
         -- %d
-    ]]):format(side, h.name, h.events, h.options, h.name .. " ", h.sleep, h.version)
+    ]]):format(side, h.name, h.events, h.options, "\n" .. h.name .. " ", h.sleep, h.version)
 end
 
 local Program = {}
@@ -54,6 +55,7 @@ local function start(seed)
     p.handled, p.order = { All = {}, Ordered = {}, Changing = {} }, {}
     p.follow = load.tail(dir .. "/side.log", function(line)
         local name, seq, key = line:match "^(%a+) (%d+) (%d+)$"
+        if not name then return end
         seq = tonumber(seq)
         if name == "Ordered" and not p.handled.Ordered[seq] then p.order[#p.order + 1] = { seq, key } end
         p.handled[name][seq] = true
@@ -181,6 +183,7 @@ function Program:compare()
     for seq, event in pairs(self.acked) do
         for name, handled in pairs(self.handled) do
             if not handled[seq] and not (name == "Changing" and event.type == "b.x") then
+                self:say(self.node:get("/api/v1/events/" .. seq).body:gsub("%%", "%%%%"))
                 self:fail("%s did not handle event %d (%s)", name, seq, event.type)
             end
         end
