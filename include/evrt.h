@@ -74,6 +74,10 @@ struct evrt_event {
     int64_t stored_ms; /* wall clock, milliseconds since the epoch, when it was journaled */
     uint32_t flags;    /* EVRT_EVENT_* */
     uint8_t hops;      /* how many publishes by handlers led to this one */
+    /* The delivery that published it; set by evrt, ignored on publish: the event's seq (0: none) and the
+     * number of its handler. */
+    uint64_t cause_seq;
+    uint32_t cause_handler;
 };
 
 enum {

@@ -195,6 +195,7 @@ static int publish(struct evrt *rt, const struct evrt_event *event, struct publi
                    struct evrt_error *err) {
     struct evrt_event e = *event;
     struct evrt_host_scratch scratch;
+    e.cause_seq = e.cause_handler = 0; /* a delivery's business */
     int rc = evrt_host_complete(rt->host, &e, &scratch, err);
     if (rc == 0) rc = evrt_host_check_data(&e, err);
     if (rc < 0) return rc;

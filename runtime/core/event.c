@@ -37,13 +37,13 @@ size_t evrt_event_size(const struct evrt_event *e) {
     size_t n = EVRT_EVENT_HEADER;
     for (int f = 0; f < EVRT_FIELD_COUNT; f++)
         n += slice_of(e, f)->n;
-    return n;
+    return n + (e->cause_seq != 0 ? EVRT_EVENT_CAUSE_BYTES : 0);
 }
 
 void evrt_event_encode(const struct evrt_event *e, void *at) {
     char *p = at, *to = p + EVRT_EVENT_HEADER;
     evrt_event_stamp(p, e->seq, e->stored_ms);
-    p[16] = (char)e->flags;
+    p[16] = (char)(e->cause_seq != 0 ? e->flags | EVRT_EVENT_CAUSED : e->flags);
     p[17] = (char)e->hops;
     evrt_set_u16(p + 18, 0);
     for (int f = 0; f < EVRT_FIELD_COUNT; f++) {
@@ -55,6 +55,9 @@ void evrt_event_encode(const struct evrt_event *e, void *at) {
         if (s->n != 0) memcpy(to, s->p, s->n);
         to += s->n;
     }
+    if (e->cause_seq == 0) return;
+    evrt_set_u64(to, e->cause_seq);
+    evrt_set_u32(to + 8, e->cause_handler);
 }
 
 int evrt_event_decode(const void *at, size_t n, struct evrt_event *e) {
@@ -70,10 +73,14 @@ int evrt_event_decode(const void *at, size_t n, struct evrt_event *e) {
         bool empty = f == EVRT_FIELD_DATA && (p[16] & EVRT_EVENT_HAS_DATA);
         if (s->n == 0 && !empty) s->p = NULL;
     }
-    if (from != n) return -EBADMSG;
+    bool caused = (unsigned char)p[16] & EVRT_EVENT_CAUSED;
+    if (n - from != (caused ? EVRT_EVENT_CAUSE_BYTES : 0)) return -EBADMSG;
+    e->cause_seq = caused ? evrt_get_u64(p + from) : 0;
+    e->cause_handler = caused ? evrt_get_u32(p + from + 8) : 0;
+    if (caused && e->cause_seq == 0) return -EBADMSG;
     e->seq = evrt_get_u64(p);
     e->stored_ms = (int64_t)evrt_get_u64(p + 8);
-    e->flags = (unsigned char)p[16];
+    e->flags = (unsigned char)p[16] & ~(unsigned)EVRT_EVENT_CAUSED;
     e->hops = (uint8_t)p[17];
     return 0;
 }

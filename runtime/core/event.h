@@ -5,6 +5,9 @@
  *     8  i64 stored_ms   20 u16 length of each of 8 fields      datacontenttype dataschema
  *                        36 u32 length of data                  extensions data, end to end
  *
+ * When a delivery published it (EVRT_EVENT_CAUSED in flags), 12 bytes follow: u64 its event's seq, u32 its
+ * handler's number.
+ *
  * Extensions: for each, u8 name length, u8 kind ('s', 'i' or 'b'), u16 value length, name, value as
  * text ("true"/"false" for 'b'). */
 #ifndef EVRT_CORE_EVENT_H
@@ -16,6 +19,9 @@
 #include "core/random.h"
 
 #define EVRT_EVENT_HEADER 40
+
+/* A flag of the encoding alone, beside those in evrt.h. */
+enum { EVRT_EVENT_CAUSED = 128, EVRT_EVENT_CAUSE_BYTES = 12 };
 
 /* The order in which attributes stand in the encoding. */
 enum evrt_event_field {

@@ -185,6 +185,25 @@ int evrt_dead_next(struct evrt_slice dead, size_t *at, struct evrt_record_dead *
     return 1;
 }
 
+void evrt_note_put(struct evrt_buf *out, const struct evrt_record_note *n) {
+    put_u64(out, n->sub);
+    put_u64(out, n->seq);
+    put_u64(out, n->attempt);
+    put_slice(out, n->text);
+}
+
+int evrt_note_next(struct evrt_slice notes, size_t *at, struct evrt_record_note *n) {
+    struct input in = {notes, *at, 0};
+    if (in.at == notes.n) return 0;
+    n->sub = get_u32(&in);
+    n->seq = get_u64(&in);
+    n->attempt = get_u32(&in);
+    n->text = get_slice(&in);
+    if (in.bad) return -EBADMSG;
+    *at = in.at;
+    return 1;
+}
+
 void evrt_retry_put(struct evrt_buf *out, const struct evrt_record_retry *r) {
     put_u64(out, r->seq);
     put_u64(out, r->attempt);

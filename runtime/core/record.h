@@ -16,7 +16,8 @@
     X(SEAL, 6, "end of a segment")                                    \
     X(ORPHAN, 7, "a handler is no longer in the scripts")             \
     X(PAUSE, 8, "an operator paused a handler")                       \
-    X(RESUME, 9, "a paused handler goes on")
+    X(RESUME, 9, "a paused handler goes on")                          \
+    X(NOTES, 16, "what policies did with deliveries, for people")
 
 enum evrt_record_kind {
 #define X(name, number, help) EVRT_RECORD_##name = number,
@@ -67,6 +68,14 @@ struct evrt_record_retry {
     struct evrt_slice error_type, message;
 };
 
+/* NOTES: some of these, to the end. */
+struct evrt_record_note {
+    uint32_t sub;
+    uint64_t seq;
+    uint32_t attempt;
+    struct evrt_slice text;
+};
+
 /* SETTLE. Everything with seq < cursor has ended for the handler, or is one of its retries. `matched`, `done`, `discarded` and
  * `dead_total` count deliveries since the subscription began, as of this record; `matched` counts the
  * events below `seen`. `ranges` are the
@@ -115,6 +124,8 @@ void evrt_ranges_put(struct evrt_buf *out, uint64_t *from, struct evrt_range r);
 int evrt_ranges_next(struct evrt_slice ranges, size_t *at, uint64_t *from, struct evrt_range *r);
 void evrt_dead_put(struct evrt_buf *out, const struct evrt_record_dead *d);
 int evrt_dead_next(struct evrt_slice dead, size_t *at, struct evrt_record_dead *d);
+void evrt_note_put(struct evrt_buf *out, const struct evrt_record_note *n);
+int evrt_note_next(struct evrt_slice notes, size_t *at, struct evrt_record_note *n);
 void evrt_retry_put(struct evrt_buf *out, const struct evrt_record_retry *r);
 int evrt_retry_next(struct evrt_slice retries, size_t *at, struct evrt_record_retry *r);
 

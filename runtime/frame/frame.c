@@ -22,6 +22,7 @@
     X(u64, token) X(i32, status) X(u64, seq) X(slice, id) X(slice, message) X(slice, outcomes)
 #define LOG_FIELDS(X) \
     X(u8, level) X(u64, delivery) X(slice, caller) X(slice, message) X(slice, fields)
+#define NOTE_FIELDS(X) X(u64, delivery) X(slice, text)
 #define SHARE_FIELDS(X) \
     X(u64, token) X(u64, version) X(i64, ttl_ms) X(u8, remove) X(slice, key) X(slice, value)
 #define SHARED_FIELDS(X) \
@@ -119,8 +120,11 @@ CODEC(failed, FAILED)
 CODEC(publish, PUBLISH)
 CODEC(published, PUBLISHED)
 CODEC(log, LOG)
+CODEC(note, NOTE)
 CODEC(share, SHARE)
 CODEC(shared, SHARED)
+
+#define REPLAY (1u << 31) /* in the attempt of DELIVER */
 
 void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_deliver *f) {
     size_t n = EVRT_FRAME_HEADER + EVRT_FRAME_DELIVER_FIXED + f->event.n;
@@ -129,7 +133,7 @@ void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_delive
     evrt_set_u32(p, (uint32_t)n);
     evrt_set_u32(p + 4, EVRT_FRAME_DELIVER);
     evrt_set_u32(p + 8, f->handler);
-    evrt_set_u32(p + 12, f->attempt);
+    evrt_set_u32(p + 12, f->attempt | (f->replay ? REPLAY : 0));
     evrt_set_u64(p + 16, f->delivery);
     evrt_set_u64(p + 24, (uint64_t)f->timeout_ms);
     if (f->event.n != 0) memcpy(p + 32, f->event.p, f->event.n);
@@ -141,7 +145,8 @@ int evrt_frame_get_deliver(struct evrt_slice payload, struct evrt_frame_deliver 
     const char *p = payload.p;
     *f = (struct evrt_frame_deliver){
         .handler = evrt_get_u32(p),
-        .attempt = evrt_get_u32(p + 4),
+        .attempt = evrt_get_u32(p + 4) & ~REPLAY,
+        .replay = (evrt_get_u32(p + 4) & REPLAY) != 0,
         .delivery = evrt_get_u64(p + 8),
         .timeout_ms = (int64_t)evrt_get_u64(p + 16),
         .event = {p + EVRT_FRAME_DELIVER_FIXED, payload.n - EVRT_FRAME_DELIVER_FIXED},

@@ -31,7 +31,8 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(PUBLISH, 36, '<', "a script publishes an event")                                        \
     X(LOG, 37, '<', "a script's log line")                                                    \
     X(DRAINED, 38, '<', "nothing is left here")                                               \
-    X(SHARE, 40, '<', "change a shared value if it is still the one that was seen")
+    X(SHARE, 40, '<', "change a shared value if it is still the one that was seen")           \
+    X(NOTE, 48, '<', "what a policy did with a delivery")
 
 enum evrt_frame_type {
 #define X(name, number, direction, help) EVRT_FRAME_##name = number,
@@ -59,10 +60,12 @@ struct evrt_frame_hello {
     struct evrt_slice store; /* folder to keep scripts from */
 };
 
-/* DELIVER: u32 handler, u32 attempt, u64 delivery, i64 timeout_ms, then the event's encoding. */
+/* DELIVER: u32 handler, u32 attempt (its highest bit: replay), u64 delivery, i64 timeout_ms, then the event's
+ * encoding. */
 struct evrt_frame_deliver {
     uint32_t handler;  /* index in the READY list of this generation, from 0 */
     uint32_t attempt;  /* 1 first */
+    uint8_t replay;    /* 1: an operator has it made again */
     uint64_t delivery; /* names it in DONE and FAILED; unique in this worker's life */
     int64_t timeout_ms;
     struct evrt_slice event; /* core/event.h */
@@ -106,6 +109,12 @@ struct evrt_frame_log {
     struct evrt_slice fields; /* the inside of a JSON object, "" for none */
 };
 
+/* Before the delivery's end. It is kept for people, and as many as there is room for. */
+struct evrt_frame_note {
+    uint64_t delivery;
+    struct evrt_slice text; /* "filter: not wanted" */
+};
+
 struct evrt_frame_share {
     uint64_t token;   /* chosen by the worker, comes back in SHARED */
     uint64_t version; /* that the key must have; 0: it must not exist */
@@ -133,6 +142,7 @@ void evrt_frame_put_failed(struct evrt_buf *out, const struct evrt_frame_failed 
 void evrt_frame_put_publish(struct evrt_buf *out, const struct evrt_frame_publish *f);
 void evrt_frame_put_published(struct evrt_buf *out, const struct evrt_frame_published *f);
 void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
+void evrt_frame_put_note(struct evrt_buf *out, const struct evrt_frame_note *f);
 void evrt_frame_put_share(struct evrt_buf *out, const struct evrt_frame_share *f);
 void evrt_frame_put_shared(struct evrt_buf *out, const struct evrt_frame_shared *f);
 void evrt_frame_put_text(struct evrt_buf *out, enum evrt_frame_type type, struct evrt_slice text);
@@ -157,6 +167,7 @@ EVRT_MUST_CHECK int evrt_frame_get_publish(struct evrt_slice payload, struct evr
 EVRT_MUST_CHECK int evrt_frame_get_published(struct evrt_slice payload,
                                              struct evrt_frame_published *f);
 EVRT_MUST_CHECK int evrt_frame_get_log(struct evrt_slice payload, struct evrt_frame_log *f);
+EVRT_MUST_CHECK int evrt_frame_get_note(struct evrt_slice payload, struct evrt_frame_note *f);
 EVRT_MUST_CHECK int evrt_frame_get_share(struct evrt_slice payload, struct evrt_frame_share *f);
 EVRT_MUST_CHECK int evrt_frame_get_shared(struct evrt_slice payload, struct evrt_frame_shared *f);
 

@@ -349,6 +349,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     evrt_shared_destroy(h->shared);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
+    evrt_buf_finish(&h->notes);
     free(h->waiters.ring);
     free(h->barriers.ring);
     free(h);

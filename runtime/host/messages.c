@@ -14,11 +14,38 @@
 enum {
     MESSAGE_MAX = 8 << 10, /* bytes of a failure's message that are kept */
     TRACEBACK_MAX = 16 << 10,
+    NOTE_MAX = 256,
+    NOTES_MAX = 16 << 10, /* in one settlement */
 };
 
 struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position) {
     *position = delivery & ((1ull << 40) - 1);
     return evrt_bus_by_id(h->bus, (uint32_t)(delivery >> 40));
+}
+
+/* At a character's start, so that what was UTF-8 stays it. */
+static struct evrt_slice cut(struct evrt_slice s, size_t most) {
+    if (s.n <= most) return s;
+    while (most > 0 && ((unsigned char)s.p[most] & 0xc0) == 0x80)
+        most--;
+    return (struct evrt_slice){s.p, most};
+}
+
+void host_note(struct evrt_host *h, uint32_t sub, uint64_t seq, unsigned attempt,
+               struct evrt_slice text) {
+    if (h->notes.n > NOTES_MAX) {
+        h->notes_dropped++;
+        return;
+    }
+    evrt_note_put(&h->notes, &(struct evrt_record_note){sub, seq, attempt, cut(text, NOTE_MAX)});
+}
+
+void host_cause(struct host_worker *w, uint64_t delivery, struct evrt_event *e) {
+    uint64_t position;
+    const struct evrt_sub *s = delivery == 0 ? NULL : host_sub_of(w->host, delivery, &position);
+    const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
+    e->cause_seq = d == NULL ? 0 : d->seq;
+    e->cause_handler = d == NULL ? 0 : s->id;
 }
 
 /* ---- DONE, FAILED ---- */
@@ -55,14 +82,6 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
         log_handled(w, s, &d, now);
     }
     return 0;
-}
-
-/* At a character's start, so that what was UTF-8 stays it. */
-static struct evrt_slice cut(struct evrt_slice s, size_t most) {
-    if (s.n <= most) return s;
-    while (most > 0 && ((unsigned char)s.p[most] & 0xc0) == 0x80)
-        most--;
-    return (struct evrt_slice){s.p, most};
 }
 
 void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,
@@ -173,6 +192,7 @@ static int publish(struct host_worker *w, const struct evrt_frame_publish *f, st
                    struct evrt_error *err) {
     struct evrt_host *h = w->host;
     struct evrt_host_scratch scratch;
+    host_cause(w, f->delivery, e);
     int rc = evrt_host_complete(h, e, &scratch, err);
     if (rc == 0) rc = evrt_host_check_data(e, err);
     if (rc < 0) return rc;
@@ -248,6 +268,19 @@ static int on_log(struct host_worker *w, struct evrt_slice payload) {
     return 0;
 }
 
+/* ---- NOTE ---- */
+
+static int on_note(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_host *h = w->host;
+    struct evrt_frame_note f;
+    uint64_t position;
+    if (evrt_frame_get_note(payload, &f) < 0) return -EBADMSG;
+    const struct evrt_sub *s = host_sub_of(h, f.delivery, &position);
+    const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
+    if (d != NULL) host_note(h, s->id, d->seq, d->attempt, f.text);
+    return 0;
+}
+
 /* ---- READY, REFUSED, DRAINED ---- */
 
 static int on_ready(struct host_worker *w, struct evrt_slice payload) {
@@ -293,6 +326,7 @@ static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {
     [EVRT_FRAME_DONE] = on_done,       [EVRT_FRAME_FAILED] = on_failed,
     [EVRT_FRAME_PUBLISH] = on_publish, [EVRT_FRAME_LOG] = on_log,
     [EVRT_FRAME_DRAINED] = on_drained, [EVRT_FRAME_SHARE] = host_share_says,
+    [EVRT_FRAME_NOTE] = on_note,
 };
 
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes) {

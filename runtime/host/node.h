@@ -116,7 +116,9 @@ struct evrt_host {
     struct host_waiters barriers; /* told when state.db was given everything, too */
     struct evrt_sub *dirty;       /* list: something ended since the last turn */
     struct evrt_buf scratch, ranges;
-    bool full; /* intake is refused for want of space, and that was logged */
+    struct evrt_buf notes;  /* of the next settlement */
+    uint64_t notes_dropped; /* for want of room */
+    bool full;              /* intake is refused for want of space, and that was logged */
     uint64_t refused_full, refused_backlog; /* events: no space; store.max_backlog */
 
     struct host_generation *generations; /* all that have a handle or process left, newest first */
@@ -243,6 +245,13 @@ void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const stru
                      const struct evrt_frame_failed *f);
 /* The subscription and position that a delivery's number means; NULL: it is gone. */
 struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *position);
+/* Sets what caused an event that this worker's delivery publishes (0, or one it does not have: nothing). */
+void host_cause(struct host_worker *w, uint64_t delivery, struct evrt_event *e);
+
+/* Keeps for people what was done with a delivery, while there is room: it goes into the journal with the next
+ * settlement. */
+void host_note(struct evrt_host *h, uint32_t sub, uint64_t seq, unsigned attempt,
+               struct evrt_slice text);
 
 /* Frames that arrived; as evrt_channel_events.on_data. */
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes);

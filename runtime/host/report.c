@@ -282,6 +282,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_u64(&o, "dead", t.dead);
     put_u64(&o, "discarded", t.discarded);
     put_u64(&o, "stale_answers", h->stale);
+    put_u64(&o, "notes_dropped", h->notes_dropped);
     put_u64(&o, "worker_restarts", h->restarts);
     put_charged(h, &o);
     put_u64(&o, "fresh_bytes", evrt_bus_held_bytes(h->bus));

@@ -56,6 +56,8 @@ void host_checkpoint(struct evrt_host *h, struct evrt_sub *s) {
 }
 
 void host_settle(struct evrt_host *h) {
+    if (h->notes.n != 0) host_append(h, EVRT_RECORD_NOTES, evrt_buf_slice(&h->notes));
+    evrt_buf_clear(&h->notes);
     while (h->dirty != NULL) {
         struct evrt_sub *s = h->dirty;
         h->dirty = s->next_dirty;

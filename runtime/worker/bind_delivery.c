@@ -1,5 +1,5 @@
-/* evrt.c.delivery: what a runner asks for. next() -> index, record, attempt, deadline; fail(); sleep();
- * retry_after(). */
+/* evrt.c.delivery: what a runner asks for. next() -> index, record, attempt, deadline, replay; fail(); sleep();
+ * retry_after(); note(). */
 #include <lauxlib.h>
 #include <math.h>
 #include <sysexits.h>
@@ -32,9 +32,14 @@ static int next(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)f.handler + 1);
     lua_pushlstring(L, f.event.p, f.event.n);
     lua_pushinteger(L, (lua_Integer)f.attempt);
-    if (d->deadline_ns == INT64_MAX) return 3;
-    lua_pushnumber(L, (lua_Number)d->deadline_ns / 1e9);
-    return 4;
+    if (d->deadline_ns == INT64_MAX && !f.replay) return 3;
+    if (d->deadline_ns == INT64_MAX)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, (lua_Number)d->deadline_ns / 1e9);
+    if (!f.replay) return 4;
+    lua_pushboolean(L, 1);
+    return 5;
 }
 
 /* fail(error_type, message, traceback). What a script raises after it was told that its time or memory is
@@ -66,6 +71,17 @@ static int retry_after(lua_State *L) {
     return 1;
 }
 
+/* note(text): what a policy does with the running delivery, for people who ask why. */
+static int note(lua_State *L) {
+    struct evrt_worker *w = evrt_worker_of(L);
+    struct evrt_frame_note f = {0};
+    f.text.p = luaL_checklstring(L, 1, &f.text.n);
+    if (w->deliveries.running == NULL) return 0;
+    f.delivery = w->deliveries.running->id;
+    evrt_frame_put_note(evrt_worker_out(w), &f);
+    return 0;
+}
+
 /* sleep(seconds) */
 static int sleep_for(lua_State *L) {
     double ms = ceil(luaL_checknumber(L, 1) * 1000);
@@ -79,7 +95,7 @@ static int sleep_for(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"next", next},       {"fail", fail}, {"retry_after", retry_after},
-    {"sleep", sleep_for}, {NULL, NULL},
+    {"sleep", sleep_for}, {"note", note}, {NULL, NULL},
 };
 
 int evrt_delivery_open(lua_State *L) {

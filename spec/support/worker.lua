@@ -110,7 +110,7 @@ function worker.start(files, hello)
     local SOCK_STREAM_CLOEXEC = bit.bor(1, 0x80000)
     assert(C.socketpair(1, SOCK_STREAM_CLOEXEC, 0, fds) == 0)
     local snapshot = seal(files)
-    local self = setmetatable({ fd = fds[0], bytes = "", delivery = 0, frames = {} }, Worker)
+    local self = setmetatable({ fd = fds[0], bytes = "", delivery = 0, frames = {}, notes = {} }, Worker)
     self.pid = spawn(fds[1], snapshot)
     C.close(fds[1])
     C.close(snapshot)
@@ -156,6 +156,7 @@ function worker.encode(fields)
         if with[k] then e[k] = c.slice(with[k]) end
     end
     e.seq, e.hops = fields.seq or 1, fields.hops or 0
+    e.cause_seq, e.cause_handler = fields.cause_seq or 0, fields.cause_handler or 0
     e.flags = fields.flags or (fields.data and 1 + 4 or 0)
     local bytes = ffi.new("char[?]", frame.evrt_event_size(e))
     frame.evrt_event_encode(e, bytes)
@@ -168,16 +169,17 @@ function Worker:deliver(event, with)
     self.delivery = self.delivery + 1
     self:send("deliver", {
         handler = with.handler or 0, attempt = with.attempt or 1, delivery = self.delivery,
-        timeout_ms = with.timeout_ms or 0, event = worker.encode(event),
+        replay = with.replay or 0, timeout_ms = with.timeout_ms or 0, event = worker.encode(event),
     })
     return self.delivery
 end
 
-local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log", SHARE = "share" }
+local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log", SHARE = "share", NOTE = "note" }
 local members = {
     FAILED = { "delivery", "error_type", "message", "traceback" },
     PUBLISH = { "token", "delivery", "wait", "timeout_ms", "event" },
     LOG = { "level", "delivery", "caller", "message", "fields" },
+    NOTE = { "delivery", "text" },
     SHARE = { "token", "version", "ttl_ms", "remove", "key", "value" },
 }
 
@@ -233,10 +235,13 @@ function Worker:expect(name)
         local f = self:next()
         if f == nil then error("the worker has gone; expected " .. name, 2) end
         if f.frame == name then return f end
-        if f.frame ~= "LOG" then
+        if f.frame == "NOTE" then
+            self.notes[#self.notes + 1] = f.text
+        elseif f.frame ~= "LOG" then
             error(("expected %s, got %s: %s"):format(name, f.frame, f.message or f.text or ""), 2)
+        else
+            self.logs[#self.logs + 1] = f
         end
-        self.logs[#self.logs + 1] = f
     end
 end
 
@@ -283,6 +288,8 @@ function Worker:settle(delivery)
             self.settled[f.delivery] = f
         elseif f.frame == "LOG" then
             self.logs[#self.logs + 1] = f
+        elseif f.frame == "NOTE" then
+            self.notes[#self.notes + 1] = f.text
         elseif f.frame == "SHARE" and self.store then
             self:answer_share(f)
         else

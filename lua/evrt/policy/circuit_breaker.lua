@@ -49,11 +49,16 @@ end
 local function enter(breaker)
     while true do
         local how = admit(breaker)
-        if type(how) == "string" then return how end
+        if type(how) == "string" then
+            if how == "probe" then delivery.note "circuit_breaker: half-open, tried with this one" end
+            return how
+        end
         if not breaker.waits then
+            delivery.note(("circuit_breaker: open for %.1fs more, failed at once"):format(how))
             error(("open: what is inside failed %d times in a row; next try in %.1fs"):format(breaker.failures,
                 how), 0)
         end
+        delivery.note(("circuit_breaker: open, waited %.3fs"):format(how))
         wait.check(delivery.sleep(how), "policy circuit_breaker")
     end
 end

@@ -7,6 +7,7 @@
 local c = require "evrt.c.policy"
 local errors = require "evrt.worker.errors"
 local key = require "evrt.worker.key"
+local note = require "evrt.c.delivery".note
 local wait = require "evrt.worker.wait"
 
 local explain = errors.explain
@@ -36,6 +37,7 @@ local function acquire(slots, id, max)
     end
     slot.last = slot.last + 1
     slot[slot.last] = c.ticket()
+    note(("concurrency: waited behind %d"):format(slot.last - slot.first))
     wait.check(c.park(), "policy concurrency")
 end
 

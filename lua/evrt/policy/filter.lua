@@ -3,6 +3,8 @@
 --
 -- Across workers and reloads: nothing is kept. An event is judged by the script in service when it is
 -- delivered.
+local note = require "evrt.c.delivery".note
+
 return {
     name = "filter",
     opts = { where = { "function", required = true } },
@@ -10,6 +12,7 @@ return {
         local where = opts.where
         return function(event, ctx)
             if where(event, ctx) then return next(event, ctx) end
+            note "filter: not wanted"
             return nil
         end
     end,

@@ -6,6 +6,7 @@
 -- a lower one did.
 local fraction = require "evrt.c.policy".fraction
 local key = require "evrt.worker.key"
+local note = require "evrt.c.delivery".note
 
 return {
     name = "sample",
@@ -14,10 +15,12 @@ return {
         key = { { "key", "function" } },
     },
     wrap = function(next, opts)
+        local left_out = ("sample: not among the %g %%"):format(opts.rate * 100)
         local rate, key_of = opts.rate, opts.key and key.reader(opts.key)
         return function(event, ctx)
             local name = key_of and key_of(event) or event.source .. "\0" .. event.id
             if fraction(name) < rate then return next(event, ctx) end
+            note(left_out)
             return nil
         end
     end,

@@ -135,7 +135,10 @@ return {
             local at = token(prefix .. key_of(event), settings)
             if not at then error(("no token within %gs"):format(opts.max_wait), 0) end
             local seconds = at - clock.monotonic()
-            if seconds > 0 then wait.check(delivery.sleep(seconds), "policy throttle") end
+            if seconds > 0 then
+                delivery.note(("throttle: held back for %.3fs"):format(seconds))
+                wait.check(delivery.sleep(seconds), "policy throttle")
+            end
             return next(event, ctx)
         end
     end,

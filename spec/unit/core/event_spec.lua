@@ -73,6 +73,21 @@ describe("core/event", function()
         assert.same({ full.seq, full.stored_ms, 5, 3 }, { e.seq, e.stored_ms, e.flags, e.hops })
     end)
 
+    it("keeps what caused it, behind everything else", function()
+        local t = good { data = "{}", flags = 5, cause_seq = 7ULL, cause_handler = 4294967295 }
+        local bytes = encode(t)
+        local e = ffi.new "struct evrt_event"
+        assert.equal(0, lib.evrt_event_decode(bytes, #bytes, e))
+        assert.same({ 7ULL, 4294967295, 5 }, { e.cause_seq, e.cause_handler, e.flags })
+        assert.equal("{}", c.string(e.data))
+        assert.equal("{}", c.string(lib.evrt_event_field(bytes, lib.EVRT_FIELD_DATA)))
+        for n = 0, #bytes - 1 do
+            assert.equal(EBADMSG, lib.evrt_event_decode(c.exact(bytes:sub(1, n)), n, e))
+        end
+        assert.equal(0, lib.evrt_event_decode(encode(good()), #encode(good()), e))
+        assert.same({ 0ULL, 0 }, { e.cause_seq, e.cause_handler })
+    end)
+
     it("encodes absent fields as nothing", function()
         local bytes = encode(good())
         assert.equal(c.define.EVRT_EVENT_HEADER + #"1user.registered/app", #bytes)

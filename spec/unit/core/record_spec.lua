@@ -85,16 +85,48 @@ local function walk_dead(bytes)
     end
 end
 
+local NOTES = { { 4294967295, MAX, 3, "filter: not wanted" }, { 1, 2ULL, 1, "" } }
+
+local function notes(list)
+    return collect(function(b)
+        for _, n in ipairs(list) do
+            lib.evrt_note_put(b, ffi.new("struct evrt_record_note", { n[1], n[2], n[3], c.slice(n[4]) }))
+        end
+    end)
+end
+
+local function walk_notes(bytes)
+    local exact = c.exact(bytes)
+    local s = ffi.new("struct evrt_slice", exact, #bytes)
+    local at, n, seen = ffi.new "size_t[1]", ffi.new "struct evrt_record_note", {}
+    while true do
+        local rc = lib.evrt_note_next(s, at, n)
+        if rc ~= 1 then return rc, seen end
+        seen[#seen + 1] = { n.sub, n.seq, n.attempt, c.string(n.text) }
+    end
+end
+
 describe("core/record", function()
+    it("walks the notes it was given, and refuses cut ones", function()
+        local bytes = notes(NOTES)
+        local rc, seen = walk_notes(bytes)
+        assert.equal(0, rc)
+        assert.same(NOTES, seen)
+        local first = #notes { NOTES[1] }
+        for n = 1, #bytes - 1 do
+            assert.equal(n == first and 0 or EBADMSG, (walk_notes(bytes:sub(1, n))))
+        end
+    end)
+
     it("names every kind by its number", function()
         local seen = {}
-        for n = 1, 9 do
+        for n = 1, 255 do
             local name = ffi.string(lib.evrt_record_kind_name(n))
-            assert.not_equal("unknown", name)
-            assert.is_nil(seen[name])
-            seen[name] = true
+            assert.is_nil(name ~= "unknown" and seen[name] or nil)
+            seen[name] = n
         end
-        for _, n in ipairs { 0, 10, 4294967295 } do
+        assert.same({ 1, 4, 16 }, { seen.EVENT, seen.SETTLE, seen.NOTES })
+        for _, n in ipairs { 0, 255, 4294967295 } do
             assert.equal("unknown", ffi.string(lib.evrt_record_kind_name(n)))
         end
     end)

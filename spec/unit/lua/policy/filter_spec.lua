@@ -7,6 +7,7 @@ describe("policy filter", function()
         assert.equal("done", w:handle { type = "a", data = '{"n":1}' })
         assert.equal("done", w:handle { type = "a", data = '{"n":2}' })
         assert.same({ "2" }, w:printed())
+        assert.same({ "filter: not wanted" }, w.notes)
         w:stop()
     end)
 
