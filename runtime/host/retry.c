@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/event.h"
 #include "core/pattern.h"
+#include "loop/timer.h"
 
 enum {
     CRASHES_MAX = 3,
@@ -207,8 +208,7 @@ void host_retries_turn(struct evrt_host *h) {
     if (next == INT64_MAX) {
         uv_timer_stop(&h->retry);
     } else if (next != h->retry_due_ns || !uv_is_active((uv_handle_t *)&h->retry)) {
-        uv_update_time(h->loop);
-        uv_timer_start(&h->retry, on_due, (uint64_t)((next - now + MS - 1) / MS), 0);
+        evrt_timer_start(&h->retry, on_due, next);
     }
     h->retry_due_ns = next;
 }

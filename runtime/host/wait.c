@@ -5,7 +5,11 @@
 
 #include "host/node.h"
 
+#include "core/clock.h"
 #include "core/jsonout.h"
+#include "loop/timer.h"
+
+#define FOREVER_MS (INT64_C(100) * 366 * 86400 * 1000) /* as nanoseconds it is still a number */
 
 struct outcome {
     uint32_t sub;
@@ -145,7 +149,8 @@ struct evrt_host_wait *host_waits_add(struct evrt_host *h, uint64_t seq, uint64_
     w->next = evrt_map_set(&h->waits->by_seq, key_of(&w->seq), w);
     if (w->next != NULL) w->next->prev = w;
     h->waits->count++;
-    uv_timer_start(&w->timer, on_timeout, (uint64_t)timeout_ms, 0);
+    if (timeout_ms > FOREVER_MS) timeout_ms = FOREVER_MS;
+    evrt_timer_start(&w->timer, on_timeout, evrt_mono_ns() + timeout_ms * 1000000);
     return w;
 }
 

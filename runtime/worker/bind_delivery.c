@@ -4,9 +4,13 @@
 #include <math.h>
 #include <sysexits.h>
 
+#include "core/clock.h"
 #include "worker/bind.h"
 #include "worker/process.h"
 #include "worker/wait.h"
+
+#define FOREVER_NS \
+    (INT64_C(100) * 366 * 86400 * 1000000000) /* as long as anything is asked to wait */
 
 /* Settles the running delivery as done and takes the next; waits when there is none to take. Returns nil
  * and a reason when the running one cannot be done: whatever its handler returned, it ran out of
@@ -84,12 +88,11 @@ static int note(lua_State *L) {
 
 /* sleep(seconds) */
 static int sleep_for(lua_State *L) {
-    double ms = ceil(luaL_checknumber(L, 1) * 1000);
+    double ns = ceil(luaL_checknumber(L, 1) * 1e9);
     int refused = evrt_wait_check(L);
     if (refused != 0) return refused;
-    evrt_delivery_wait(evrt_worker_of(L)->deliveries.running, ms < 0      ? 0
-                                                              : ms < 1e15 ? (int64_t)ms
-                                                                          : (int64_t)1e15);
+    int64_t wait = ns < 0 ? 0 : ns < FOREVER_NS ? (int64_t)ns : FOREVER_NS;
+    evrt_delivery_wait(evrt_worker_of(L)->deliveries.running, evrt_mono_ns() + wait);
     return evrt_wait_yield(L);
 }
 

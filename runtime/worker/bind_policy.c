@@ -71,7 +71,7 @@ static int ticket(lua_State *L) {
 static int park(lua_State *L) {
     int refused = evrt_wait_check(L);
     if (refused != 0) return refused;
-    evrt_delivery_wait(evrt_worker_of(L)->deliveries.running, -1);
+    evrt_delivery_wait(evrt_worker_of(L)->deliveries.running, INT64_MAX);
     return evrt_wait_yield(L);
 }
 

@@ -158,7 +158,7 @@ static int send_event(lua_State *L) {
         d->lent = true;
         w->deliveries.busy--;
     }
-    evrt_delivery_wait(d, -1);
+    evrt_delivery_wait(d, INT64_MAX);
     return evrt_wait_yield(L);
 }
 

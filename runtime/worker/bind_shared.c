@@ -109,7 +109,7 @@ static int cas(lua_State *L) {
     if (refused == 0) {
         f.token = evrt_delivery_token(d);
         evrt_frame_put_share(evrt_worker_out(w), &f);
-        evrt_delivery_wait(d, -1);
+        evrt_delivery_wait(d, INT64_MAX);
     }
     if (sure && d != NULL) d->deadline_ns = deadline_ns, d->expired = expired;
     return refused != 0 ? refused : evrt_wait_yield(L);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "loop/timer.h"
 #include "worker/process.h"
 
 void evrt_deliveries_init(struct evrt_deliveries *ds) {
@@ -109,18 +110,10 @@ static void on_timer(uv_timer_t *timer) {
     evrt_runner_continue(d->worker, d, nargs);
 }
 
-void evrt_delivery_wait(struct evrt_delivery *d, int64_t ms) {
-    d->timer_is_deadline = false;
-    if (d->deadline_ns != INT64_MAX) {
-        int64_t left = (d->deadline_ns - evrt_mono_ns() + 999999) / 1000000;
-        if (ms < 0 || left < ms) {
-            ms = left < 0 ? 0 : left;
-            d->timer_is_deadline = true;
-        }
-    }
-    if (ms < 0) return;
-    uv_update_time(&d->worker->loop);
-    uv_timer_start(&d->timer, on_timer, (uint64_t)ms, 0);
+void evrt_delivery_wait(struct evrt_delivery *d, int64_t until_ns) {
+    d->timer_is_deadline = d->deadline_ns < until_ns;
+    if (d->timer_is_deadline) until_ns = d->deadline_ns;
+    if (until_ns != INT64_MAX) evrt_timer_start(&d->timer, on_timer, until_ns);
 }
 
 void evrt_delivery_rouse(struct evrt_delivery *d) {

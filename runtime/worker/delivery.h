@@ -64,9 +64,9 @@ struct evrt_delivery *evrt_deliveries_find(struct evrt_deliveries *ds, uint64_t 
 
 /* Has the deadline passed? Remembers that the script was told. */
 bool evrt_delivery_expire(struct evrt_delivery *d);
-/* Starts the timer for a wait of `ms` (negative: until something else ends it) or the deadline. When it
- * fires, the delivery is resumed: with nothing, or with "timeout" at the deadline. */
-void evrt_delivery_wait(struct evrt_delivery *d, int64_t ms);
+/* Starts the timer for a wait until then (monotonic; INT64_MAX: until something else ends it) or until the
+ * deadline. When it fires, never early, the delivery is resumed: with nothing, or with "timeout" at the deadline. */
+void evrt_delivery_wait(struct evrt_delivery *d, int64_t until_ns);
 /* Ends the wait in the next turn of the loop: the delivery is resumed with nothing. It waits. */
 void evrt_delivery_rouse(struct evrt_delivery *d);
 /* The wait is over: the delivery is the running one again. */
