@@ -18,6 +18,7 @@ static void free_handlers(struct evrt_scripts *s) {
         free(s->handlers[i].patterns);
         free(s->handlers[i].ordered_by);
         free(s->handlers[i].policies);
+        free(s->handlers[i].chain);
         for (size_t k = 0; k < s->handlers[i].retry_count; k++)
             free(s->handlers[i].retries[k].events);
         free(s->handlers[i].retries);
@@ -160,6 +161,7 @@ static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_
         .ordered_by = text_at(m->value, "ordered_by"),
         .priority = (int)number_at(m->value, "priority"),
         .retry_skips = strcmp(on_retry, "skip") == 0,
+        .chain = text_at(m->value, "chain"),
     };
     free(start);
     free(on_retry);
@@ -184,7 +186,8 @@ bool evrt_handler_same(const struct evrt_handler *a, const struct evrt_handler *
     return same_text(a->name, b->name) && same_text(a->patterns, b->patterns) &&
            a->timeout_ms == b->timeout_ms && a->concurrency == b->concurrency &&
            a->from_beginning == b->from_beginning && same_text(a->ordered_by, b->ordered_by) &&
-           a->priority == b->priority && a->retry_skips == b->retry_skips;
+           a->priority == b->priority && a->retry_skips == b->retry_skips &&
+           same_text(a->chain, b->chain);
 }
 
 /* One "file:line: message". */

@@ -38,6 +38,7 @@ struct evrt_handler {
     char *ordered_by; /* "" not at all; an attribute, or "data." and a path */
     int priority;
     char *policies;             /* JSON array, for people: what is around it, outermost first */
+    char *chain;                /* the same for comparing: without the lines where it is said */
     struct evrt_retry *retries; /* outermost first: of those that match an event the last counts */
     size_t retry_count;
     bool retry_skips; /* its retries let others of their key pass */

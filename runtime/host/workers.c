@@ -109,10 +109,12 @@ void host_worker_signal(const struct host_worker *w, int signal) {
     if (w->process_open) kill(w->pid, signal);
 }
 
-/* The other side hung up, or said what cannot be understood. */
+/* The other side hung up, or said what cannot be understood. One that dies with something unread hangs up
+ * by a reset; why it died is what its exit says. */
 static void on_channel_end(void *arg, int status) {
     struct host_worker *w = arg;
-    if (status < 0 && w->reason[0] == '\0')
+    bool gone = status == -ECONNRESET || status == -EPIPE;
+    if (status < 0 && !gone && w->reason[0] == '\0')
         snprintf(w->reason, sizeof w->reason, "broke the protocol (%s)", strerror(-status));
     host_worker_signal(w, SIGKILL);
     w->state = HOST_WORKER_ENDING;

@@ -37,14 +37,16 @@ static int decode(lua_State *L) {
     return evrt_json_push(L, p, n, EVRT_EVENT_JSON);
 }
 
-/* encode(value) -> text | nil, message, code. Upvalue 1: the buffer, in a userdata that outlives a
- * raise. */
+/* encode(value [, sorted]) -> text | nil, message, code. Upvalue 1: the buffer, in a userdata that outlives
+ * a raise. */
 static int encode(lua_State *L) {
     luaL_checkany(L, 1);
     struct evrt_buf *out = lua_touserdata(L, lua_upvalueindex(1));
     struct evrt_error err;
     evrt_buf_clear(out);
-    if (evrt_json_encode(L, 1, "value", ENCODE_MAX, out, &err) < 0) return refused(L, &err);
+    int rc = (lua_toboolean(L, 2) ? evrt_json_encode_sorted
+                                  : evrt_json_encode)(L, 1, "value", ENCODE_MAX, out, &err);
+    if (rc < 0) return refused(L, &err);
     lua_pushlstring(L, out->p, out->n);
     if (out->cap > ENCODE_KEEP) evrt_buf_finish(out);
     return 1;

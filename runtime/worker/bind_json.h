@@ -30,5 +30,9 @@ int evrt_json_push(struct lua_State *L, const char *p, size_t n, unsigned event_
  * of memory: `out` must have an owner that outlives a raise (the worker, or a userdata). */
 EVRT_MUST_CHECK int evrt_json_encode(struct lua_State *L, int idx, const char *name, size_t max,
                                      struct evrt_buf *out, struct evrt_error *err);
+/* The same with the members of objects in the order of their names: equal values give equal text. */
+EVRT_MUST_CHECK int evrt_json_encode_sorted(struct lua_State *L, int idx, const char *name,
+                                            size_t max, struct evrt_buf *out,
+                                            struct evrt_error *err);
 
 #endif

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/error.h"
 #include "core/jsonout.h"
@@ -37,6 +38,7 @@ struct encode {
     struct evrt_error *err;
     size_t limit;   /* of out->n */
     int array_mark; /* stack index of the array metatable */
+    bool sorted;    /* members by name, else as Lua walks them */
     int depth;
     struct step steps[EVRT_JSON_DEPTH];
 };
@@ -208,6 +210,38 @@ static int put_object(struct encode *e, int idx) {
     return 0;
 }
 
+static int by_name(const void *a, const void *b) {
+    const struct evrt_slice *x = a, *y = b;
+    int order = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
+    return order != 0 ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+/* The same in the order of names: text that is to be compared. The names are in a userdata, which a raise
+ * does not leak. */
+static int put_sorted(struct encode *e, int idx) {
+    lua_State *L = e->L;
+    size_t count = 0, i = 0;
+    lua_settop(L, lua_gettop(L) - 2);
+    for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1), count++)
+        if (lua_type(L, -2) != LUA_TSTRING) return refuse_key(e, lua_type(L, -2));
+    struct evrt_slice *names = lua_newuserdata(L, count * sizeof *names);
+    for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1), i++)
+        names[i].p = lua_tolstring(L, -2, &names[i].n);
+    qsort(names, count, sizeof *names, by_name);
+    evrt_buf_putc(e->out, '{');
+    for (i = 0; i < count; i++) {
+        lua_pushlstring(L, names[i].p, names[i].n);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, idx);
+        int code = put_member(e, i == 0);
+        if (code < 0) return code;
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+    evrt_buf_putc(e->out, '}');
+    return 0;
+}
+
 /* A table whose items lua_next() does not give in order: by index, if its keys are 1..n. */
 static int put_scattered(struct encode *e, int idx) {
     lua_State *L = e->L;
@@ -283,7 +317,7 @@ static int put_table(struct encode *e, int idx) {
     if (array || lua_type(e->L, -2) == LUA_TNUMBER)
         code = put_array(e, idx);
     else
-        code = put_object(e, idx);
+        code = e->sorted ? put_sorted(e, idx) : put_object(e, idx);
     if (code == 0) e->depth--;
     return code;
 }
@@ -308,8 +342,8 @@ static int put_value(struct encode *e, int idx) {
     }
 }
 
-int evrt_json_encode(lua_State *L, int idx, const char *name, size_t max, struct evrt_buf *out,
-                     struct evrt_error *err) {
+static int encode(lua_State *L, int idx, const char *name, size_t max, bool sorted,
+                  struct evrt_buf *out, struct evrt_error *err) {
     struct encode e __attribute__((uninitialized)); /* the steps */
     size_t start = out->n;
     int top = lua_gettop(L);
@@ -321,6 +355,7 @@ int evrt_json_encode(lua_State *L, int idx, const char *name, size_t max, struct
     e.err = err;
     e.limit = start + max;
     e.depth = 0;
+    e.sorted = sorted;
     evrt_json_push_mark(L, EVRT_JSON_MARK_ARRAY);
     e.array_mark = top + 1;
     int code = put_value(&e, idx);
@@ -328,4 +363,14 @@ int evrt_json_encode(lua_State *L, int idx, const char *name, size_t max, struct
     if (code < 0) out->n = start;
     lua_settop(L, top);
     return code;
+}
+
+int evrt_json_encode(lua_State *L, int idx, const char *name, size_t max, struct evrt_buf *out,
+                     struct evrt_error *err) {
+    return encode(L, idx, name, max, false, out, err);
+}
+
+int evrt_json_encode_sorted(lua_State *L, int idx, const char *name, size_t max,
+                            struct evrt_buf *out, struct evrt_error *err) {
+    return encode(L, idx, name, max, true, out, err);
 }

@@ -74,22 +74,30 @@ local function array(list)
 end
 
 -- An option as it can be shown: functions by where they stand.
-local function shown(value)
+local function shown(value, with_line)
     if type(value) ~= "function" then return value end
     local info = debug.getinfo(value, "S")
     local path = scripts.path(info.source)
-    return path and ("function (%s:%d)"):format(path, info.linedefined) or "function"
+    if not path then return "function" end
+    return with_line and ("function (%s:%d)"):format(path, info.linedefined) or ("function (%s)"):format(path)
 end
 
-local function describe_policy(entry)
+-- For people, with the lines where things stand; without, for comparing: a line above does not change a policy.
+local function describe_policy(entry, with_lines)
     local opts = {}
-    for name, value in pairs(entry.shown) do opts[name] = shown(value) end
+    for name, value in pairs(entry.shown) do opts[name] = shown(value, with_lines) end
     local text = json.encode(opts)
     return {
-        name = entry.name, scope = entry.definition.scope, from = entry.position,
+        name = entry.name, scope = entry.definition.scope, from = with_lines and entry.position or nil,
         file = entry.definition.file or "built in", events = entry.events and array(entry.events) or nil,
         options = text and opts or {},
     }
+end
+
+local function describe_policies(handler, with_lines)
+    local listed = {}
+    for i, entry in ipairs(handler.entries) do listed[i] = describe_policy(entry, with_lines) end
+    return array(listed)
 end
 
 -- What the host must know when no Lua is alive, outermost first.
@@ -107,8 +115,6 @@ local function declarations(handler)
 end
 
 local function describe(handler)
-    local listed = {}
-    for i, entry in ipairs(handler.entries) do listed[i] = describe_policy(entry) end
     return {
         name = handler.name,
         file = handler.file,
@@ -120,7 +126,8 @@ local function describe(handler)
         priority = handler.priority or 0,
         on_retry = handler.on_retry or "hold",
         start = handler.start or "new",
-        policies = array(listed),
+        policies = describe_policies(handler, true),
+        chain = assert(json.encode(describe_policies(handler, false), true)),
         retries = declarations(handler),
     }
 end
@@ -140,7 +147,7 @@ function loader.load()
     end
     if #problems > 0 then return nil, table.concat(problems, "\n") end
     collectgarbage()
-    return #list, assert(json.encode { handlers = array(list), memory = script.memory() })
+    return #list, assert(json.encode({ handlers = array(list), memory = script.memory() }, true))
 end
 
 return loader

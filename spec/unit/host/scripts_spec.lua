@@ -87,7 +87,7 @@ describe("what a worker answers", function()
         local json = [[{"handlers":[{"name":"A \"q\"","file":"a.lua","line":7,"events":["x.*","y"],
             "timeout_ms":30000,"concurrency":64,"ordered_by":"data.a","priority":-7,
             "start":"beginning",
-            "policies":[{"name":"retry"}],"retries":[{"policy":"linear",
+            "policies":[{"name":"retry"}],"chain":"[1]","retries":[{"policy":"linear",
             "max_retries":5,"increment_ms":1500,"jitter":0.5,
             "retry_if":true,"events":["a.*","b"]},{}]},
             {"name":"B","file":"b.lua","line":1,"events":["z"],"timeout_ms":0,"concurrency":0,"start":"new"}],
@@ -108,6 +108,9 @@ describe("what a worker answers", function()
             r.retry_if, ffi.string(r.events) })
         assert.same({ lib.EVRT_RETRY_DEFAULT, -1, false, "" }, { tonumber(none.kind), tonumber(none.max_retries),
             none.retry_if, ffi.string(none.events) })
+        assert.same({ "[1]", "" }, { ffi.string(a.chain), ffi.string(b.chain) })
+        assert.is_true(lib.evrt_handler_same(a, a))
+        assert.is_false(lib.evrt_handler_same(a, b))
         lib.evrt_scripts_finish(s)
     end)
 

@@ -33,6 +33,22 @@ describe("worker/json_encode", function()
         encoded('{"1":2}', { ["1"] = 2 })
     end)
 
+    it("writes members in the order of their names when asked to", function()
+        local object, text = {}, {}
+        for i = 99, 10, -1 do
+            object["k" .. i] = { z = i, a = { 1, { y = 1, x = 2 } } }
+        end
+        for i = 10, 99 do text[#text + 1] = ('"k%d":{"a":[1,{"x":2,"y":1}],"z":%d}'):format(i, i) end
+        assert.equal("{" .. table.concat(text, ",") .. "}", (json.encode(object, true)))
+        assert.equal('{"":0,"a":1,"a\\u0000":2,"ab":3}', (json.encode({ ab = 3, a = 1, ["a\0"] = 2, [""] = 0 }, true)))
+        assert.equal("{}", (json.encode({}, true)))
+        local _, message = json.encode({ a = { [1.5] = 1, x = 2 } }, true)
+        assert.equal("value.a: a table with both list items and named members, or whose numbers as keys are not 1 to n",
+            message)
+        _, message = json.encode({ a = { x = print } }, true)
+        assert.equal("value.a.x: a function cannot be JSON", message)
+    end)
+
     it("writes LuaJIT's integers", function()
         encoded("9007199254740993", 9007199254740993LL)
         encoded("-9223372036854775808", -9223372036854775807LL - 1)
