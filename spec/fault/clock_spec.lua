@@ -4,6 +4,7 @@ local uv = require "luv"
 local evrt = require "spec.support.evrt"
 local faults = require "spec.support.faults"
 local oracle = require "spec.support.oracle"
+local seconds = require "spec.support.time".seconds
 
 local YEAR = 365 * 86400
 
@@ -18,17 +19,6 @@ local faketime = library()
 if not faketime then
     faults.say "NOT RUN, clocks that jump: faketime is not installed"
     return
-end
-
--- Seconds since 1970 of an RFC 3339 time.
-local function seconds(text)
-    local y, m, d, h, min, s = text:match "^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$"
-    assert(y, text)
-    y, m = tonumber(y), tonumber(m)
-    if m <= 2 then y, m = y - 1, m + 12 end
-    local days = 365 * y + math.floor(y / 4) - math.floor(y / 100) + math.floor(y / 400)
-        + math.floor((153 * (m - 3) + 2) / 5) + tonumber(d) - 719469
-    return days * 86400 + tonumber(h) * 3600 + tonumber(min) * 60 + tonumber(s)
 end
 
 describe("a clock #plain", function()

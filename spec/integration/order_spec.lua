@@ -245,6 +245,40 @@ describe("ordered_by", function()
     end)
 end)
 
+describe("what a handler declares", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    it("of its priority holds among the handlers of an event", function()
+        local handlers = {}
+        for i, priority in ipairs { 0, 10, -10, 5 } do
+            handlers[("h%d.lua"):format(i)] = ([[return { name = "H%d", events = "**", priority = %d,
+                handle = function(_, ctx) ctx.log.info("in", { h = ctx.handler }) end }]]):format(i, priority)
+        end
+        local node = evrt.start { config = { workers = { count = 1 } }, handlers = handlers }
+        for _ = 1, 10 do assert.equal(200, node:publish({ type = "a" }, "?wait=handled").status) end
+        node:await_log({ msg = "in" }, nil, 40)
+        local order = {}
+        for i, line in ipairs(node:logged { msg = "in" }) do order[i] = line.h end
+        assert.equal(("H2 H4 H1 H3 "):rep(10), table.concat(order, " ") .. " ")
+        assert.equal(0, (node:stop()))
+    end)
+
+    it("of its concurrency holds for all workers together", function()
+        local dir = evrt.folder()
+        local node = evrt.start { dir = dir, config = { workers = { count = 2 } },
+            handlers = { ["a.lua"] = side_handler(dir .. "/side.log", "concurrency = 3,") } }
+        flood(node, 300, function(i) return { type = "a", data = { k = i } } end)
+        node:await("all", settled(node, "A"))
+        local open, most = 0, 0
+        load.tail(dir .. "/side.log", function(line)
+            open = open + (line:find "^b" and 1 or line:find "^e" and -1 or 0)
+            most = math.max(most, open)
+        end)()
+        assert.same({ 0, 3 }, { open, most })
+        assert.equal(0, (node:stop()))
+    end)
+end)
+
 describe('wait = "handled"', function()
     require("spec.support.leak").guard(before_each, after_each)
 

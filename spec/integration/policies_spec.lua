@@ -190,4 +190,44 @@ end }]] },
         node:await_log { msg = "second" }
         assert.equal(0, node:stop())
     end)
+
+    it("that are others are told by a reload, and not those that stand a line lower", function()
+        local policies = 'policies = { evrt.policy.retry { max_retries = %d, initial_delay = "1s", jitter = 0.5, '
+            .. 'multiplier = 2 }, evrt.policy.filter { where = function(e) return e.type ~= "x" end } },'
+        local patience = 'return { name = "patience", policy = require("evrt").policy.timeout { after = %q } }'
+        local base = "handlers: handlers/\npolicies: policies/\nreload: {watch: false}\nworkers: {count: 2}\n"
+            .. "http: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\n"
+        local apply = "apply: [{events: '**', policies: [patience]}]\n"
+        local function handler(name, more)
+            return ('local evrt = require "evrt"\nreturn { name = %q, events = "a", %s handle = function() end }')
+                :format(name, more or "")
+        end
+        local node = evrt.start {
+            config = base .. apply, files = { ["policies/p.lua"] = patience:format "9s" }, handlers = {
+                ["a.lua"] = handler("A", policies:format(3)),
+                ["b.lua"] = handler("B"),
+            },
+        }
+        local function write(name, text) evrt.write(node.dir .. "/handlers/" .. name, text) end
+        local function changed()
+            local list = {}
+            local answer = node:post_admin "/api/v1/reload"
+            assert.equal(200, answer.status)
+            for _, one in ipairs(answer.json.handlers.changed) do
+                list[#list + 1] = one.handler .. ": " .. one.changes
+            end
+            return table.concat(list, "; ")
+        end
+        write("a.lua", "\n" .. handler("A", policies:format(3)))
+        assert.equal("A: file", changed())
+        write("a.lua", handler("A", policies:format(4)))
+        assert.equal("A: policies, file", changed())
+        write("a.lua", handler("A", policies:format(4) .. 'on_retry = "skip",'))
+        assert.equal("A: on_retry, file", changed())
+        write("../evrt.yaml", base .. "\n\n" .. apply)
+        assert.equal("", changed())
+        write("../policies/p.lua", patience:format "8s")
+        assert.equal("A: policies; B: policies", changed())
+        assert.equal(0, node:stop())
+    end)
 end)

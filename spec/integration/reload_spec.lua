@@ -125,41 +125,6 @@ describe("a reload", function()
         assert.equal(0, node:stop())
     end)
 
-    it("tells which handlers have other policies, and not which stand a line lower", function()
-        local policies = 'policies = { evrt.policy.retry { max_retries = %d, initial_delay = "1s", jitter = 0.5, '
-            .. 'multiplier = 2 }, evrt.policy.filter { where = function(e) return e.type ~= "x" end } },'
-        local patience = 'return { name = "patience", policy = require("evrt").policy.timeout { after = %q } }'
-        local base = "handlers: handlers/\npolicies: policies/\nreload: {watch: false}\nworkers: {count: 2}\n"
-            .. "http: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\n"
-        local apply = "apply: [{events: '**', policies: [patience]}]\n"
-        local node = evrt.start {
-            config = base .. apply, files = { ["policies/p.lua"] = patience:format "9s" }, handlers = {
-                ["a.lua"] = handler("A", '"a"', "1", policies:format(3)),
-                ["b.lua"] = handler("B", '"b"', "1"),
-            },
-        }
-        local function changed()
-            local list = {}
-            local answer = reload(node)
-            assert.equal(200, answer.status)
-            for _, one in ipairs(answer.json.handlers.changed) do
-                list[#list + 1] = one.handler .. ": " .. one.changes
-            end
-            return table.concat(list, "; ")
-        end
-        write(node, "a.lua", "\n" .. handler("A", '"a"', "1", policies:format(3)))
-        assert.equal("A: file", changed())
-        write(node, "a.lua", handler("A", '"a"', "1", policies:format(4)))
-        assert.equal("A: policies, file", changed())
-        write(node, "a.lua", handler("A", '"a"', "1", policies:format(4) .. 'on_retry = "skip",'))
-        assert.equal("A: on_retry, file", changed())
-        configure(node, base .. "\n\n" .. apply)
-        assert.equal("", changed())
-        write(node, "../policies/p.lua", patience:format "8s")
-        assert.equal("A: policies; B: policies", changed())
-        assert.equal(0, node:stop())
-    end)
-
     it("starts no workers when nothing has changed", function()
         local node = start { handlers = { ["a.lua"] = handler("A", '"a"', "1") } }
         local before = load.children(node.pid)
