@@ -21,19 +21,6 @@ local runaways = {
 
 local retry = { max_retries = 5, initial_delay = "1ms" }
 
-local function settled(node)
-    return function()
-        local s = node:get("/api/v1/stats").json
-        return s.pending == 0 and s.running == 0 and s.retrying == 0 and s
-    end
-end
-
-local function outcome(node, seq, handler)
-    for _, h in ipairs(node:get("/api/v1/events/" .. seq).json.handlers) do
-        if h.handler == handler then return h end
-    end
-end
-
 local function publish(node, type, id)
     local answer = node:publish { type = type, id = id }
     assert.equal(202, answer.status)
@@ -68,9 +55,9 @@ describe("a runaway", function()
             seqs[kind] = publish(node, kind)
             others = others + 6
         end
-        local stats = node:await("the end", settled(node), 60)
+        local stats = node:await_end(60)
         for kind, case in pairs(runaways) do
-            local h = outcome(node, seqs[kind], kind)
+            local h = node:outcome(seqs[kind], kind)
             assert.same({ kind, "dead", 3, case[2] }, { kind, h.outcome, h.attempt, h.error.type })
             assert.truthy(h.error.message:find(case[3], 1, true), h.error.message)
             node:await_log({ msg = "Event handle failed", handler = kind }, nil, 3)
@@ -98,7 +85,7 @@ describe("a runaway", function()
                 return { name = "A", events = "a", handle = function() while true do end end }]] },
         }
         publish(node, "a")
-        node:await("the end", settled(node), 60)
+        node:await_end(60)
         node:await_log({ msg = "Worker replaced" }, nil, 3)
         local sent = { node:logged { msg = "Event published" }[1],
             unpack(node:logged { msg = "Event retry attempt" }) }
@@ -145,8 +132,8 @@ describe("a runaway", function()
         }
         uv.kill(load.children(node.pid)[1], "sigstop")
         local seq = publish(node, "a")
-        node:await("the end", settled(node))
-        assert.equal("done", outcome(node, seq, "A").outcome)
+        node:await_end()
+        assert.equal("done", node:outcome(seq, "A").outcome)
         assert.same({ crashed = 0, stalled = 0, memory = 0 }, node:get("/api/v1/stats").json.charged)
         assert.equal(0, node:stop())
     end)
@@ -161,7 +148,7 @@ describe("a runaway", function()
         }
         for _ = 1, 4 do publish(node, "a") end
         for _ = 1, 50 do assert.equal(200, node:publish({ type = "b" }, "?wait=handled").status) end
-        local stats = node:await("the end", settled(node), 60)
+        local stats = node:await_end(60)
         assert.same({ 4, 50, 12 }, { stats.dead, stats.done, stats.charged.crashed })
         assert.equal(12, stats.worker_restarts)
         assert.equal(0, node:stop())
@@ -198,9 +185,9 @@ describe("an answer for what the worker does not have", function()
                 end }]] },
         }
         local seq = publish(node, "a")
-        local stats = node:await("the end", settled(node))
+        local stats = node:await_end()
         assert.same({ 1, 1, 0 }, { stats.stale_answers, stats.done, stats.dead })
-        assert.equal("done", outcome(node, seq, "A").outcome)
+        assert.equal("done", node:outcome(seq, "A").outcome)
         assert.equal(0, node:stop())
     end)
 end)
@@ -216,8 +203,8 @@ describe("a timeout", function()
                 return { name = "A", events = "a", timeout = "50ms", handle = function() %s end }]]):format(body) },
         }
         local seq = publish(node, "a")
-        node:await("the end", settled(node), 20)
-        local h = outcome(node, seq, "A")
+        node:await_end(20)
+        local h = node:outcome(seq, "A")
         assert.equal(0, node:stop())
         return h
     end
@@ -268,9 +255,9 @@ describe("what a handler raises", function()
         end
         local node = evrt.start { handlers = handlers }
         local seq = publish(node, "a")
-        node:await("the end", settled(node))
+        node:await_end()
         for i, case in ipairs(cases) do
-            local h = outcome(node, seq, "H" .. i)
+            local h = node:outcome(seq, "H" .. i)
             assert.same({ case[1], "dead", "error" }, { case[1], h.outcome, h.error.type })
             assert.truthy(h.error.message:find(case[2], 1, true), case[1] .. ": " .. h.error.message)
             assert.truthy(h.error.message:find(("h%02d.lua:"):format(i), 1, true), h.error.message)

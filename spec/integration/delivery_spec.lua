@@ -7,13 +7,6 @@ local function handlers_of(node)
     return by_name
 end
 
-local function settled(node)
-    return function()
-        local s = node:get("/api/v1/stats").json
-        return s.pending == 0 and s.running == 0 and s.retrying == 0
-    end
-end
-
 local counter = [[
     local file = assert(io.open(%q, "a"))
     file:setvbuf("line")
@@ -33,7 +26,7 @@ describe("a delivery", function()
         } }
         local answer = node:publish({ type = "a.b", source = "/t", id = "1" }, "?wait=handled")
         assert.equal(200, answer.status)
-        node:await("the end", settled(node))
+        node:await_end()
         local event = node:get("/api/v1/events/1").json
         local outcomes = {}
         for _, h in ipairs(event.handlers) do outcomes[h.handler] = h end
@@ -58,7 +51,7 @@ describe("a delivery", function()
         assert.equal(0, node:stop())
         node = node:restart()
         for i = 51, 60 do node:publish { type = "x", source = "/t", id = tostring(i) } end
-        node:await("the end", settled(node))
+        node:await_end()
         assert.equal(0, node:stop())
         local lines = 0
         for seq in evrt.read(side):gmatch "(%d+) x" do
@@ -79,7 +72,7 @@ describe("a delivery", function()
         evrt.write(dir .. "/handlers/c.lua", counter:format(dir .. "/c", "C", [["x"]], "new"))
         node = node:restart()
         node:publish { type = "x", source = "/t", id = "21" }
-        node:await("the end", settled(node))
+        node:await_end()
         assert.equal(21, select(2, evrt.read(dir .. "/b"):gsub("\n", "")))
         assert.equal("21 x\n", evrt.read(dir .. "/c"))
         assert.equal(21, handlers_of(node).B.done)
@@ -105,7 +98,7 @@ describe("a delivery", function()
 
         evrt.write(dir .. "/handlers/a.lua", counter:format(dir .. "/side", "A", [["x"]], "new"))
         node = node:restart()
-        node:await("the end", settled(node))
+        node:await_end()
         assert.equal(5, select(2, evrt.read(dir .. "/side"):gsub("\n", "")))
         node:stop()
 
@@ -136,7 +129,7 @@ describe("a delivery", function()
         node = node:restart()
         node:publish { type = "y", source = "/t", id = "3" }
         node:publish { type = "x.old", source = "/t", id = "4" }
-        node:await("the end", settled(node))
+        node:await_end()
         assert.equal("2 x.kept\n3 y\n", evrt.read(dir .. "/side"))
         local a = handlers_of(node).A
         assert.same({ 3, 2, 1 }, { a.matched or a.done + a.discarded, a.done, a.discarded })
@@ -205,7 +198,7 @@ describe("a script", function()
                 error(("\195\164"):rep(1000000)) end }]],
         } }
         for i = 1, 20 do node:publish { type = "x", source = "/t", id = tostring(i) } end
-        node:await("the end", settled(node))
+        node:await_end()
         local said = node:get("/api/v1/events/20").json.handlers[1]
         assert.equal("dead", said.outcome)
         assert.equal(true, #said.error.message <= 8192 and #said.error.message > 8000, #said.error.message)
@@ -239,7 +232,7 @@ describe("a script", function()
         for i, type in ipairs { "exit", "garbage", "segv", "fine" } do
             node:publish { type = type, source = "/t", id = tostring(i) }
         end
-        node:await("the end", settled(node), 20)
+        node:await_end(20)
         for _, reason in ipairs { "exited with code 3", "broke the protocol (Bad message)",
             "killed by signal 11 (Segmentation fault)" } do
             node:await_log { msg = "Worker died", reason = reason }

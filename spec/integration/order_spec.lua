@@ -4,12 +4,6 @@ local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local load = require "spec.support.load"
 
-local function item(node, name)
-    for _, one in ipairs(node:get("/api/v1/handlers").json.items) do
-        if one.name == name then return one end
-    end
-end
-
 -- Publishes `count` events made by event(i), 500 to a request.
 local function flood(node, count, event)
     for from = 1, count, 500 do
@@ -23,7 +17,7 @@ end
 
 local function settled(node, name)
     return function()
-        local one = item(node, name)
+        local one = node:handler(name)
         return one.pending == 0 and one.running == 0 and one
     end
 end
@@ -147,7 +141,7 @@ describe("ordered_by", function()
             return { type = "a", partitionkey = i % 4 == 1 and "k" .. i % 1000 or "slow" }
         end)
         local one = node:await("the other keys", function()
-            local a = item(node, "A")
+            local a = node:handler("A")
             return a.done == 5000 and not a.behind and a
         end)
         assert.same({ 14999, 1 }, { one.pending, one.running })
@@ -156,7 +150,7 @@ describe("ordered_by", function()
         node = node:restart()
         flood(node, 1000, function(i) return { type = "a", partitionkey = "after" .. i } end)
         one = node:await("the other keys again", function()
-            local a = item(node, "A")
+            local a = node:handler("A")
             return a.done >= 6000 and a
         end)
         assert.equal(6000, one.done)
@@ -301,12 +295,12 @@ describe('wait = "handled"', function()
         }
         flood(node, 10000, function() return { type = "ask" } end)
         node:await("all to wait", function()
-            return item(node, "Asks").running == 10000 and item(node, "Serves").running == 2
+            return node:handler("Asks").running == 10000 and node:handler("Serves").running == 2
         end, 60)
         evrt.write(dir .. "/gate", "")
         local one = node:await("all to be answered", settled(node, "Asks"), 60)
         assert.same({ 10000, 0 }, { one.done, one.dead })
-        assert.equal(10000, item(node, "Serves").done)
+        assert.equal(10000, node:handler("Serves").done)
         assert.equal(0, (node:stop()))
     end)
 
@@ -347,11 +341,11 @@ describe("a handler that is paused", function()
             }]]
         local node = evrt.start { handlers = { ["a.lua"] = script }, config = { reload = { watch = false } } }
         flood(node, 10, function() return { type = "a" } end)
-        node:await("two to run", function() return item(node, "A").running == 2 end)
+        node:await("two to run", function() return node:handler("A").running == 2 end)
         local r = node:post_admin "/api/v1/handlers/A/pause"
         assert.same({ 200, "A" }, { r.status, r.json.paused })
         local one = node:await("those to end", function()
-            local a = item(node, "A")
+            local a = node:handler("A")
             return a.running == 0 and a
         end)
         assert.equal("paused", one.state)
@@ -360,14 +354,14 @@ describe("a handler that is paused", function()
         node:stop "sigkill"
         node = node:restart()
         flood(node, 2000, function() return { type = "a" } end)
-        node:await("the other handler", function() return item(node, "B").done == 2010 end)
+        node:await("the other handler", function() return node:handler("B").done == 2010 end)
         evrt.write(node.dir .. "/handlers/a.lua", script .. "\n-- changed\n")
         assert.equal(200, node:post_admin("/api/v1/reload").status)
-        one = item(node, "A")
+        one = node:handler("A")
         -- What had ended and was not settled when the host was killed has not ended.
         assert.is_true(one.done <= done)
         assert.same({ "paused", 0, 2010 - one.done }, { one.state, one.running, one.pending })
-        assert.equal("active", item(node, "B").state)
+        assert.equal("active", node:handler("B").state)
 
         local url = { "--url", "http://127.0.0.1:" .. node.admin }
         local code, out = evrt.run { "handlers", url[1], url[2] }
@@ -395,7 +389,7 @@ describe("a handler that is paused", function()
         assert.equal(64, (evrt.run { "handlers", "puase", "A", "--url", url }))
         code = evrt.run { "handlers", "pause", "A", "--url", url }
         assert.equal(0, code)
-        assert.equal("paused", item(node, "A").state)
+        assert.equal("paused", node:handler("A").state)
         assert.equal(200, node:post_admin("/api/v1/handlers/A/pause").status)
         assert.equal(0, (node:stop()))
     end)

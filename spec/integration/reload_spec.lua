@@ -48,15 +48,9 @@ local function marks(node, type, count)
     return table.concat(found, " ")
 end
 
-local function item(node, name)
-    for _, one in ipairs(node:get("/api/v1/handlers").json.items) do
-        if one.name == name then return one end
-    end
-end
-
 -- Deliveries of a handler that have not ended.
 local function open(node, name)
-    local one = item(node, name)
+    local one = node:handler(name)
     return one.pending + one.running
 end
 
@@ -88,8 +82,8 @@ describe("a reload", function()
         assert.same({ { from = "C", to = "C2" } }, handlers.renamed)
         assert.equal("2 4 6", marks(node, "a", 3))
         assert.equal("4 5", marks(node, "c", 2))
-        assert.same({ "orphaned", "active" }, { item(node, "C").state, item(node, "B").state })
-        assert.equal(2, item(node, "B").generation)
+        assert.same({ "orphaned", "active" }, { node:handler("C").state, node:handler("B").state })
+        assert.equal(2, node:handler("B").generation)
         local files = {}
         for _, file in ipairs(state(node).files) do
             assert.truthy(file.hash:find "^%x+$")
@@ -157,19 +151,19 @@ describe("a reload", function()
         uv.fs_unlink(node.dir .. "/handlers/gone.lua")
         assert.same({ { handler = "A", changes = "events, concurrency, file" } }, reload(node).json.handlers.changed)
         node:await("A to end", function() return open(node, "A") == 0 end)
-        local a, gone = item(node, "A"), item(node, "Gone")
+        local a, gone = node:handler("A"), node:handler("Gone")
         assert.same({ 10, 10, 0 }, { a.done, a.discarded, a.dead })
         assert.same({ "orphaned", 10, 0, 0 }, { gone.state, gone.pending, gone.done, gone.discarded })
         -- It comes back, and has them.
         write(node, "gone.lua", handler("Gone", '"b"', "2"))
         assert.same({ "Gone" }, reload(node).json.handlers.added)
         node:await("Gone to end", function() return open(node, "Gone") == 0 end)
-        assert.equal(10, item(node, "Gone").done)
+        assert.equal(10, node:handler("Gone").done)
         -- And once more it goes, and is forgotten.
         uv.fs_unlink(node.dir .. "/handlers/gone.lua")
         assert.same({ "Gone" }, reload(node).json.handlers.removed)
         assert.equal(200, node:delete_admin("/api/v1/handlers/Gone").status)
-        assert.is_nil(item(node, "Gone"))
+        assert.is_nil(node:handler("Gone"))
         assert.equal(0, node:stop())
     end)
 
@@ -207,7 +201,7 @@ describe("a reload", function()
             ]] },
         }
         node:publish { type = "a", id = "long" }
-        node:await("a delivery to run", function() return item(node, "A").running == 1 end)
+        node:await("a delivery to run", function() return node:handler("A").running == 1 end)
         write(node, "a.lua", handler("A", '"a"', "2"))
         assert.equal(2, reload(node).json.generation)
         write(node, "a.lua", handler("A", '"a"', "3"))
@@ -215,7 +209,7 @@ describe("a reload", function()
         assert.equal(1, node:await_log({ msg = "Generation drained", generation = 1 }).redelivered)
         -- By the second or the third: when the first was drained, the third waited for that.
         node:await_log { msg = "handled", id = "long" }
-        node:await("it to be settled", function() return item(node, "A").done == 1 end)
+        node:await("it to be settled", function() return node:handler("A").done == 1 end)
         assert.equal(0, #node:logged { msg = "Worker died" })
         assert.equal(0, node:stop())
     end)
@@ -341,10 +335,10 @@ describe("a reload's configuration", function()
             "http.max_event_size 1MiB 2KiB", "logging.level debug warn" }, changes)
         local warned = node:await_log { msg = "Configuration needs a restart" }
         assert.same({ "warn", "workers.count", "1", "3" }, { warned.level, warned.key, warned.old, warned.new })
-        assert.equal(7, item(node, "A").concurrency)
+        assert.equal(7, node:handler("A").concurrency)
         assert.equal(413, node:publish({ type = "a", data = ("x"):rep(4000) }).status)
         assert.equal(202, node:publish({ type = "a", data = "x" }).status)
-        node:await("it to be handled", function() return item(node, "A").done == 1 end)
+        node:await("it to be handled", function() return node:handler("A").done == 1 end)
         assert.same({}, node:logged { msg = "Event published" })
         -- The same again: only the restart is still due.
         local again = reload(node).json
@@ -532,7 +526,7 @@ describe("a reload is asked for", function()
             return { name = "A", events = { "a" }, handle = function() evrt.sleep(0.3) end }
         ]] } }
         node:publish { type = "a" }
-        node:await("a delivery to run", function() return item(node, "A").running == 1 end)
+        node:await("a delivery to run", function() return node:handler("A").running == 1 end)
         node:kill "sigterm"
         node:await_log { msg = "Draining" }
         write(node, "a.lua", handler("A", '"a"', "2"))
@@ -563,7 +557,7 @@ describe("a start", function()
         assert.equal(0, (evrt.run { "store", "verify", dir .. "/data" }))
         evrt.write(dir .. "/handlers/a.lua", handler("A", '"a"', "1"))
         node = evrt.start { dir = dir }
-        assert.equal(1, item(node, "A").done)
+        assert.equal(1, node:handler("A").done)
         assert.equal(0, node:stop())
     end)
 end)

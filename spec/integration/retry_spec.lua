@@ -3,14 +3,6 @@ local evrt = require "spec.support.evrt"
 
 local fast = { max_retries = 3, initial_delay = "20ms", jitter = 0 }
 
-local function settled(node)
-    return function()
-        local s = node:get("/api/v1/stats").json
-        assert.equal(s.matched, s.pending + s.running + s.retrying + s.done + s.dead + s.discarded)
-        return s.pending == 0 and s.running == 0 and s.retrying == 0 and s
-    end
-end
-
 local function retrying(node, count)
     return function() return #node:get("/api/v1/retries").json.items == count end
 end
@@ -19,12 +11,6 @@ local function publish(node, event)
     local answer = node:publish(event)
     assert.equal(202, answer.status)
     return tonumber(answer.json.seq)
-end
-
-local function of(node, seq, handler)
-    for _, h in ipairs(node:get("/api/v1/events/" .. seq).json.handlers) do
-        if h.handler == handler then return h end
-    end
 end
 
 -- One handler's body, and others beside it.
@@ -58,8 +44,8 @@ describe("a delivery that fails", function()
         for _, h in ipairs(answer.json.handlers) do told[h.handler] = h end
         assert.same({ "retrying", "success" }, { told.A.outcome, told.B.outcome })
         assert.truthy(told.A.error.message:find "boom 1")
-        node:await("the end", settled(node))
-        assert.equal("done", of(node, 1, "A").outcome)
+        node:await_end()
+        assert.equal("done", node:outcome(1, "A").outcome)
         node:await_log { msg = "Event handled successfully", handler = "A", attempt = 3 }
         assert.equal(2, #node:logged { msg = "Event retry attempt", handler = "A" })
         assert.equal(1, #node:logged { msg = "Event handled successfully", handler = "B" })
@@ -73,8 +59,8 @@ describe("a delivery that fails", function()
             A = "error 'boom'", B = "evrt.reject 'no'",
         })
         local seq = publish(node, { type = "a" })
-        node:await("the end", settled(node))
-        local a, b = of(node, seq, "A"), of(node, seq, "B")
+        node:await_end()
+        local a, b = node:outcome(seq, "A"), node:outcome(seq, "B")
         assert.same({ "dead", 3, "error" }, { a.outcome, a.attempt, a.error.type })
         assert.same({ "dead", 1, "rejected" }, { b.outcome, b.attempt, b.error.type })
         assert.same({ "0.010s", "0.015s" }, delays(node))
@@ -86,7 +72,7 @@ describe("a delivery that fails", function()
             A = "evrt.retry_after(0.03) return nil, 'later'",
         })
         publish(node, { type = "a" })
-        local stats = node:await("the end", settled(node))
+        local stats = node:await_end()
         assert.equal(1, stats.dead)
         assert.same({ "0.030s" }, delays(node))
         assert.equal(0, node:stop())
@@ -96,8 +82,8 @@ describe("a delivery that fails", function()
         local node = start({ max_retries = 0 }, { A = "error 'boom'" }, [[policies = {
             evrt.policy.retry { policy = "fixed", max_retries = 2, initial_delay = "10ms", jitter = 0 } },]])
         local seq = publish(node, { type = "a" })
-        node:await("the end", settled(node))
-        assert.same({ "dead", 3 }, { of(node, seq, "A").outcome, of(node, seq, "A").attempt })
+        node:await_end()
+        assert.same({ "dead", 3 }, { node:outcome(seq, "A").outcome, node:outcome(seq, "A").attempt })
         assert.same({ "0.010s", "0.010s" }, delays(node))
         assert.equal(0, node:stop())
     end)
@@ -109,8 +95,8 @@ describe("a delivery that fails", function()
                 if attempt < 3 then return attempt / 100 end
             end } },]])
         local seq = publish(node, { type = "a" })
-        node:await("the end", settled(node))
-        assert.same({ "dead", 3 }, { of(node, seq, "A").outcome, of(node, seq, "A").attempt })
+        node:await_end()
+        assert.same({ "dead", 3 }, { node:outcome(seq, "A").outcome, node:outcome(seq, "A").attempt })
         assert.same({ "0.010s", "0.020s" }, delays(node))
         assert.equal(0, node:stop())
     end)
@@ -121,12 +107,12 @@ describe("a delivery that fails", function()
         })
         local seq = publish(node, { type = "a" })
         node:await("a retry", retrying(node, 1))
-        local state = of(node, seq, "A")
+        local state = node:outcome(seq, "A")
         assert.same({ "retrying", 2 }, { state.outcome, state.attempt })
         node:stop "sigkill"
         node = node:restart()
-        node:await("the end", settled(node))
-        assert.equal("done", of(node, seq, "A").outcome)
+        node:await_end()
+        assert.equal("done", node:outcome(seq, "A").outcome)
         node:await_log { msg = "Event handled successfully", handler = "A", attempt = 3 }
         assert.equal(0, #node:logged { msg = "Event handle failed", handler = "A", attempt = 1 })
         assert.equal(0, #node:logged { msg = "Event handled successfully", handler = "B" })
@@ -162,7 +148,7 @@ describe("with ordered_by a retry", function()
         node:await("a retry", retrying(node, 1))
         node:stop "sigkill"
         node = node:restart()
-        node:await("the end", settled(node))
+        node:await_end()
         for _, id in ipairs { "1", "2" } do node:await_log { msg = "did " .. id } end
         local list = {}
         for _, line in ipairs(node:logged { level = "info" }) do
@@ -177,7 +163,7 @@ describe("with ordered_by a retry", function()
         local node = start({ max_retries = 1, initial_delay = "100ms", jitter = 0 }, { A = body },
             'ordered_by = "subject", on_retry = "skip",')
         publish_three(node)
-        node:await("the end", settled(node))
+        node:await_end()
         assert.equal("1", order(node):sub(-1))
         assert.equal(0, node:stop())
     end)

@@ -268,6 +268,30 @@ function Node:publish(event, query)
         { ["Content-Type"] = "application/cloudevents+json" })
 end
 
+--- The handler of that name, as it is listed.
+function Node:handler(name)
+    for _, one in ipairs(self:get("/api/v1/handlers").json.items) do
+        if one.name == name then return one end
+    end
+end
+
+--- What became of an event at a handler.
+function Node:outcome(seq, handler)
+    for _, one in ipairs(self:get("/api/v1/events/" .. seq).json.handlers) do
+        if one.handler == handler then return one end
+    end
+end
+
+--- Waits until every delivery has ended; the books are true all the time. Returns the statistics.
+function Node:await_end(seconds)
+    return self:await("the end of all deliveries", function()
+        local s = self:get("/api/v1/stats").json
+        local open = s.pending + s.running + s.retrying
+        assert(s.matched == open + s.done + s.dead + s.discarded, "the books are not true: " .. cjson.encode(s))
+        return open == 0 and s
+    end, seconds)
+end
+
 --- Sends a signal by libuv's name: "sigterm", "sighup", "sigkill".
 function Node:kill(signal)
     if not self.exit_code then self.handle:kill(signal or "sigterm") end
