@@ -79,6 +79,12 @@ enum evrt_sub_where evrt_sub_where(const struct evrt_sub *s, uint64_t seq, uint6
                                            : EVRT_SUB_PENDING;
 }
 
+struct evrt_delivery *evrt_sub_find_flight(const struct evrt_sub *s, uint64_t seq) {
+    struct evrt_delivery *d = evrt_sub_find_retry(s, seq);
+    if (d == NULL) d = evrt_sub_delivery(s, evrt_window_find(&s->window, seq));
+    return d != NULL && d->state == EVRT_DELIVERY_FLIGHT ? d : NULL;
+}
+
 /* ---- Patterns over time ---- */
 
 void evrt_sub_add_epoch(struct evrt_sub *s, uint64_t from_seq, struct evrt_pattern_set *patterns) {

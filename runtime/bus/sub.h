@@ -238,6 +238,8 @@ static inline bool evrt_sub_full(const struct evrt_sub *s) {
     return s->live - s->retry_live >= s->live_max || s->parked >= s->parked_max ||
            evrt_window_span(&s->window) >= EVRT_SUB_SPAN;
 }
+/* The delivery of that sequence that is at a worker, or NULL. */
+struct evrt_delivery *evrt_sub_find_flight(const struct evrt_sub *s, uint64_t seq);
 /* What has become of a sequence that belonged to it. A retry that waits for its time counts as ended here:
  * state.db tells. */
 enum evrt_sub_where { EVRT_SUB_PENDING, EVRT_SUB_RUNNING, EVRT_SUB_ENDED };

@@ -156,6 +156,14 @@ const struct evrt_command evrt_commands[] = {
         .run = evrt_cli_events,
     },
     {
+        .name = "why", .args = "SEQ|ID", .min_args = 1, .max_args = 1, .options = list_options,
+        .brief = "Say why an event became what it did.",
+        .text = "Which handlers matched it, the policies around them and what those did, each attempt with its "
+                "time, error and place in the script, what it published, and what caused it. A number is a "
+                "sequence number; anything else an id, looked for among the newest two million events.",
+        .run = evrt_cli_why,
+    },
+    {
         .name = "tail", .args = "[PATTERN]", .max_args = 1, .options = tail_options,
         .brief = "Follow events as they are stored.",
         .text = "Until Ctrl-C, or the node ends (exit code 69). PATTERN is as in a handler: user.*; with --json "

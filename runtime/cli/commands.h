@@ -11,6 +11,7 @@ int evrt_cli_handlers(struct evrt_cli *cli); /* list.c */
 int evrt_cli_stats(struct evrt_cli *cli);    /* list.c */
 int evrt_cli_reload(struct evrt_cli *cli);
 int evrt_cli_events(struct evrt_cli *cli);
+int evrt_cli_why(struct evrt_cli *cli);
 int evrt_cli_tail(struct evrt_cli *cli);
 int evrt_cli_retries(struct evrt_cli *cli);
 int evrt_cli_cleanup(struct evrt_cli *cli);

@@ -150,6 +150,12 @@ void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *q, evrt
 /* One event with "handlers":[{"handler","outcome":"pending|running|done|dead|discarded","error"?}]. */
 void evrt_host_event(struct evrt_host *h, uint64_t seq, evrt_host_json_cb cb, void *arg);
 
+/* Why it became what it did, by sequence or, when `id` is given, the newest event of that id: {"event",
+ * "caused_by":[...],"handlers":[{"handler","outcome","policies","retry","attempts":[...],"published":[...]}],
+ * "published_count","complete"}. -EAGAIN: too many queries at once. */
+void evrt_host_why(struct evrt_host *h, uint64_t seq, struct evrt_slice id, evrt_host_json_cb cb,
+                   void *arg);
+
 /* ---- Following ---- */
 
 /* Follows events as they become durable. The journal is read off the loop, no faster than lines are taken;

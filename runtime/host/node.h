@@ -16,6 +16,7 @@
  *     share.c     values that all workers share: changed by one, told to all
  *     wait.c      publish(..., wait = handled)
  *     list.c      stored events for people; query.c one of them; tail.c those to come (filter.c: which)
+ *     why.c       why one became what it did: gathered from the journal, told by why_json.c
  *     cleanup.c   dropping old segments on demand; backup.c a copy of the store while it is in use
  *     ask.c       state.db asked without waiting; report.c what the node says of itself
  *
@@ -265,6 +266,9 @@ void host_retries_turn(struct evrt_host *h);
 /* One was sent to a worker. */
 void host_retries_sent(struct evrt_host *h, const struct evrt_sub *s, unsigned attempt,
                        struct evrt_slice event);
+/* What holds when a delivery of this type fails, as a JSON object. */
+void host_retries_describe(const struct evrt_host *h, const struct evrt_sub *s,
+                           struct evrt_slice type, struct evrt_jsonout *o);
 /* At start. */
 void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_record_retry *r);
 /* Those of handlers that left the scripts long ago are dead. */

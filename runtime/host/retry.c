@@ -16,6 +16,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "core/jsonout.h"
 #include "core/pattern.h"
 #include "loop/timer.h"
 
@@ -81,6 +82,29 @@ static struct policy policy_of(const struct evrt_host *h, const struct evrt_sub 
                  : strcmp(c->retry.policy, "linear") == 0 ? EVRT_RETRY_LINEAR
                                                           : EVRT_RETRY_EXPONENTIAL;
     return p;
+}
+
+void host_retries_describe(const struct evrt_host *h, const struct evrt_sub *s,
+                           struct evrt_slice type, struct evrt_jsonout *o) {
+    static const char *const kinds[] = {[EVRT_RETRY_EXPONENTIAL] = "exponential",
+                                        [EVRT_RETRY_FIXED] = "fixed",
+                                        [EVRT_RETRY_LINEAR] = "linear"};
+    struct policy p = policy_of(h, s, type);
+    evrt_jsonout_object(o);
+    evrt_jsonout_key(o, "policy");
+    evrt_jsonout_cstr(o, p.asks ? "function" : kinds[p.kind]);
+    evrt_jsonout_key(o, "from");
+    evrt_jsonout_cstr(o, declared(h, s, type) != NULL ? "handler" : "configuration");
+    evrt_jsonout_key(o, "max_retries");
+    if (p.asks)
+        evrt_jsonout_null(o);
+    else
+        evrt_jsonout_i64(o, p.max_retries);
+    evrt_jsonout_key(o, "initial_delay_ms");
+    evrt_jsonout_i64(o, p.initial_ms);
+    evrt_jsonout_key(o, "max_delay_ms");
+    evrt_jsonout_i64(o, p.max_ms);
+    evrt_jsonout_end(o);
 }
 
 /* Before retry number `n`, from 1. */

@@ -94,6 +94,9 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
      "(pending, running, retrying, done, dead) is that of handler."},
     {"GET", "/api/v1/events/{seq}", evrt_get_event, NULL, false, "",
      "One event, with what became of it per handler."},
+    {"GET", "/api/v1/events/{seq}/why", evrt_get_why, NULL, false, "",
+     "Why an event became what it did: handlers, policies, attempts, what it published, what caused "
+     "it. Its id will do, among the newest events."},
     {"GET", "/api/v1/tail", evrt_get_tail, NULL, false, "type,source,subject,from,after",
      "Events as they are stored, one JSON object a line, from now on or from a time or sequence; "
      "what a slow client misses is told by a line with gap, and why it ends by one with end."},

@@ -8,6 +8,7 @@
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
+#include "http/uri.h"
 
 enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
 
@@ -117,6 +118,26 @@ void evrt_get_event(struct evrt_http_request *r) {
     evrt_request_hold(r);
     evrt_request_park(r);
     evrt_host_event(evrt_request_host(r), seq, on_json, r);
+}
+
+/* A number is a sequence, anything else an id. */
+void evrt_get_why(struct evrt_http_request *r) {
+    uint64_t seq = 0;
+    size_t bad = 0;
+    struct evrt_buf id;
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
+    evrt_buf_init(&id);
+    if (evrt_percent_decode(r->match.params[0], &id, &bad) < 0) {
+        evrt_request_fail(r, 400, "bad_request",
+                          "the path is malformed: '%%' without two hex digits");
+    } else {
+        bool is_seq = evrt_parameter_u64(r->match.params[0], &seq);
+        evrt_request_hold(r);
+        evrt_request_park(r);
+        evrt_host_why(evrt_request_host(r), seq,
+                      is_seq ? (struct evrt_slice){NULL, 0} : evrt_buf_slice(&id), on_json, r);
+    }
+    evrt_buf_finish(&id);
 }
 
 /* ---- Events to come: the request's `stream` is the host's tail ---- */

@@ -20,6 +20,7 @@ void evrt_post_resume(struct evrt_http_request *r);
 /* admin_events.c */
 void evrt_get_events(struct evrt_http_request *r);
 void evrt_get_event(struct evrt_http_request *r);
+void evrt_get_why(struct evrt_http_request *r);
 void evrt_get_tail(struct evrt_http_request *r);
 
 /* admin_retries.c */

@@ -1,0 +1,318 @@
+/* Why an event became what it did, for people: gathered from the journal alone, which has every settlement.
+ *
+ *     pool: the event, and what caused it ──▶ loop: who matched it, barrier ──▶ pool: the journal from the
+ *     event on, until everyone's end was found ──▶ loop: told (why_json.c)
+ *
+ * Each read ends after some seconds; what was found by then is told, and that there may be more. */
+#include "host/why.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/event.h"
+#include "core/pattern.h"
+#include "host/node.h"
+
+enum {
+    ID_EVENTS = 2000000, /* the newest ones, among which an id is looked for */
+    PARENTS_MAX = 255,   /* hops are a byte */
+    BUDGET_MS = 3000,
+    LOOK_EVERY = 4096, /* records between two looks at the clock */
+};
+
+static void finish(struct why *w) {
+    struct evrt_host *h = w->host;
+    if (w->rc < 0 && w->rc != -ENOENT && w->rc != -ESHUTDOWN)
+        evrt_log_event(h->log, JOURNAL_UNREADABLE, EVRT_F_CSTR("error", w->err.message));
+    w->cb(w->arg, w->rc, w->rc < 0 ? evrt_slice_of(w->err.message) : evrt_buf_slice(&w->json));
+    evrt_journal_reader_close(w->reader);
+    struct evrt_buf *bufs[] = {&w->event, &w->parents, &w->facts, &w->text, &w->json};
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
+        evrt_buf_finish(bufs[i]);
+    free(w->handlers);
+    free(w->id);
+    free(w);
+    h->lists--;
+    h->reads--;
+    host_progress(h);
+}
+
+/* ---- In the thread pool: the event ---- */
+
+/* The encoding of event `seq`, appended to out; 0, -ENOENT or another negative errno. */
+static int read_one(struct why *w, uint64_t seq, struct evrt_buf *out) {
+    struct evrt_journal_record r;
+    int rc = evrt_journal_seek_seq(w->reader, seq, &w->err);
+    while (rc == 0) {
+        rc = evrt_journal_read(w->reader, &r, &w->err);
+        if (rc <= 0) break;
+        rc = 0;
+        if (r.kind != EVRT_RECORD_EVENT) continue;
+        if (evrt_event_seq(r.payload.p) != seq) break;
+        evrt_buf_put(out, r.payload.p, r.payload.n);
+        return 0;
+    }
+    return rc < 0 ? rc : -ENOENT;
+}
+
+/* The newest one of that id. `seq` is the next one's on entry. */
+static int find_id(struct why *w) {
+    struct evrt_journal_record r;
+    uint64_t next = w->seq, from = next > ID_EVENTS ? next - ID_EVENTS : 1;
+    struct evrt_slice id = evrt_slice_of(w->id);
+    int rc = evrt_journal_seek_seq(w->reader, from, &w->err);
+    while (rc == 0 && (rc = evrt_journal_read(w->reader, &r, &w->err)) == 1) {
+        rc = 0;
+        if (r.kind != EVRT_RECORD_EVENT) continue;
+        if (!evrt_slice_eq(evrt_event_field(r.payload.p, EVRT_FIELD_ID), id)) continue;
+        evrt_buf_clear(&w->event);
+        evrt_buf_put(&w->event, r.payload.p, r.payload.n);
+    }
+    if (rc < 0 && rc != -ENOENT) return rc;
+    return w->event.n == 0 ? -ENOENT : 0;
+}
+
+static int find_parents(struct why *w) {
+    struct evrt_event e;
+    struct evrt_buf one;
+    int rc = evrt_event_decode(w->event.p, w->event.n, &e);
+    evrt_buf_init(&one);
+    for (int i = 0; rc == 0 && e.cause_seq != 0 && i < PARENTS_MAX; i++) {
+        evrt_buf_clear(&one);
+        rc = read_one(w, e.cause_seq, &one);
+        if (rc == 0) rc = evrt_event_decode(one.p, one.n, &e);
+        if (rc < 0) break;
+        uint32_t n = (uint32_t)one.n;
+        evrt_buf_put(&w->parents, &n, sizeof n);
+        evrt_buf_put(&w->parents, one.p, one.n);
+    }
+    evrt_buf_finish(&one);
+    return rc == -ENOENT ? 0 : rc; /* retention has dropped the rest */
+}
+
+static void find(uv_work_t *work) {
+    struct why *w = work->data;
+    w->rc = w->id != NULL ? find_id(w) : read_one(w, w->seq, &w->event);
+    if (w->rc == 0) w->seq = evrt_event_seq(w->event.p);
+    if (w->rc == 0) w->rc = find_parents(w);
+    if (w->rc == -ENOENT && w->id != NULL)
+        evrt_error_set(&w->err, w->rc, "no such event: its id is not among the newest %d",
+                       ID_EVENTS);
+    else if (w->rc == -ENOENT)
+        evrt_error_set(&w->err, w->rc,
+                       "no such event: it was never stored, or retention has dropped it");
+}
+
+/* ---- In the thread pool: what became of it ---- */
+
+static struct why_handler *handler_of(const struct why *w, uint32_t sub) {
+    for (size_t i = 0; i < w->handler_count; i++)
+        if (w->handlers[i].sub == sub) return &w->handlers[i];
+    return NULL;
+}
+
+static void add(struct why *w, struct why_fact fact, const struct evrt_slice *texts, size_t count) {
+    fact.text = w->text.n;
+    for (size_t i = 0; i < count; i++) {
+        fact.n[i] = (uint32_t)texts[i].n;
+        evrt_buf_put(&w->text, texts[i].p, texts[i].n);
+    }
+    evrt_buf_put(&w->facts, &fact, sizeof fact);
+}
+
+static bool in_ranges(struct evrt_slice ranges, uint64_t seq) {
+    uint64_t from = 0;
+    struct evrt_range r;
+    for (size_t at = 0; evrt_ranges_next(ranges, &at, &from, &r) == 1;)
+        if (seq >= r.first && seq - r.first < r.count) return true;
+    return false;
+}
+
+static bool take_retry(struct why *w, struct why_handler *x, struct evrt_slice retries) {
+    struct evrt_record_retry r;
+    bool any = false;
+    for (size_t at = 0; evrt_retry_next(retries, &at, &r) == 1;) {
+        if (r.seq != w->seq) continue;
+        const struct evrt_slice texts[] = {r.error_type, r.message};
+        add(w,
+            (struct why_fact){.kind = WHY_FAILED,
+                              .sub = x->sub,
+                              .attempt = r.attempt - 1,
+                              .at_ms = r.last_failed_ms,
+                              .due_ms = r.due_ms,
+                              .delay_ms = r.delay_ms},
+            texts, 2);
+        x->next_attempt = r.attempt;
+        any = true;
+    }
+    return any;
+}
+
+static bool take_dead(struct why *w, struct why_handler *x, struct evrt_slice dead) {
+    struct evrt_record_dead d;
+    bool any = false;
+    for (size_t at = 0; evrt_dead_next(dead, &at, &d) == 1;) {
+        if (d.seq != w->seq) continue;
+        const struct evrt_slice texts[] = {d.error_type, d.message, d.traceback};
+        add(w,
+            (struct why_fact){
+                .kind = WHY_DEAD, .sub = x->sub, .attempt = d.attempt, .at_ms = d.at_ms},
+            texts, 3);
+        any = true;
+    }
+    return any;
+}
+
+/* A record counts what it ended, not which of it was discarded: it is told where that is all there was. */
+static enum why_kind how_it_ended(const struct why_handler *x, const struct evrt_record_settle *s) {
+    bool discarded = x->has_last && s->discarded > x->last_discarded && s->done == x->last_done;
+    return discarded ? WHY_DISCARDED : WHY_DONE;
+}
+
+static void end_of(struct why *w, struct why_handler *x) {
+    if (!x->told) w->open--;
+    x->told = true;
+}
+
+static void take_settle(struct why *w, const struct evrt_journal_record *r) {
+    struct evrt_record_settle s;
+    if (evrt_record_get_settle(r->payload, &s) < 0) return;
+    struct why_handler *x = handler_of(w, s.sub);
+    if (x == NULL) return;
+    bool again = take_retry(w, x, s.retries), dead = take_dead(w, x, s.dead);
+    if (!again && !dead && !x->told &&
+        (in_ranges(s.ranges, w->seq) || in_ranges(s.retried, w->seq))) {
+        add(w,
+            (struct why_fact){.kind = how_it_ended(x, &s),
+                              .sub = x->sub,
+                              .attempt = x->next_attempt,
+                              .at_ms = r->time_ms},
+            NULL, 0);
+        end_of(w, x);
+    }
+    if (dead) end_of(w, x);
+    x->has_last = true;
+    x->last_done = s.done;
+    x->last_discarded = s.discarded;
+}
+
+static void take_notes(struct why *w, const struct evrt_journal_record *r) {
+    struct evrt_record_note n;
+    for (size_t at = 0; evrt_note_next(r->payload, &at, &n) == 1;)
+        if (n.seq == w->seq && handler_of(w, n.sub) != NULL)
+            add(w,
+                (struct why_fact){
+                    .kind = WHY_NOTE, .sub = n.sub, .attempt = n.attempt, .at_ms = r->time_ms},
+                &n.text, 1);
+}
+
+static void take_event(struct why *w, const struct evrt_journal_record *r) {
+    struct evrt_event e;
+    if (evrt_event_decode(r->payload.p, r->payload.n, &e) < 0 || e.cause_seq != w->seq) return;
+    if (w->published++ >= WHY_PUBLISHED_MAX) return;
+    const struct evrt_slice texts[] = {e.type, e.id};
+    add(w,
+        (struct why_fact){
+            .kind = WHY_PUBLISHED, .sub = e.cause_handler, .at_ms = e.stored_ms, .seq = e.seq},
+        texts, 2);
+}
+
+static void take(struct why *w, const struct evrt_journal_record *r) {
+    if (r->kind == EVRT_RECORD_SETTLE)
+        take_settle(w, r);
+    else if (r->kind == EVRT_RECORD_NOTES)
+        take_notes(w, r);
+    else if (r->kind == EVRT_RECORD_EVENT)
+        take_event(w, r);
+}
+
+static void gather(uv_work_t *work) {
+    struct why *w = work->data;
+    struct evrt_journal_record r;
+    int64_t until = evrt_mono_ns() + BUDGET_MS * INT64_C(1000000);
+    uint64_t last_group = 0; /* in which the last end was found; it is read whole */
+    int rc = evrt_journal_seek_seq(w->reader, w->seq, &w->err);
+    w->complete = true;
+    for (unsigned n = 1; rc == 0; n++) {
+        rc = evrt_journal_read(w->reader, &r, &w->err);
+        if (rc <= 0) break;
+        rc = 0;
+        if (w->open == 0 && last_group == 0) last_group = r.group;
+        if (w->open == 0 && r.group > last_group) break;
+        take(w, &r);
+        w->complete = n % LOOK_EVERY != 0 || evrt_mono_ns() < until;
+        if (!w->complete) break;
+    }
+    w->rc = rc < 0 && rc != -ENOENT ? rc : 0;
+}
+
+/* ---- On the loop ---- */
+
+static void on_gathered(uv_work_t *work, int status) {
+    struct why *w = work->data;
+    if (status < 0) w->rc = evrt_error_set(&w->err, status, "%s", uv_strerror(status));
+    if (w->rc == 0 && w->host->phase >= HOST_CLOSING)
+        w->rc = evrt_error_set(&w->err, -ESHUTDOWN, "shutting down");
+    if (w->rc == 0) why_tell(w);
+    finish(w);
+}
+
+static void on_settled(void *arg, uint64_t unused) {
+    struct why *w = arg;
+    (void)unused;
+    int rc = uv_queue_work(w->host->loop, &w->work, gather, on_gathered);
+    if (rc < 0) on_gathered(&w->work, rc);
+}
+
+static void list_handlers(struct why *w) {
+    const struct evrt_bus *bus = w->host->bus;
+    struct evrt_slice type = evrt_event_field(w->event.p, EVRT_FIELD_TYPE);
+    w->handlers = evrt_zalloc((evrt_bus_count(bus) + 1) * sizeof *w->handlers);
+    for (size_t i = 0; i < evrt_bus_count(bus); i++) {
+        const struct evrt_sub *s = evrt_bus_get(bus, i);
+        if (w->seq < s->from_seq || !evrt_sub_matched(s, w->seq, type)) continue;
+        struct why_handler *x = &w->handlers[w->handler_count++];
+        *x = (struct why_handler){.sub = s->id, .next_attempt = 1};
+    }
+    w->open = w->handler_count; /* whoever's has not ended is looked for to the journal's end */
+}
+
+static void on_found(uv_work_t *work, int status) {
+    struct why *w = work->data;
+    if (status < 0) w->rc = evrt_error_set(&w->err, status, "%s", uv_strerror(status));
+    if (w->rc == 0 && w->host->phase >= HOST_CLOSING)
+        w->rc = evrt_error_set(&w->err, -ESHUTDOWN, "shutting down");
+    if (w->rc < 0) {
+        finish(w);
+        return;
+    }
+    list_handlers(w);
+    host_barrier(w->host, on_settled, w);
+}
+
+void evrt_host_why(struct evrt_host *h, uint64_t seq, struct evrt_slice id, evrt_host_json_cb cb,
+                   void *arg) {
+    if (h->phase >= HOST_CLOSING) {
+        cb(arg, -ESHUTDOWN, EVRT_STR("shutting down"));
+        return;
+    }
+    if (h->lists >= h->config->admin.max_queries) {
+        cb(arg, -EAGAIN,
+           EVRT_STR("too many queries of events are running (admin.max_queries); try again"));
+        return;
+    }
+    struct why *w = evrt_zalloc(sizeof *w);
+    *w = (struct why){.host = h, .seq = seq, .cb = cb, .arg = arg};
+    if (id.p != NULL) {
+        w->id = evrt_strndup(id.p, id.n);
+        w->seq = evrt_bus_next_seq(h->bus);
+    }
+    w->work.data = w;
+    h->lists++;
+    h->reads++;
+    int rc = evrt_journal_reader_open(&w->reader, h->journal);
+    if (rc == 0) rc = uv_queue_work(h->loop, &w->work, find, on_found);
+    if (rc < 0) on_found(&w->work, rc);
+}
