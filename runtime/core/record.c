@@ -144,6 +144,29 @@ int evrt_record_get_gap(struct evrt_slice s, struct evrt_record_gap *r) {
     return finish(&in);
 }
 
+/* The operations have a form of their own, so they stand to the end. */
+void evrt_record_put_kv(struct evrt_buf *out, const struct evrt_record_kv *r) {
+    put_u64(out, (uint64_t)r->at_ms);
+    evrt_buf_put(out, r->ops.p, r->ops.n);
+}
+
+int evrt_record_get_kv(struct evrt_slice s, struct evrt_record_kv *r) {
+    struct input in = {s, 0, 0};
+    r->at_ms = (int64_t)get_u64(&in);
+    r->ops = (struct evrt_slice){s.p + in.at, s.n - in.at};
+    return in.bad ? -EBADMSG : 0;
+}
+
+void evrt_record_put_sweep(struct evrt_buf *out, const struct evrt_record_sweep *r) {
+    put_u64(out, (uint64_t)r->at_ms);
+}
+
+int evrt_record_get_sweep(struct evrt_slice s, struct evrt_record_sweep *r) {
+    struct input in = {s, 0, 0};
+    r->at_ms = (int64_t)get_u64(&in);
+    return finish(&in);
+}
+
 void evrt_ranges_put(struct evrt_buf *out, uint64_t *from, struct evrt_range r) {
     put_u64(out, r.first - *from);
     put_u64(out, r.count);

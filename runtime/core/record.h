@@ -17,6 +17,8 @@
     X(ORPHAN, 7, "a handler is no longer in the scripts")             \
     X(PAUSE, 8, "an operator paused a handler")                       \
     X(RESUME, 9, "a paused handler goes on")                          \
+    X(KV, 10, "writes to the key-value store")                        \
+    X(SWEEP, 11, "expired keys go")                                   \
     X(NOTES, 16, "what policies did with deliveries, for people")
 
 enum evrt_record_kind {
@@ -107,16 +109,33 @@ struct evrt_record_gap {
     uint64_t first_group, groups;
 };
 
+/* KV. What was written at one time, in the order in which it was accepted: sets, deletes and increments
+ * (core/kv.h). The settlements of the deliveries that wrote it, and the events that these emitted, are in
+ * the same group, so they are there together or not at all. */
+struct evrt_record_kv {
+    int64_t at_ms;         /* what had expired by then counts as absent */
+    struct evrt_slice ops; /* iterate with evrt_kv_next */
+};
+
+/* SWEEP: every key that expired at or before this time is gone. */
+struct evrt_record_sweep {
+    int64_t at_ms;
+};
+
 void evrt_record_put_subscribe(struct evrt_buf *out, const struct evrt_record_subscribe *r);
 void evrt_record_put_sub(struct evrt_buf *out, const struct evrt_record_sub *r);
 void evrt_record_put_settle(struct evrt_buf *out, const struct evrt_record_settle *r);
 void evrt_record_put_gap(struct evrt_buf *out, const struct evrt_record_gap *r);
+void evrt_record_put_kv(struct evrt_buf *out, const struct evrt_record_kv *r);
+void evrt_record_put_sweep(struct evrt_buf *out, const struct evrt_record_sweep *r);
 
 /* -EBADMSG: malformed. */
 EVRT_MUST_CHECK int evrt_record_get_subscribe(struct evrt_slice s, struct evrt_record_subscribe *r);
 EVRT_MUST_CHECK int evrt_record_get_sub(struct evrt_slice s, struct evrt_record_sub *r);
 EVRT_MUST_CHECK int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r);
 EVRT_MUST_CHECK int evrt_record_get_gap(struct evrt_slice s, struct evrt_record_gap *r);
+EVRT_MUST_CHECK int evrt_record_get_kv(struct evrt_slice s, struct evrt_record_kv *r);
+EVRT_MUST_CHECK int evrt_record_get_sweep(struct evrt_slice s, struct evrt_record_sweep *r);
 
 /* Building and walking the lists inside a SETTLE. Ranges are delta-coded varints: *from starts at 0 on
  * both sides. The walkers return 1, 0 at the end, -EBADMSG. */
