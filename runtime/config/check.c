@@ -106,6 +106,23 @@ static void check_stall(struct evrt_load *l) {
                    STALL_MIN_MS, (long long)ms);
 }
 
+/* "HANDLER=NAMESPACE", apart by spaces. */
+static void check_writers(struct evrt_load *l) {
+    const char *p = l->c->kv.writers;
+    for (p += strspn(p, " "); *p != '\0'; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        const char *equals = memchr(p, '=', n);
+        if (equals == NULL || equals == p || equals == p + n - 1 ||
+            memchr(equals + 1, '=', n - (size_t)(equals + 1 - p)) != NULL) {
+            evrt_load_fail(l, place_of(l, "kv.writers"),
+                           "kv.writers: expected HANDLER=NAMESPACE, apart by spaces; got \"%.*s\"",
+                           (int)(n < 64 ? n : 64), p);
+            return;
+        }
+        p += n;
+    }
+}
+
 static void check_user(struct evrt_load *l) {
     const char *name = l->c->workers.user;
     if (name[0] == '\0' || getpwnam(name) != NULL) return;
@@ -116,6 +133,7 @@ void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_listeners(l);
     check_backlog(l);
     check_stall(l);
+    check_writers(l);
     if (trust_files) return;
     check_handlers(l);
     check_user(l);

@@ -86,6 +86,11 @@ struct evrt_config {
         uint64_t max_entries, max_value_size; /* of a key and its value */
     } shared;
     struct {
+        uint64_t max_key, max_value, max_effects, max_conflicts;
+        char *writers;           /* HANDLER=NAMESPACE, apart by spaces */
+        uint64_t overlay, cache; /* bytes */
+    } kv;
+    struct {
         char *level, *encoding;
         bool caller, stacktrace;
         struct evrt_strings outputs;

@@ -18,9 +18,10 @@
 enum evrt_kv_kind {
     EVRT_KV_SET = 1,    /* value; number: when it expires, wall ms; 0: never */
     EVRT_KV_DELETE = 2, /* whatever was there */
-    EVRT_KV_INCR = 3,   /* number: added to a whole number; to 0 where nothing is; else to nothing */
-    EVRT_KV_CAS = 4,    /* SET (without a value: DELETE) if the value is still `expected` (none: absent) */
-    EVRT_KV_EMIT = 5,   /* value: an encoded event that is published with the rest */
+    EVRT_KV_INCR = 3, /* number: added to a whole number; to 0 where nothing is; else to nothing */
+    EVRT_KV_CAS =
+        4, /* SET (without a value: DELETE) if the value is still `expected` (none: absent) */
+    EVRT_KV_EMIT = 5, /* value: an encoded event that is published with the rest */
 };
 
 #define EVRT_KV_HEADER 24

@@ -13,6 +13,7 @@
 #define HELLO_FIELDS(X) \
     X(u32, worker) X(u64, generation) X(u64, concurrency) X(u64, memory_limit) X(u64, max_event_size) \
     X(u32, max_hops) X(u8, allow_ffi) X(u8, log_level) X(i64, load_timeout_ms) X(u8, confine) \
+    X(u32, kv_max_key) X(u32, kv_max_value) X(u64, kv_max_effects) X(slice, kv_writers) \
     X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)
 #define FAILED_FIELDS(X) \
     X(u64, delivery) X(slice, error_type) X(slice, message) X(slice, traceback) X(i64, retry_ms)
@@ -27,6 +28,11 @@
     X(u64, token) X(u64, version) X(i64, ttl_ms) X(u8, remove) X(slice, key) X(slice, value)
 #define SHARED_FIELDS(X) \
     X(u64, token) X(i32, status) X(u64, version) X(slice, key) X(slice, value)
+#define READ_FIELDS(X) \
+    X(u64, token) X(u32, limit) X(slice, ns) X(slice, key) X(slice, after)
+#define EFFECTS_FIELDS(X) X(u64, delivery) X(slice, ops)
+#define WRITE_FIELDS(X) X(u64, token) X(u64, delivery) X(slice, op)
+#define VALUE_FIELDS(X) X(u64, token) X(i32, status) X(u8, more) X(slice, value)
 /* clang-format on */
 
 const char *evrt_frame_name(unsigned type) {
@@ -123,6 +129,10 @@ CODEC(log, LOG)
 CODEC(note, NOTE)
 CODEC(share, SHARE)
 CODEC(shared, SHARED)
+CODEC(effects, EFFECTS)
+CODEC(read, READ)
+CODEC(write, WRITE)
+CODEC(value, VALUE)
 
 #define REPLAY (1u << 31) /* in the attempt of DELIVER */
 

@@ -24,6 +24,7 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(PUBLISHED, 3, '>', "what became of a PUBLISH")                                          \
     X(DRAIN, 4, '>', "finish what you have, then say DRAINED")                                \
     X(SHARED, 8, '>', "a shared value, changed or as it was asked for")                       \
+    X(VALUE, 9, '>', "what a READ or WRITE of the key-value store came to")                   \
     X(READY, 32, '<', "scripts are loaded; here is what they declare (JSON)")                 \
     X(REFUSED, 33, '<', "scripts do not load; here is why (errors with file and line)")       \
     X(DONE, 34, '<', "these deliveries succeeded")                                            \
@@ -32,6 +33,9 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(LOG, 37, '<', "a script's log line")                                                    \
     X(DRAINED, 38, '<', "nothing is left here")                                               \
     X(SHARE, 40, '<', "change a shared value if it is still the one that was seen")           \
+    X(EFFECTS, 42, '<', "this delivery succeeded; what it wrote and published, with it")      \
+    X(READ, 43, '<', "a key of the key-value store, or those of a prefix")                    \
+    X(WRITE, 44, '<', "an operation of the key-value store that is no delivery's effect")     \
     X(NOTE, 48, '<', "what a policy did with a delivery")
 
 enum evrt_frame_type {
@@ -56,8 +60,11 @@ struct evrt_frame_hello {
     uint8_t confine;           /* keep scripts from the store and the host */
     struct evrt_slice service; /* default source of published events */
     struct evrt_slice service_version, environment;
-    struct evrt_slice user;  /* to run as; "": the host's */
-    struct evrt_slice store; /* folder to keep scripts from */
+    struct evrt_slice user; /* to run as; "": the host's */
+    uint32_t kv_max_key, kv_max_value;
+    uint64_t kv_max_effects;      /* bytes of one delivery's writes and publishes */
+    struct evrt_slice kv_writers; /* kv.writers */
+    struct evrt_slice store;      /* folder to keep scripts from */
 };
 
 /* DELIVER: u32 handler, u32 attempt (its highest bit: replay), u64 delivery, i64 timeout_ms, then the event's
@@ -130,6 +137,31 @@ struct evrt_frame_shared {
     struct evrt_slice key, value;
 };
 
+struct evrt_frame_effects {
+    uint64_t delivery;
+    struct evrt_slice ops; /* core/kv.h */
+};
+
+struct evrt_frame_read {
+    uint64_t token; /* chosen by the worker, comes back in VALUE */
+    uint32_t limit; /* 0: the key alone; else at most so many that begin with it, */
+    struct evrt_slice ns, key, after; /* ... and come behind this one */
+};
+
+struct evrt_frame_write {
+    uint64_t token;
+    uint64_t delivery;    /* the delivery it is made in */
+    struct evrt_slice op; /* one, core/kv.h */
+};
+
+struct evrt_frame_value {
+    uint64_t token;
+    int32_t status; /* 0; -EAGAIN: the value was not the expected one; or another negative errno */
+    uint8_t more;   /* of a prefix: there are more */
+    /* Of a key its value (none: absent); of a prefix a SET (core/kv.h) for each; of an error why. */
+    struct evrt_slice value;
+};
+
 /* REFUSED and READY carry one text: READY the JSON below, REFUSED one "file:line: message" a line.
  * READY: {"handlers":[{"name","file","line","events":[...],"timeout_ms","concurrency","ordered_by",
  *        "priority","start":"new"|"beginning","policies":[...names],"on_retry":"hold"|"skip",
@@ -145,6 +177,10 @@ void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
 void evrt_frame_put_note(struct evrt_buf *out, const struct evrt_frame_note *f);
 void evrt_frame_put_share(struct evrt_buf *out, const struct evrt_frame_share *f);
 void evrt_frame_put_shared(struct evrt_buf *out, const struct evrt_frame_shared *f);
+void evrt_frame_put_read(struct evrt_buf *out, const struct evrt_frame_read *f);
+void evrt_frame_put_write(struct evrt_buf *out, const struct evrt_frame_write *f);
+void evrt_frame_put_value(struct evrt_buf *out, const struct evrt_frame_value *f);
+void evrt_frame_put_effects(struct evrt_buf *out, const struct evrt_frame_effects *f);
 void evrt_frame_put_text(struct evrt_buf *out, enum evrt_frame_type type, struct evrt_slice text);
 /* Adds one delivery to a DONE frame: opens it when *frame is SIZE_MAX (offset in out otherwise). Set
  * *frame back to SIZE_MAX whenever anything else is put or out is handed over. */
@@ -168,6 +204,10 @@ EVRT_MUST_CHECK int evrt_frame_get_published(struct evrt_slice payload,
                                              struct evrt_frame_published *f);
 EVRT_MUST_CHECK int evrt_frame_get_log(struct evrt_slice payload, struct evrt_frame_log *f);
 EVRT_MUST_CHECK int evrt_frame_get_note(struct evrt_slice payload, struct evrt_frame_note *f);
+EVRT_MUST_CHECK int evrt_frame_get_read(struct evrt_slice payload, struct evrt_frame_read *f);
+EVRT_MUST_CHECK int evrt_frame_get_write(struct evrt_slice payload, struct evrt_frame_write *f);
+EVRT_MUST_CHECK int evrt_frame_get_value(struct evrt_slice payload, struct evrt_frame_value *f);
+EVRT_MUST_CHECK int evrt_frame_get_effects(struct evrt_slice payload, struct evrt_frame_effects *f);
 EVRT_MUST_CHECK int evrt_frame_get_share(struct evrt_slice payload, struct evrt_frame_share *f);
 EVRT_MUST_CHECK int evrt_frame_get_shared(struct evrt_slice payload, struct evrt_frame_shared *f);
 

@@ -55,6 +55,10 @@ struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *c) {
         .confine = c->workers.confine,
         .user = evrt_slice_of(c->workers.user),
         .store = evrt_slice_of(c->store.path),
+        .kv_max_key = (uint32_t)c->kv.max_key,
+        .kv_max_value = (uint32_t)c->kv.max_value,
+        .kv_max_effects = c->kv.max_effects,
+        .kv_writers = evrt_slice_of(c->kv.writers),
     };
     for (uint8_t i = 0; i < 4; i++)
         if (strcmp(levels[i], c->logging.level) == 0) hello.log_level = i;

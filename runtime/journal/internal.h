@@ -40,6 +40,7 @@ struct evrt_journal {
     struct evrt_batch *open;  /* being appended to, or NULL */
     struct evrt_batch *taken; /* committed, not yet returned by take */
     uint64_t next_seq;
+    uint64_t held; /* bytes still to come that the open batch has room for */
 
     /* Any thread, no lock. Bytes of records since open: appended by the owner, then committed. */
     _Atomic uint64_t appended;

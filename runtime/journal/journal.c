@@ -167,6 +167,24 @@ static bool group_is_full(const struct evrt_journal *j, const struct evrt_batch 
            b->span_count + spans > EVRT_BATCH_SPANS_MAX;
 }
 
+size_t evrt_journal_record_bytes(size_t payload) {
+    return evrt_record_bytes(payload);
+}
+
+int evrt_journal_refuses(struct evrt_journal *j, size_t bytes) {
+    return refuse_event(j, bytes);
+}
+
+/* A chunk is left for the next when a record does not fit, so two neighbours are more than one full. */
+int evrt_journal_hold(struct evrt_journal *j, size_t bytes, uint32_t records) {
+    uint64_t spans = bytes / (EVRT_CHUNK_BYTES / 2) + 2;
+    if (bytes > j->group_max || spans > EVRT_BATCH_SPANS_MAX) return -EMSGSIZE;
+    if (j->open != NULL && group_is_full(j, j->open, bytes, records, (uint32_t)spans))
+        (void)evrt_journal_submit(j, false);
+    j->held = bytes;
+    return 0;
+}
+
 void *evrt_journal_append(struct evrt_journal *j, enum evrt_record_kind kind, size_t n, int *rc) {
     assert(kind != EVRT_RECORD_EVENT || n >= EVRT_EVENT_HEADER);
     *rc = 0;
@@ -175,8 +193,10 @@ void *evrt_journal_append(struct evrt_journal *j, enum evrt_record_kind kind, si
         return NULL;
     }
     uint64_t bytes = evrt_record_bytes(n);
-    if (kind == EVRT_RECORD_EVENT && (*rc = refuse_event(j, bytes)) < 0) return NULL;
-    if (j->open != NULL && group_is_full(j, j->open, bytes, 1, 1))
+    bool held = bytes <= j->held;
+    j->held = held ? j->held - bytes : 0;
+    if (!held && kind == EVRT_RECORD_EVENT && (*rc = refuse_event(j, bytes)) < 0) return NULL;
+    if (!held && j->open != NULL && group_is_full(j, j->open, bytes, 1, 1))
         (void)evrt_journal_submit(j, false);
     if (j->open == NULL) j->open = evrt_batch_create(&j->pool, j->next_seq);
     /* The owner is the only one to add. */

@@ -70,6 +70,13 @@ void evrt_journal_close(struct evrt_journal *j);
  * NULL with *rc: -ENOSPC no space (events only; settlements draw on the reserve), -EAGAIN backlog full
  * (events only), -EMSGSIZE larger than a group may be. */
 void *evrt_journal_append(struct evrt_journal *j, enum evrt_record_kind kind, size_t n, int *rc);
+/* The records appended next, so many bytes and records in all (evrt_journal_record_bytes each), will be
+ * in one group: they are durable together or not at all. Events among them are refused as little as
+ * settlements are. -EMSGSIZE: more than a group can have. */
+EVRT_MUST_CHECK int evrt_journal_hold(struct evrt_journal *j, size_t bytes, uint32_t records);
+size_t evrt_journal_record_bytes(size_t payload);
+/* What would be answered to an event of that many bytes now; 0: it would be taken. */
+int evrt_journal_refuses(struct evrt_journal *j, size_t bytes);
 /* The seq that the next appended event gets. */
 uint64_t evrt_journal_next_seq(const struct evrt_journal *j);
 /* Hands the open batch to the writer. Call once per loop turn; a no-op when nothing was appended.

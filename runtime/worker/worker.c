@@ -74,8 +74,9 @@ static void answer(struct evrt_worker *w, enum evrt_frame_type type, struct evrt
 
 static void keep_hello(struct evrt_worker *w, const struct evrt_frame_hello *f) {
     w->hello = *f;
-    struct evrt_slice *slices[] = {&w->hello.service, &w->hello.service_version,
-                                   &w->hello.environment, &w->hello.user, &w->hello.store};
+    struct evrt_slice *slices[] = {&w->hello.service,     &w->hello.service_version,
+                                   &w->hello.environment, &w->hello.user,
+                                   &w->hello.store,       &w->hello.kv_writers};
     enum { SLICES = sizeof slices / sizeof slices[0] };
     struct evrt_buf bytes;
     evrt_buf_init(&bytes);

@@ -42,7 +42,7 @@ describe("loading", function()
             '"EVRT_SET_WORKERS=x": workers is a section; give one of its keys a value',
             '--set "storepath=x": unknown key "storepath"; the nearest valid key is store.path',
             '--set "http.listen": expected key=value',
-            '--set "=x": unknown key ""; the nearest valid key is bus',
+            '--set "=x": unknown key ""; the nearest valid key is kv',
         }, "\n"), config.refused("{}", {
             environment = { "EVRT_SET_HTTP__LISEN=x", "EVRT_SET_WORKERS=x" },
             overrides = { "storepath=x", "http.listen", "=x" },

@@ -118,6 +118,23 @@ describe("core/record", function()
         end
     end)
 
+    it("keeps writes of the key-value store as they are, with their time", function()
+        local bytes = collect(function(b)
+            lib.evrt_record_put_kv(b, ffi.new("struct evrt_record_kv", { 1700000000000LL, c.slice "ops\0" }))
+        end)
+        local r = ffi.new "struct evrt_record_kv"
+        assert.equal(0, lib.evrt_record_get_kv(c.slice(bytes), r))
+        assert.same({ 1700000000000LL, "ops\0" }, { r.at_ms, c.string(r.ops) })
+        assert.equal(EBADMSG, lib.evrt_record_get_kv(c.slice(bytes:sub(1, 3)), r))
+        local sweep = collect(function(b)
+            lib.evrt_record_put_sweep(b, ffi.new("struct evrt_record_sweep", { 42 }))
+        end)
+        local s = ffi.new "struct evrt_record_sweep"
+        assert.equal(0, lib.evrt_record_get_sweep(c.slice(sweep), s))
+        assert.equal(42LL, s.at_ms)
+        assert.equal(EBADMSG, lib.evrt_record_get_sweep(c.slice(sweep .. "x"), s))
+    end)
+
     it("names every kind by its number", function()
         local seen = {}
         for n = 1, 255 do

@@ -17,7 +17,8 @@ local samples = {
         worker = 3, generation = 2 ^ 40, concurrency = 256, memory_limit = 2 ^ 28, max_event_size = 2 ^ 20,
         max_hops = 16, allow_ffi = 1, log_level = 2, load_timeout_ms = 30000,
         confine = 1, service = "my-app", service_version = "1.0.0", environment = "", user = "nobody",
-        store = "/var/lib/evrt",
+        store = "/var/lib/evrt", kv_max_key = 512, kv_max_value = 2 ^ 18, kv_max_effects = 2 ^ 22,
+        kv_writers = "A=B *=shared",
     },
     deliver = { handler = 7, attempt = 2, replay = 1, delivery = 2 ^ 41, timeout_ms = -1, event = ("e"):rep(300) },
     failed = { delivery = 9, error_type = "error", message = "a.lua:1: b", traceback = "a.lua:1: in main",
@@ -26,10 +27,14 @@ local samples = {
     published = { token = 1, status = -28, seq = 77, id = "id", message = "full", outcomes = "[]" },
     log = { level = 1, delivery = 4, caller = "a.lua:1", message = "hi", fields = '"a":1' },
     note = { delivery = 2 ^ 50, text = "filter: not wanted" },
+    effects = { delivery = 2 ^ 41, ops = "as they\0are" },
+    read = { token = 2 ^ 33, limit = 0, ns = "Ledger", key = "account:1", after = "" },
+    write = { token = 4, delivery = 2 ^ 41, op = "one\0" },
+    value = { token = 4, status = -11, more = 1, value = "s\0" },
     share = { token = 3, version = 2 ^ 40, ttl_ms = 1000, remove = 0, key = "k", value = "v\0" },
     shared = { token = 0, status = -11, version = 7, key = "k", value = "" },
 }
-local to_worker = { hello = true, deliver = true, published = true, shared = true }
+local to_worker = { hello = true, deliver = true, published = true, shared = true, value = true }
 
 local function put(name, out, fields)
     local f = ffi.new("struct evrt_frame_" .. name)
