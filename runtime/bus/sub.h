@@ -125,6 +125,7 @@ struct evrt_sub {
     char *name;
     bool active;         /* in the scripts */
     int64_t orphaned_ms; /* when it left them; 0: active */
+    int64_t orphaned_ns; /* the same by the monotonic clock */
     int64_t timeout_ms;
     int priority;
     char *ordered_by; /* kept by the host */

@@ -34,10 +34,9 @@ static void checkpoint(struct evrt_host *h) {
 }
 
 static void forget_orphans(struct evrt_host *h) {
-    int64_t before = evrt_wall_ms() - h->config->bus.orphan_ttl;
     for (size_t i = evrt_bus_count(h->bus); i-- > 0;) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
-        if (!s->active && s->orphaned_ms != 0 && s->orphaned_ms < before && s->retrying == 0 &&
+        if (host_orphaned_for(s, h->config->bus.orphan_ttl) && s->retrying == 0 &&
             host_may_forget(s))
             host_forget(h, s, "bus.orphan_ttl");
     }

@@ -186,6 +186,8 @@ void host_checkpoint(struct evrt_host *h, struct evrt_sub *s);
 void host_subscribe(struct evrt_host *h);
 /* Whether nothing of one that left the scripts is at a worker or being read. */
 bool host_may_forget(const struct evrt_sub *s);
+/* Whether it left the scripts so long ago, by a clock that does not jump while the node runs. */
+bool host_orphaned_for(const struct evrt_sub *s, int64_t ttl_ms);
 void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason);
 
 /* ---- key.c ---- */

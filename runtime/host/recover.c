@@ -83,6 +83,8 @@ static void restore_sub(void *arg, const struct evrt_state_sub *row) {
     struct evrt_host *h = arg;
     struct evrt_sub *s = evrt_bus_add(h->bus, row->sub, evrt_slice_of(row->name), row->cursor);
     s->orphaned_ms = row->orphaned_ms;
+    int64_t age_ms = evrt_wall_ms() - row->orphaned_ms;
+    s->orphaned_ns = evrt_mono_ns() - (age_ms > 0 ? age_ms : 0) * 1000000;
     s->paused_ms = row->paused_ms;
     if (s->paused_ms != 0) evrt_bus_pause(h->bus, s, true);
     s->from_seq = row->from_seq;

@@ -247,16 +247,22 @@ void host_retries_sent(struct evrt_host *h, const struct evrt_sub *s, unsigned a
                    EVRT_F_U64("seq", evrt_event_seq(event.p)));
 }
 
-/* Whatever the clock says now: not before its time by more than it was to wait, and no later. */
+/* Whatever the clock says now, it waits no longer than it was to wait. What is due later than that, or was
+ * due longer ago (the clock jumped, or the node was down), would come all at once: it is spread over as
+ * long. */
+static int64_t left_ms(struct evrt_host *h, const struct evrt_record_retry *r) {
+    int64_t left = r->due_ms - evrt_wall_ms(), most = h->config->retry.max_delay;
+    if (most > r->delay_ms) most = r->delay_ms;
+    if (left >= -most && left <= r->delay_ms) return left < 0 ? 0 : left;
+    return most <= 0 ? 0 : (int64_t)(evrt_random_u64(&h->random) % (uint64_t)most);
+}
+
 void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_record_retry *r) {
     struct evrt_sub *s = evrt_bus_by_id(h->bus, sub);
-    int64_t left = r->due_ms - evrt_wall_ms();
     if (s == NULL) return;
-    if (left > r->delay_ms) left = r->delay_ms;
-    if (left < 0) left = 0;
     evrt_sub_restore_retry(
         s, &(struct evrt_retry_row){
-               .due_ns = evrt_mono_ns() + left * MS,
+               .due_ns = evrt_mono_ns() + left_ms(h, r) * MS,
                .seq = r->seq,
                .key = r->key,
                .first_failed_ms = r->first_failed_ms,
@@ -270,11 +276,10 @@ void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_r
 void host_retries_expire(struct evrt_host *h) {
     const struct evrt_slice why =
         EVRT_STR("not tried again: the handler left the scripts, and retry.ttl has passed since");
-    int64_t before = evrt_wall_ms() - h->config->retry.ttl;
     unsigned count = 0;
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
-        if (s->active || s->orphaned_ms == 0 || s->orphaned_ms >= before) continue;
+        if (s->retrying == 0 || !host_orphaned_for(s, h->config->retry.ttl)) continue;
         for (uint64_t seq; (seq = evrt_sub_any_retry(s)) != 0 && count < EXPIRE_MOST; count++) {
             if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD) < 0) break;
             evrt_dead_put(&s->dead_list,

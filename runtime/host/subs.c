@@ -90,6 +90,7 @@ static void adopt(struct evrt_host *h, uint32_t index) {
 
 static void orphan(struct evrt_host *h, struct evrt_sub *s) {
     s->orphaned_ms = evrt_wall_ms();
+    s->orphaned_ns = evrt_mono_ns();
     change_patterns(h, s, EVRT_STR(""));
     journal_sub(h, EVRT_RECORD_ORPHAN, s->id, s->orphaned_ms);
     evrt_log_event(h->log, HANDLER_REMOVED, EVRT_F_CSTR("handler", s->name),
@@ -106,6 +107,11 @@ void host_subscribe(struct evrt_host *h) {
         if (!s->active && s->orphaned_ms == 0) orphan(h, s);
     }
     evrt_bus_rerouted(h->bus);
+}
+
+bool host_orphaned_for(const struct evrt_sub *s, int64_t ttl_ms) {
+    if (s->active || s->orphaned_ms == 0) return false;
+    return (evrt_mono_ns() - s->orphaned_ns) / 1000000 >= ttl_ms;
 }
 
 bool host_may_forget(const struct evrt_sub *s) {

@@ -40,13 +40,14 @@ describe("a clock #plain", function()
         assert(os.rename(clock .. ".new", clock))
     end
 
-    local function start()
-        return evrt.start {
-            dir = dir, handlers = books.scripts, env = {
-                LD_PRELOAD = faketime, FAKETIME_TIMESTAMP_FILE = clock, FAKETIME_NO_CACHE = "1",
-                FAKETIME_DONT_FAKE_MONOTONIC = "1",
-            },
+    local function start(options)
+        options = options or { handlers = books.scripts }
+        options.dir = dir
+        options.env = {
+            LD_PRELOAD = faketime, FAKETIME_TIMESTAMP_FILE = clock, FAKETIME_NO_CACHE = "1",
+            FAKETIME_DONT_FAKE_MONOTONIC = "1",
         }
+        return evrt.start(options)
     end
 
     -- Publishes by a clock that is wrong by so much; all is handled at once, and says when.
@@ -94,5 +95,74 @@ describe("a clock #plain", function()
         end
         faults.verify(dir .. "/data")
         faults.say("clock that jumps between lives: %s", oracle.line(r))
+    end)
+
+    -- Events that fail once; `side` gets a line for each attempt: its number, and when that was by the monotonic
+    -- clock.
+    local function start_failing(side, delay, count)
+        local node = start {
+            config = { retry = { policy = "fixed", max_retries = 1, initial_delay = delay, jitter = 0 } },
+            handlers = { ["a.lua"] = ([[
+                local evrt = require "evrt"
+                local file = assert(io.open(%q, "a"))
+                return { name = "A", events = "a", handle = function(event, ctx)
+                    file:write(ctx.attempt, " ", event.id, " ", ("%%.6f"):format(evrt.time.monotonic()), "\n")
+                    file:flush()
+                    if ctx.attempt == 1 then error "once" end
+                end }]]):format(side) },
+        }
+        for i = 1, count or 0 do assert.equal(202, node:publish({ type = "a", id = tostring(i) }).status) end
+        node:await("the first attempts", function() return node:handler("A").retrying >= (count or 0) end)
+        return node
+    end
+
+    -- What was tried again: after which delay at least, the time from the first to the last, how many.
+    local function tried(side)
+        local failed, again, shortest = {}, {}, math.huge
+        for line in io.lines(side) do
+            local attempt, id, at = line:match "^(%d) (%S+) (%S+)$"
+            if attempt == "1" then
+                failed[id] = tonumber(at)
+            else
+                again[#again + 1] = tonumber(at)
+                shortest = math.min(shortest, at - failed[id])
+            end
+        end
+        table.sort(again)
+        return shortest, #again > 0 and again[#again] - again[1] or 0, #again
+    end
+
+    it("that jumps leaves retries their time while the node runs", function()
+        for i, offset in ipairs { YEAR, -YEAR } do
+            set(0)
+            local side = dir .. "/side" .. i
+            local node = start_failing(side, "1s", 20)
+            set(offset)
+            assert.equal(20, node:await_end().done)
+            local shortest, _, count = tried(side)
+            assert.is_true(shortest >= 1, shortest)
+            assert.equal(20, count)
+            set(0)
+            assert.equal(0, (node:stop()))
+            os.execute("rm -rf '" .. dir .. "/data'")
+        end
+    end)
+
+    it("that jumps between two lives neither holds retries up nor makes them come at once", function()
+        for i, offset in ipairs { YEAR, -YEAR } do
+            set(0)
+            local side = dir .. "/side" .. i
+            start_failing(side, "2s", 40):stop "sigkill"
+            set(offset)
+            local node = start_failing(side, "2s")
+            local stats = node:await_end()
+            local _, spread, count = tried(side)
+            assert.same({ 40, 0, 40 }, { stats.done, stats.dead, count })
+            -- By chance within two seconds: that all of 40 are within a tenth of them has a chance of 1e-37.
+            assert.is_true(spread > 0.2, spread)
+            set(0)
+            assert.equal(0, (node:stop()))
+            os.execute("rm -rf '" .. dir .. "/data'")
+        end
     end)
 end)

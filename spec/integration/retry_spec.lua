@@ -1,4 +1,5 @@
 -- What fails is tried again: when, how often, by whom, and across a crash.
+local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 
 local fast = { max_retries = 3, initial_delay = "20ms", jitter = 0 }
@@ -101,6 +102,38 @@ describe("a delivery that fails", function()
         assert.equal(0, node:stop())
     end)
 
+    it("is judged by retry_if where it failed", function()
+        local node = start({ max_retries = 3, initial_delay = "1ms" }, {
+            A = "if ctx.attempt == 1 then error(event.id) end",
+        }, [[policies = { evrt.policy.retry { retry_if = function(failure, event)
+            return not failure.message:find "fatal" and event.type == "a"
+        end } },]])
+        local fatal, other = publish(node, { type = "a", id = "fatal" }), publish(node, { type = "a", id = "other" })
+        node:await_end()
+        assert.same({ "dead", 1 }, { node:outcome(fatal, "A").outcome, node:outcome(fatal, "A").attempt })
+        assert.equal("done", node:outcome(other, "A").outcome)
+        assert.equal(1, #delays(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is judged by the configuration where no function can be asked, or none answers", function()
+        local asked = [[policies = { evrt.policy.retry { policy = function(attempt)
+            return attempt == 2 and 0.01 or error "no idea"
+        end } },]]
+        local node = start({ policy = "fixed", max_retries = 3, initial_delay = "30ms", jitter = 0 }, {
+            A = "if ctx.attempt == 1 then os.exit(1) end error 'boom'",
+        }, asked)
+        local seq = publish(node, { type = "a" })
+        node:await_end()
+        -- A crash; the function; the function fails; and no more than the configuration's attempts.
+        assert.same({ "0.030s", "0.010s", "0.030s" }, delays(node))
+        local end_ = node:outcome(seq, "A")
+        assert.same({ "dead", 4 }, { end_.outcome, end_.attempt })
+        assert.matches('policy "retry"', end_.error.message)
+        assert.matches("no idea", end_.error.message)
+        assert.equal(0, node:stop())
+    end)
+
     it("is still tried again after a crash of the node, as the attempt that it was #plain", function()
         local node = start({ max_retries = 5, initial_delay = "300ms", jitter = 0 }, {
             A = "if ctx.attempt < 3 then error('boom') end", B = "",
@@ -165,6 +198,99 @@ describe("with ordered_by a retry", function()
         publish_three(node)
         node:await_end()
         assert.equal("1", order(node):sub(-1))
+        assert.equal(0, node:stop())
+    end)
+end)
+
+describe("a retry", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    local later = { max_retries = 1, initial_delay = "1h", max_delay = "1h" }
+
+    local function reload(node, script)
+        local path = node.dir .. "/handlers/A.lua"
+        if script then evrt.write(path, script) else os.remove(path) end
+        assert.equal(200, node:post_admin("/api/v1/reload").status)
+    end
+
+    local function state(node)
+        local one = node:get("/api/v1/retries").json.items[1]
+        return one and one.state
+    end
+
+    it("of a handler that left waits for it, and is dead after retry.ttl", function()
+        local node = start(later, { A = "if ctx.attempt == 1 then error 'boom' end", B = "" })
+        local first = publish(node, { type = "a" })
+        node:await("a retry", retrying(node, 1))
+        local script = evrt.read(node.dir .. "/handlers/A.lua")
+        reload(node)
+        assert.equal("orphaned", state(node))
+        assert.equal(200, node:post_admin("/api/v1/retries/1-1/run").status)
+        reload(node, script)
+        node:await_end()
+        assert.equal("done", node:outcome(first, "A").outcome)
+
+        local second = publish(node, { type = "a" })
+        node:await("a retry", retrying(node, 1))
+        reload(node)
+        node:stop "sigkill"
+        node = node:restart()
+        assert.equal("orphaned", state(node))
+        node:stop()
+        node = node:restart { config = { retry = { ttl = "1ms" } } }
+        local stats = node:await_end()
+        assert.equal(1, stats.dead)
+        local one = node:outcome(second, "A")
+        assert.same({ "dead", "cancelled" }, { one.outcome, one.error.type })
+        assert.matches("retry.ttl", one.error.message)
+        assert.equal(0, node:stop())
+    end)
+
+    it("of what its handler does not want any more is discarded when it is due", function()
+        local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" },
+            { A = "if ctx.attempt == 1 then error 'boom' end" })
+        publish(node, { type = "a" })
+        node:await("a retry", retrying(node, 1))
+        reload(node, (evrt.read(node.dir .. "/handlers/A.lua"):gsub('events = "a"', 'events = "b"')))
+        assert.equal("waiting", state(node))
+        assert.equal(200, node:post_admin("/api/v1/retries/1-1/run").status)
+        local stats = node:await_end()
+        assert.same({ 1, 0, 0 }, { stats.discarded, stats.dead, stats.done })
+        assert.equal(0, node:stop())
+    end)
+
+    it("holds no key any more when its handler is ordered by something else", function()
+        local node = start(later, { A = "if event.id == '1' then error 'boom' end" }, 'ordered_by = "subject",')
+        for id = 1, 2 do publish(node, { type = "a", id = tostring(id), subject = "k" }) end
+        node:await("a retry", retrying(node, 1))
+        assert.same({ 1, 0 }, { node:handler("A").pending, node:handler("A").done })
+        reload(node, (evrt.read(node.dir .. "/handlers/A.lua"):gsub('"subject"', '"id"')))
+        node:await("the other", function() return node:handler("A").done == 1 end)
+        assert.equal("waiting", state(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is one of thousands, and those of others and fresh events come between", function()
+        local node = start({ max_retries = 1, initial_delay = "500ms", jitter = 0 }, {
+            A = "if event.id == 'fresh' then return elseif ctx.attempt == 1 then error 'boom' end evrt.sleep(0.01)",
+            B = "if event.id == 'last' and ctx.attempt == 1 then error 'boom' end",
+        }, "concurrency = 4,")
+        local batch = {}
+        for i = 1, 1200 do
+            batch[i] = { specversion = "1.0", type = "a", source = "spec", id = i == 1200 and "last" or tostring(i) }
+        end
+        for i = 1, 1200, 400 do
+            local r = node:post("/events", cjson.encode { unpack(batch, i, i + 399) },
+                { ["Content-Type"] = "application/cloudevents-batch+json" })
+            assert.equal(202, r.status)
+        end
+        node:await_log { msg = "Event retry attempt", handler = "A" }
+        -- 1200 of them take 3 s.
+        assert.equal(200, node:publish({ type = "a", id = "fresh" }, "?wait=handled&timeout=20s").status)
+        node:await("the retry of B", function() return node:handler("B").done == 1201 end)
+        assert.is_true(node:handler("A").retrying > 0)
+        node:await_end()
+        assert.same({ 1201, 0 }, { node:handler("A").done, node:handler("A").dead })
         assert.equal(0, node:stop())
     end)
 end)
