@@ -177,6 +177,24 @@ static bool try_send(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
     return true;
 }
 
+/* One that is aside; false: there is none whose key is free, or no worker takes it. */
+static bool send_aside(struct evrt_bus *b, struct evrt_sub *s) {
+    if (s->aside_first == NULL || !s->active || s->reordering || !evrt_sub_has_credit(s))
+        return false;
+    struct evrt_delivery *d = evrt_sub_take_aside(s, b->o.ops->key, b->o.arg);
+    if (d == NULL) return false;
+    struct evrt_slice event = {d->event, d->n};
+    if (!try_send(b, s, d->position, event)) {
+        evrt_sub_untake_aside(s, d);
+        return false;
+    }
+    return true;
+}
+
+static bool has_work(const struct evrt_sub *s) {
+    return evrt_sub_has_ready(s) || s->aside_first != NULL;
+}
+
 static void mark_dirty(struct evrt_bus *b, struct evrt_sub *s) {
     if (s->dirty) return;
     s->dirty = true;
@@ -236,19 +254,22 @@ static void prefetch_ready(const struct evrt_sub *s) {
     __builtin_prefetch(evrt_sub_at(s, s->ready[(s->ready_head + AHEAD - 1) & s->ready_mask]));
 }
 
-/* One subscription's share of a round; true when it may have another. */
+/* One subscription's share of a round; true when it may have another. What is aside comes when nothing else
+ * is ready, and once in a share. */
 static bool pump_share(struct evrt_bus *b, struct evrt_sub *s) {
     for (int n = 0; n < SHARE; n++) {
         if (!evrt_sub_has_credit(s)) return false;
         uint64_t position = evrt_sub_take_ready(s);
-        if (position == 0) return false;
+        if (position == 0 && !send_aside(b, s)) return false;
+        if (position == 0) continue;
         prefetch_ready(s);
         struct evrt_delivery *d = evrt_sub_at(s, position);
         if (try_send(b, s, position, (struct evrt_slice){d->event, d->n})) continue;
         evrt_sub_untake_ready(s, position);
         return false;
     }
-    return evrt_sub_has_ready(s);
+    (void)send_aside(b, s);
+    return has_work(s);
 }
 
 /* Those of one priority, each time beginning with another. */
@@ -256,7 +277,7 @@ static bool pump_equals(struct evrt_bus *b, struct evrt_sub **subs, size_t n) {
     bool more = false;
     for (size_t i = 0; i < n; i++) {
         struct evrt_sub *s = subs[(b->turn + i) % n];
-        if (evrt_sub_has_ready(s) && pump_share(b, s)) more = true;
+        if (has_work(s) && pump_share(b, s)) more = true;
     }
     return more;
 }
@@ -318,7 +339,12 @@ static void pass_on(struct evrt_bus *b, struct evrt_sub *s, uint64_t key) {
 static void end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                 enum evrt_outcome outcome) {
     uint64_t key = evrt_sub_at(s, position)->key;
-    count_end(b, s, position, outcome);
+    if (evrt_sub_is_aside(position)) {
+        evrt_sub_end(s, position);
+        mark_dirty(b, s);
+    } else {
+        count_end(b, s, position, outcome);
+    }
     if (key != 0) pass_on(b, s, key);
 }
 
@@ -377,6 +403,20 @@ int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq) {
     return evrt_sub_take_retry(s, seq) == NULL ? not_waiting(s, seq) : 0;
 }
 
+void evrt_bus_aside(struct evrt_bus *b, struct evrt_sub *s, const struct evrt_aside *a) {
+    (void)b;
+    evrt_sub_add_aside(s, a);
+}
+
+uint32_t evrt_bus_drop_asides(struct evrt_bus *b, uint64_t job) {
+    uint32_t count = 0;
+    uint64_t key;
+    for (size_t i = 0; i < b->count; i++)
+        for (; evrt_sub_drop_aside(b->subs[i], job, &key); count++)
+            if (key != 0) pass_on(b, b->subs[i], key);
+    return count;
+}
+
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
     uint64_t count = 0;
     for (size_t i = 0; i < b->count; i++)
@@ -388,7 +428,7 @@ uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
 
 static uint32_t room(const struct evrt_sub *s) {
     if (evrt_sub_full(s)) return 0;
-    uint64_t left = s->live_max - (s->live - s->retry_live);
+    uint64_t left = s->live_max - (s->live - s->retry_live - s->aside_live);
     return left < READ_BATCH ? (uint32_t)left : READ_BATCH;
 }
 

@@ -107,6 +107,14 @@ EVRT_MUST_CHECK int evrt_bus_end_retry(struct evrt_bus *b, struct evrt_sub *s, u
                                        enum evrt_outcome outcome);
 /* Makes it due. The same. */
 EVRT_MUST_CHECK int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq);
+/* ---- Aside ---- */
+
+/* Delivers the event to one subscription beside its window: in none of its counts, after what is ready, and
+ * when its key is free. Ends by evrt_bus_end (the outcome given is not counted) or _drop_asides. */
+void evrt_bus_aside(struct evrt_bus *b, struct evrt_sub *s, const struct evrt_aside *a);
+/* Those of a job that are not in flight are not delivered. Returns how many there were. */
+uint32_t evrt_bus_drop_asides(struct evrt_bus *b, uint64_t job);
+
 /* Its deliveries must be sent again; returns how many there are. */
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker);
 

@@ -147,7 +147,7 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
                    struct evrt_slice event) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
     evrt_sub_set_label(d->label, event.p);
-    evrt_sub_let_go(s, d);
+    if (!evrt_sub_is_aside(position)) evrt_sub_let_go(s, d);
     d->n = (uint32_t)event.n;
     d->state = EVRT_DELIVERY_FLIGHT;
     d->worker = worker;
@@ -160,7 +160,7 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
 }
 
 struct evrt_delivery *evrt_sub_delivery(const struct evrt_sub *s, uint64_t position) {
-    if (evrt_sub_is_retry(position)) {
+    if (evrt_sub_is_beside(position)) {
         uint32_t number = position & ((1u << EVRT_SUB_NUMBER_BITS) - 1);
         struct evrt_delivery *d = number < s->made ? evrt_sub_numbered(s, number) : NULL;
         bool its = d != NULL && d->position == position && d->state != EVRT_DELIVERY_DONE;
@@ -213,7 +213,10 @@ uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker) {
         struct evrt_delivery *d = evrt_sub_numbered(s, i);
         if (d->state != EVRT_DELIVERY_FLIGHT || d->worker != worker) continue;
         out_of_flight(s, d);
-        evrt_sub_come_again(s, d);
+        if (evrt_sub_is_aside(d->position))
+            evrt_sub_untake_aside(s, d);
+        else
+            evrt_sub_come_again(s, d);
         count++;
     }
     return count;
@@ -233,7 +236,7 @@ static void put_ranges(struct evrt_sub *s, struct evrt_buf *out) {
         sorted = s->ended[i - 1] < s->ended[i];
     if (!sorted) qsort(s->ended, s->ended_count, sizeof *s->ended, evrt_sub_ascending);
     uint64_t from = 0;
-    for (size_t i = 0; i < s->ended_count && !evrt_sub_is_retry(s->ended[i]);) {
+    for (size_t i = 0; i < s->ended_count && !evrt_sub_is_beside(s->ended[i]);) {
         size_t to = i;
         while (to + 1 < s->ended_count && s->ended[to + 1] == s->ended[to] + 1)
             to++;
@@ -249,8 +252,13 @@ static void put_retried(struct evrt_sub *s) {
     evrt_buf_clear(&s->retried_list);
     for (size_t i = 0; i < s->ended_count; i++) {
         const struct evrt_delivery *d;
-        if (!evrt_sub_is_retry(s->ended[i])) continue;
+        if (!evrt_sub_is_beside(s->ended[i])) continue;
         d = evrt_sub_at(s, s->ended[i]);
+        if (evrt_sub_is_aside(d->position)) {
+            s->aside_live--;
+            evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
+            continue;
+        }
         uint64_t seq = d->seq;
         bool failed = d->failed;
         evrt_sub_forget_retry(s, d);
@@ -263,7 +271,7 @@ static void put_retried(struct evrt_sub *s) {
 }
 
 static void free_ended(struct evrt_sub *s) {
-    for (size_t i = 0; i < s->ended_count && !evrt_sub_is_retry(s->ended[i]); i++) {
+    for (size_t i = 0; i < s->ended_count && !evrt_sub_is_beside(s->ended[i]); i++) {
         evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
         evrt_window_done(&s->window, s->ended[i]);
     }

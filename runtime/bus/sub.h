@@ -31,6 +31,7 @@
 #include "bus/retries.h"
 #include "bus/window.h"
 #include "core/map.h"
+#include "core/purpose.h"
 #include "core/record.h"
 
 struct evrt_pattern_set;
@@ -65,7 +66,7 @@ struct evrt_delivery {
     uint64_t position;
     uint64_t key;           /* 0: none */
     struct evrt_hold *hold; /* FRESH only; NULL when the bytes are its own */
-    const char *event;      /* FRESH only: the encoding; NULL: the journal has it no more */
+    const char *event;      /* FRESH, or aside: the encoding; NULL: the journal has it no more */
     union {
         uint32_t n;         /* its size */
         uint32_t free_next; /* of those that are free: the next one's number + 1 */
@@ -84,8 +85,11 @@ struct evrt_delivery {
 
     uint64_t next_in_line;             /* in_line: position of the one behind it; 0: none */
     struct evrt_delivery_label *label; /* since it was first sent, until it is settled */
-    struct evrt_delivery *again_prev, *again_next;
-    int64_t first_failed_ms; /* retries only */
+    struct evrt_delivery *again_prev, *again_next; /* or of those aside that are ready */
+    int64_t first_failed_ms;                       /* retries only */
+    uint64_t job, job_key; /* aside only: of the host's; what it calls this one */
+    uint32_t info_n;       /* aside only: bytes behind those of the event */
+    uint8_t purpose;       /* aside only: enum evrt_purpose */
 };
 
 struct evrt_delivery_names {
@@ -113,10 +117,19 @@ struct evrt_sub_block {
 /* Positions of retries have the highest of 40 bits set; below it a serial number, so that no two soon have the
  * same, and the delivery's own. */
 #define EVRT_SUB_RETRY (UINT64_C(1) << 39)
+/* Those of deliveries aside have this one set, too. */
+#define EVRT_SUB_ASIDE (UINT64_C(1) << 38)
 #define EVRT_SUB_NUMBER_BITS 24
-#define EVRT_SUB_SERIAL_MASK UINT64_C(0x7fff)
-static inline bool evrt_sub_is_retry(uint64_t position) {
+#define EVRT_SUB_SERIAL_MASK UINT64_C(0x3fff)
+/* Has no place in the window. */
+static inline bool evrt_sub_is_beside(uint64_t position) {
     return (position & EVRT_SUB_RETRY) != 0;
+}
+static inline bool evrt_sub_is_retry(uint64_t position) {
+    return (position & (EVRT_SUB_RETRY | EVRT_SUB_ASIDE)) == EVRT_SUB_RETRY;
+}
+static inline bool evrt_sub_is_aside(uint64_t position) {
+    return (position & (EVRT_SUB_RETRY | EVRT_SUB_ASIDE)) == (EVRT_SUB_RETRY | EVRT_SUB_ASIDE);
 }
 
 struct evrt_sub {
@@ -158,6 +171,9 @@ struct evrt_sub {
     uint32_t retry_live;         /* that have a delivery and did not end */
     uint32_t retry_flight;       /* of those, in flight */
     uint64_t retry_serial;
+
+    struct evrt_delivery *aside_first, *aside_last; /* aside, ready to be sent */
+    uint32_t aside_live;                            /* that have not been settled */
 
     uint64_t scan; /* behind: next sequence to read; live: unused */
     bool behind;
@@ -229,14 +245,14 @@ static inline struct evrt_delivery *evrt_sub_numbered(const struct evrt_sub *s, 
 }
 /* The delivery of an entry that is LIVE. */
 static inline struct evrt_delivery *evrt_sub_at(const struct evrt_sub *s, uint64_t position) {
-    if (evrt_sub_is_retry(position))
+    if (evrt_sub_is_beside(position))
         return evrt_sub_numbered(s, position & ((1u << EVRT_SUB_NUMBER_BITS) - 1));
     return evrt_sub_numbered(s, evrt_window_at(&s->window, position)->ref);
 }
 /* The delivery there; NULL: none. */
 struct evrt_delivery *evrt_sub_delivery(const struct evrt_sub *s, uint64_t position);
 static inline bool evrt_sub_full(const struct evrt_sub *s) {
-    return s->live - s->retry_live >= s->live_max || s->parked >= s->parked_max ||
+    return s->live - s->retry_live - s->aside_live >= s->live_max || s->parked >= s->parked_max ||
            evrt_window_span(&s->window) >= EVRT_SUB_SPAN;
 }
 /* The delivery of that sequence that is at a worker, or NULL. */
@@ -320,6 +336,29 @@ uint64_t evrt_sub_any_retry(const struct evrt_sub *s);
 uint64_t evrt_sub_first_retry(const struct evrt_sub *s);
 /* As it was before the last stop: before anything is read. */
 void evrt_sub_restore_retry(struct evrt_sub *s, const struct evrt_retry_row *r);
+
+/* ---- Aside: what is delivered beside the window, and in no count. Each keeps its bytes until it ends ---- */
+
+struct evrt_aside {
+    enum evrt_purpose purpose;
+    uint64_t job, key;
+    uint16_t attempt;
+    struct evrt_slice event, info; /* copied */
+};
+/* Ready at once, behind those there are. */
+void evrt_sub_add_aside(struct evrt_sub *s, const struct evrt_aside *a);
+static inline struct evrt_slice evrt_sub_aside_info(const struct evrt_delivery *d) {
+    return (struct evrt_slice){d->event + d->n, d->info_n};
+}
+/* Takes the next one whose key is free out of the queue, and makes it busy; and back to its front, with its key. */
+struct evrt_delivery *evrt_sub_take_aside(struct evrt_sub *s,
+                                          uint64_t (*key)(void *arg, const struct evrt_sub *s,
+                                                          const struct evrt_slice *event),
+                                          void *arg);
+void evrt_sub_untake_aside(struct evrt_sub *s, struct evrt_delivery *d);
+/* One of that job that is not in flight is no more; its key (0: none) is the caller's to pass on. false: there
+ * is none. */
+bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key);
 
 /* Moves the cursor over what has ended and fills the record (slices point into the subscription, valid
  * until it changes). `ranges` is scratch. */

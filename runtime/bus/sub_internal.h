@@ -1,4 +1,4 @@
-/* What the files of a subscription share: sub.c, sub_delivery.c, sub_order.c. */
+/* What the files of a subscription share: sub.c, sub_delivery.c, sub_order.c, sub_retry.c, sub_aside.c. */
 #ifndef EVRT_BUS_SUB_INTERNAL_H
 #define EVRT_BUS_SUB_INTERNAL_H
 

@@ -199,7 +199,7 @@ static uint64_t keep_begun(struct evrt_sub *s, uint64_t scan) {
 }
 
 static bool is_begun(const struct evrt_sub *s, uint64_t position) {
-    if (evrt_sub_is_retry(position)) return true;
+    if (evrt_sub_is_beside(position)) return true;
     const struct evrt_delivery *d = evrt_sub_delivery(s, position);
     return d != NULL && d->begun;
 }

@@ -103,6 +103,6 @@ void evrt_sub_free_keys(struct evrt_sub *s) {
     for (size_t i = 0; i < s->retries.n; i++)
         s->retries.heap[i].key = 0;
     for (uint32_t i = 0; i < s->made; i++)
-        if (evrt_sub_is_retry(evrt_sub_numbered(s, i)->position)) evrt_sub_numbered(s, i)->key = 0;
+        if (evrt_sub_is_beside(evrt_sub_numbered(s, i)->position)) evrt_sub_numbered(s, i)->key = 0;
     evrt_keys_finish(&s->keys);
 }

@@ -83,6 +83,13 @@ struct evrt_config {
         int64_t ttl;
     } retry;
     struct {
+        int64_t ttl;
+        uint64_t max;
+    } dead_letters;
+    struct {
+        uint64_t concurrency, max, keep;
+    } jobs;
+    struct {
         uint64_t max_entries, max_value_size; /* of a key and its value */
     } shared;
     struct {

@@ -119,6 +119,14 @@
       "The part of a delay that chance adds or takes away.")                                     \
     X(retry.ttl, DURATION, "7d", 0, 36500 * DAY, NULL, RELOAD,                                   \
       "Retries of a handler that left the scripts wait for so long, then they are dead.")        \
+    X(dead_letters.ttl, DURATION, "30d", 0, 36500 * DAY, NULL, RELOAD,                           \
+      "Dead letters older than this are discarded, which is counted and logged.")                \
+    X(dead_letters.max, NUMBER, "1000000", 0, 100000000, NULL, RELOAD,                           \
+      "Dead letters that are kept; one more, and the oldest is discarded.")                      \
+    X(jobs.concurrency, NUMBER, "64", 1, 4096, NULL, RELOAD,                                     \
+      "Deliveries in flight at once of a job: a replay, or the reprocessing of dead letters.")   \
+    X(jobs.max, NUMBER, "4", 1, 64, NULL, RELOAD, "Jobs that run at once.")                      \
+    X(jobs.keep, NUMBER, "100", 1, 10000, NULL, RELOAD, "Jobs that are listed, ended ones too.") \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
       "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
     X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \

@@ -14,6 +14,15 @@ const char *evrt_record_kind_name(unsigned kind) {
     return names[kind];
 }
 
+const char *evrt_job_state_name(unsigned state) {
+    static const char *const names[] = {
+#define X(id, name) name,
+        EVRT_JOB_STATES(X)
+#undef X
+    };
+    return state < EVRT_JOB_STATE_COUNT ? names[state] : "unknown";
+}
+
 static void put_u64(struct evrt_buf *out, uint64_t v) {
     for (; v >= 0x80; v >>= 7)
         evrt_buf_putc(out, (char)(v | 0x80));
@@ -125,6 +134,46 @@ int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r) {
     r->retrying = get_u64(&in);
     r->retries = get_slice(&in);
     r->retried = get_slice(&in);
+    return finish(&in);
+}
+
+void evrt_record_put_job(struct evrt_buf *out, const struct evrt_record_job *r) {
+    put_u64(out, r->id);
+    put_u64(out, r->state);
+    put_slice(out, r->kind);
+    put_slice(out, r->spec);
+    put_u64(out, (uint64_t)r->created_ms);
+    put_u64(out, (uint64_t)r->ended_ms);
+    put_u64(out, r->cursor);
+    put_u64(out, r->until);
+    put_u64(out, r->total);
+    put_u64(out, r->done);
+    put_u64(out, r->failed);
+    put_u64(out, r->skipped);
+    put_u64(out, r->rate);
+    put_u64(out, r->limit);
+    put_slice(out, r->error);
+}
+
+int evrt_record_get_job(struct evrt_slice s, struct evrt_record_job *r) {
+    struct input in = {s, 0, 0};
+    r->id = get_u64(&in);
+    uint64_t state = get_u64(&in);
+    if (state >= EVRT_JOB_STATE_COUNT) in.bad = 1;
+    r->state = (uint8_t)state;
+    r->kind = get_slice(&in);
+    r->spec = get_slice(&in);
+    r->created_ms = (int64_t)get_u64(&in);
+    r->ended_ms = (int64_t)get_u64(&in);
+    r->cursor = get_u64(&in);
+    r->until = get_u64(&in);
+    r->total = get_u64(&in);
+    r->done = get_u64(&in);
+    r->failed = get_u64(&in);
+    r->skipped = get_u64(&in);
+    r->rate = get_u64(&in);
+    r->limit = get_u64(&in);
+    r->error = get_slice(&in);
     return finish(&in);
 }
 

@@ -19,7 +19,8 @@
     X(RESUME, 9, "a paused handler goes on")                          \
     X(KV, 10, "writes to the key-value store")                        \
     X(SWEEP, 11, "expired keys go")                                   \
-    X(NOTES, 16, "what policies did with deliveries, for people")
+    X(NOTES, 16, "what policies did with deliveries, for people")     \
+    X(JOB, 24, "an operator's job began, got on or ended")
 
 enum evrt_record_kind {
 #define X(name, number, help) EVRT_RECORD_##name = number,
@@ -29,6 +30,8 @@ enum evrt_record_kind {
 
 /* "EVENT", "SETTLE"; "unknown" for a kind this version does not know. */
 const char *evrt_record_kind_name(unsigned kind);
+/* "running"; "unknown". */
+const char *evrt_job_state_name(unsigned state);
 
 /* SUBSCRIBE: events from `from_seq` on that match `patterns` belong to the handler. A handler known
  * already (same id) keeps its cursor; its earlier pending events stay subject to the earlier patterns
@@ -103,6 +106,28 @@ struct evrt_range {
     uint64_t first, count;
 };
 
+/* JOB: long work for an operator, as it stands (host/jobs.h). */
+#define EVRT_JOB_STATES(X) \
+    X(RUNNING, "running")  \
+    X(DONE, "done") X(FAILED, "failed") X(CANCELLED, "cancelled") X(GONE, "gone")
+enum evrt_job_state {
+#define X(id, name) EVRT_JOB_##id,
+    EVRT_JOB_STATES(X)
+#undef X
+        EVRT_JOB_STATE_COUNT
+};
+struct evrt_record_job {
+    uint64_t id;   /* from 1, for ever */
+    uint8_t state; /* GONE: it is not listed any more, the rest says nothing */
+    struct evrt_slice kind;
+    struct evrt_slice spec; /* what it was asked for, as its kind wrote it; absent: as it was */
+    int64_t created_ms, ended_ms;
+    uint64_t cursor, until; /* all below cursor has ended; what the numbers are is its kind's */
+    uint64_t total, done, failed, skipped;
+    uint64_t rate, limit;    /* deliveries a second and at once, at most; 0: as configured */
+    struct evrt_slice error; /* why it failed */
+};
+
 /* GAP: what the damaged bytes held, as far as the neighbours tell. */
 struct evrt_record_gap {
     uint64_t first_seq, events; /* sequences lost: [first_seq, first_seq + events) */
@@ -125,6 +150,7 @@ struct evrt_record_sweep {
 void evrt_record_put_subscribe(struct evrt_buf *out, const struct evrt_record_subscribe *r);
 void evrt_record_put_sub(struct evrt_buf *out, const struct evrt_record_sub *r);
 void evrt_record_put_settle(struct evrt_buf *out, const struct evrt_record_settle *r);
+void evrt_record_put_job(struct evrt_buf *out, const struct evrt_record_job *r);
 void evrt_record_put_gap(struct evrt_buf *out, const struct evrt_record_gap *r);
 void evrt_record_put_kv(struct evrt_buf *out, const struct evrt_record_kv *r);
 void evrt_record_put_sweep(struct evrt_buf *out, const struct evrt_record_sweep *r);
@@ -133,6 +159,7 @@ void evrt_record_put_sweep(struct evrt_buf *out, const struct evrt_record_sweep 
 EVRT_MUST_CHECK int evrt_record_get_subscribe(struct evrt_slice s, struct evrt_record_subscribe *r);
 EVRT_MUST_CHECK int evrt_record_get_sub(struct evrt_slice s, struct evrt_record_sub *r);
 EVRT_MUST_CHECK int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r);
+EVRT_MUST_CHECK int evrt_record_get_job(struct evrt_slice s, struct evrt_record_job *r);
 EVRT_MUST_CHECK int evrt_record_get_gap(struct evrt_slice s, struct evrt_record_gap *r);
 EVRT_MUST_CHECK int evrt_record_get_kv(struct evrt_slice s, struct evrt_record_kv *r);
 EVRT_MUST_CHECK int evrt_record_get_sweep(struct evrt_slice s, struct evrt_record_sweep *r);

@@ -134,19 +134,21 @@ CODEC(read, READ)
 CODEC(write, WRITE)
 CODEC(value, VALUE)
 
-#define REPLAY (1u << 31) /* in the attempt of DELIVER */
-
 void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_deliver *f) {
-    size_t n = EVRT_FRAME_HEADER + EVRT_FRAME_DELIVER_FIXED + f->event.n;
+    bool notice = f->purpose == EVRT_PURPOSE_NOTICE;
+    size_t info = notice ? 4 + f->info.n : 0;
+    size_t n = EVRT_FRAME_HEADER + EVRT_FRAME_DELIVER_FIXED + info + f->event.n;
     assert(n <= EVRT_FRAME_MAX);
     char *p = evrt_buf_room(out, n);
     evrt_set_u32(p, (uint32_t)n);
     evrt_set_u32(p + 4, EVRT_FRAME_DELIVER);
     evrt_set_u32(p + 8, f->handler);
-    evrt_set_u32(p + 12, f->attempt | (f->replay ? REPLAY : 0));
+    evrt_set_u32(p + 12, f->attempt | (uint32_t)f->purpose << 24);
     evrt_set_u64(p + 16, f->delivery);
     evrt_set_u64(p + 24, (uint64_t)f->timeout_ms);
-    if (f->event.n != 0) memcpy(p + 32, f->event.p, f->event.n);
+    if (notice) evrt_set_u32(p + 32, (uint32_t)f->info.n);
+    if (notice && f->info.n != 0) memcpy(p + 36, f->info.p, f->info.n);
+    if (f->event.n != 0) memcpy(p + 32 + info, f->event.p, f->event.n);
     out->n += n;
 }
 
@@ -155,13 +157,14 @@ int evrt_frame_get_deliver(struct evrt_slice payload, struct evrt_frame_deliver 
     const char *p = payload.p;
     *f = (struct evrt_frame_deliver){
         .handler = evrt_get_u32(p),
-        .attempt = evrt_get_u32(p + 4) & ~REPLAY,
-        .replay = (evrt_get_u32(p + 4) & REPLAY) != 0,
+        .attempt = evrt_get_u32(p + 4) & 0xffffff,
+        .purpose = (uint8_t)(evrt_get_u32(p + 4) >> 24),
         .delivery = evrt_get_u64(p + 8),
         .timeout_ms = (int64_t)evrt_get_u64(p + 16),
         .event = {p + EVRT_FRAME_DELIVER_FIXED, payload.n - EVRT_FRAME_DELIVER_FIXED},
     };
-    return 0;
+    if (f->purpose > EVRT_PURPOSE_NOTICE) return -EBADMSG;
+    return f->purpose != EVRT_PURPOSE_NOTICE || get_slice(&f->event, &f->info) ? 0 : -EBADMSG;
 }
 
 void evrt_frame_put_text(struct evrt_buf *out, enum evrt_frame_type type, struct evrt_slice text) {

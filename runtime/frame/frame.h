@@ -9,6 +9,7 @@
 #define EVRT_FRAME_FRAME_H
 
 #include "core/buf.h"
+#include "core/purpose.h"
 
 /* What a worker inherits besides 0, 1 and 2: its socket, the snapshot of its scripts, and the page in which
  * it says what it is doing (frame/page.h; absent when nobody watches it). */
@@ -67,15 +68,16 @@ struct evrt_frame_hello {
     struct evrt_slice store;      /* folder to keep scripts from */
 };
 
-/* DELIVER: u32 handler, u32 attempt (its highest bit: replay), u64 delivery, i64 timeout_ms, then the event's
- * encoding. */
+/* DELIVER: u32 handler, u32 attempt and (in the highest byte) purpose, u64 delivery, i64 timeout_ms, then the
+ * event's encoding; a NOTICE has u32 length and info before that. */
 struct evrt_frame_deliver {
     uint32_t handler;  /* index in the READY list of this generation, from 0 */
-    uint32_t attempt;  /* 1 first */
-    uint8_t replay;    /* 1: an operator has it made again */
+    uint32_t attempt;  /* 1 first; below 2^24 */
+    uint8_t purpose;   /* enum evrt_purpose */
     uint64_t delivery; /* names it in DONE and FAILED; unique in this worker's life */
     int64_t timeout_ms;
     struct evrt_slice event; /* core/event.h */
+    struct evrt_slice info;  /* of a NOTICE: JSON */
 };
 #define EVRT_FRAME_DELIVER_FIXED 24
 

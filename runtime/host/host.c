@@ -15,6 +15,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "host/jobs.h"
 #include "host/shared.h"
 
 /* ---- Handles ---- */
@@ -63,6 +64,7 @@ static int open_handles(struct evrt_host *h) {
     uv_timer_init(h->loop, &h->patience);
     uv_timer_init(h->loop, &h->watch);
     uv_timer_init(h->loop, &h->retry);
+    uv_timer_init(h->loop, &h->allowance);
     uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.quiet,
                                   &h->reload.rescan};
     for (size_t i = 0; i < sizeof reload / sizeof reload[0]; i++) {
@@ -72,8 +74,8 @@ static int open_handles(struct evrt_host *h) {
     }
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
     h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
-        h->retry.data = h->wake.data = h->children.data = h;
-    h->handles += rc < 0 ? 6 : 7;
+        h->retry.data = h->allowance.data = h->wake.data = h->children.data = h;
+    h->handles += rc < 0 ? 7 : 8;
     if (rc == 0) rc = uv_signal_init(h->loop, &h->children);
     if (rc < 0) return rc;
     h->handles++;
@@ -93,6 +95,7 @@ static void close_handles(struct evrt_host *h) {
                           (uv_handle_t *)&h->deadline,
                           (uv_handle_t *)&h->patience,
                           (uv_handle_t *)&h->retry,
+                          (uv_handle_t *)&h->allowance,
                           (uv_handle_t *)&h->watch,
                           (uv_handle_t *)&h->wake,
                           (uv_handle_t *)&h->reload.deadline,
@@ -152,6 +155,7 @@ static void begin_closing(struct evrt_host *h) {
     host_workers_stop(h);
     /* The next start then has nothing to count. */
     host_turn(h);
+    host_jobs_stop(h);
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
         host_checkpoint(h, evrt_bus_get(h->bus, i));
     h->submitted = h->appended;
@@ -268,6 +272,7 @@ static struct evrt_host *new_host(const struct evrt_host_options *options, uv_lo
     h->reload.ops_arg = options->reload_arg;
     h->created_ns = evrt_mono_ns();
     h->waits = host_waits_create();
+    h->jobs = host_jobs_create();
     host_share_open(h);
     evrt_random_init(&h->random);
     return h;
@@ -346,6 +351,7 @@ void evrt_host_destroy(struct evrt_host *h) {
         host_generation_destroy(h->generations);
     host_reload_finish(h);
     host_waits_destroy(h->waits);
+    host_jobs_destroy(h->jobs);
     evrt_shared_destroy(h->shared);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);

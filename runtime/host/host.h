@@ -125,6 +125,18 @@ typedef void (*evrt_host_json_cb)(void *arg, int status, struct evrt_slice json)
  * by one more. */
 void evrt_host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg);
 
+/* ---- Jobs: what takes long, in the background and over restarts ---- */
+
+/* {"items":[JOB...],"next":null}, newest first. */
+void evrt_host_jobs(struct evrt_host *h, struct evrt_buf *out);
+/* {"id","kind","state":"running|done|failed|cancelled","created","ended","duration_ms","total","done","failed",
+ * "skipped","in_flight","error"?,...}. -ENOENT: there is none (any more). */
+EVRT_MUST_CHECK int evrt_host_job(struct evrt_host *h, uint64_t id, struct evrt_buf *out,
+                                  struct evrt_error *err);
+/* Nothing more is delivered; what is in flight ends. One that has ended stays as it is. The same, and -ESHUTDOWN. */
+EVRT_MUST_CHECK int evrt_host_job_cancel(struct evrt_host *h, uint64_t id, struct evrt_buf *out,
+                                         struct evrt_error *err);
+
 /* Retries by handler's number and sequence, those after the two given; handler {NULL,0}: of all. */
 void evrt_host_retries(struct evrt_host *h, struct evrt_slice handler, uint32_t after_sub,
                        uint64_t after_seq, uint32_t limit, evrt_host_json_cb cb, void *arg);

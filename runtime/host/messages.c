@@ -78,7 +78,10 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
         w->lent -= d.lent;
         host_contain_done(s);
         s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
-        host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
+        if (evrt_sub_is_aside(position))
+            host_aside_ended(w, s, &d, NULL);
+        else
+            host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
         log_handled(w, s, &d, now);
     }
     return 0;

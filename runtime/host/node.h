@@ -10,6 +10,7 @@
  *     workers.c   worker processes: started, fed, replaced, ended
  *     contain.c   workers that are stuck or died, and the delivery that is to blame
  *     retry.c     failures: tried again, when, or dead; retries.c lists them
+ *     jobs.c      what takes long and delivers again: throttled, resumed, cancelled; aside.c: what ended
  *     scripts.c   what scripts declare; scripts_read.c freezes their folders
  *     recover.c   opening: journal, state, counts
  *     keeper.c    from time to time: snapshots, retention, orphans
@@ -41,6 +42,7 @@ struct evrt_jsonout;
 struct evrt_shared;
 struct evrt_journal_oldest;
 struct host_cleanup;
+struct host_jobs;
 struct host_tails;
 struct host_wait_table;
 
@@ -108,6 +110,7 @@ struct evrt_host {
     uv_timer_t patience;  /* of settlements that wait to be submitted */
     uv_timer_t watch;     /* of workers: contain.c */
     uv_timer_t retry;     /* the next one that is due: retry.c */
+    uv_timer_t allowance; /* of a job that is throttled: jobs.c */
     int64_t retry_due_ns;
     unsigned handles; /* handles of the host itself that are not closed yet */
 
@@ -143,6 +146,7 @@ struct evrt_host {
     struct evrt_host_backup *backup; /* NULL: none is being made */
     struct host_wait_table *waits;
     struct evrt_shared *shared;
+    struct host_jobs *jobs;
     struct host_snapshots snapshots;
     struct host_needed needed;
     bool state_behind;        /* state.db has enough to do: nothing is handed out */
@@ -275,6 +279,12 @@ void host_retries_describe(const struct evrt_host *h, const struct evrt_sub *s,
 void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_record_retry *r);
 /* Those of handlers that left the scripts long ago are dead. */
 void host_retries_expire(struct evrt_host *h);
+
+/* ---- aside.c ---- */
+
+/* A delivery beside the window ended, as evrt_bus_end returned it; f NULL: the handler succeeded. */
+void host_aside_ended(struct host_worker *w, struct evrt_sub *s, const struct evrt_delivery *d,
+                      const struct evrt_frame_failed *f);
 
 /* ---- share.c ---- */
 

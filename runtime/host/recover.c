@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/event.h"
 #include "core/pattern.h"
+#include "host/jobs.h"
 
 enum { RECOUNT_MAX = 2000000 }; /* events counted before serving; more are counted by the reader */
 
@@ -116,6 +117,10 @@ static void restore_retry(void *arg, uint32_t sub, const struct evrt_record_retr
     host_retries_restore(arg, sub, r);
 }
 
+static void restore_job_row(void *arg, const struct evrt_record_job *r) {
+    host_jobs_restore(arg, r);
+}
+
 struct restore {
     struct evrt_host *host;
     int rc;
@@ -127,6 +132,7 @@ static void restore_job(struct evrt_state_view *view, void *arg) {
     if (r->rc == 0) r->rc = evrt_state_each_epoch(view, restore_epoch, r->host);
     const struct evrt_state_retries all = {.limit = INT64_MAX};
     if (r->rc == 0) r->rc = evrt_state_each_retry(view, &all, restore_retry, r->host);
+    if (r->rc == 0) r->rc = evrt_state_each_job(view, restore_job_row, r->host);
 }
 
 /* Counts what was published after each subscription's last settlement. Those that would take long are

@@ -191,6 +191,15 @@ static void bury(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s,
     host_log_failed(w, s, &d, f);
 }
 
+/* Whoever made it decides. */
+static void fail_aside(struct host_worker *w, struct evrt_sub *s, uint64_t position,
+                       const struct evrt_frame_failed *f) {
+    struct evrt_delivery d;
+    if (evrt_bus_end(w->host->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) return;
+    host_aside_ended(w, s, &d, f);
+    host_log_failed(w, s, &d, f);
+}
+
 void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool died) {
     struct evrt_host *h = w->host;
     uint64_t position;
@@ -202,6 +211,10 @@ void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool 
     }
     w->outstanding--;
     w->lent -= d->lent;
+    if (evrt_sub_is_aside(position)) {
+        fail_aside(w, s, position, f);
+        return;
+    }
     if (died && d->crashes < CRASHES_MAX) d->crashes++;
     int64_t delay = decide(h, s, d, d->crashes, f);
     if (delay < 0)

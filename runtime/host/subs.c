@@ -115,7 +115,7 @@ bool host_orphaned_for(const struct evrt_sub *s, int64_t ttl_ms) {
 }
 
 bool host_may_forget(const struct evrt_sub *s) {
-    return !s->active && s->flight == 0 && !s->reading;
+    return !s->active && s->flight == 0 && !s->reading && s->aside_live == 0;
 }
 
 void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason) {

@@ -10,6 +10,7 @@
 #include "host/node.h"
 
 #include "core/event.h"
+#include "host/jobs.h"
 
 /* ---- Settling ---- */
 
@@ -89,6 +90,7 @@ void host_turn(struct evrt_host *h) {
     evrt_bus_pump(h->bus);
     host_settle(h);
     host_retries_turn(h);
+    host_jobs_turn(h);
     host_workers_flush(h); /* they work while this thread writes */
     if (submit(h)) host_commits(h);
     host_catch_up(h);

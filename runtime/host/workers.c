@@ -217,9 +217,13 @@ uint32_t host_workers_send(struct evrt_host *h, const struct evrt_sub *s, uint64
     struct host_worker *w = companion(h, s);
     if (w == NULL) w = h->fed = least_busy(h->serving);
     if (w == NULL || h->phase != HOST_SERVING) return 0;
+    bool aside = evrt_sub_is_aside(position);
+    const struct evrt_delivery *d = aside ? evrt_sub_at(s, position) : NULL;
     struct evrt_frame_deliver f = {
         .handler = s->handler,
         .attempt = attempt,
+        .purpose = aside ? d->purpose : EVRT_PURPOSE_HANDLE,
+        .info = aside ? evrt_sub_aside_info(d) : (struct evrt_slice){NULL, 0},
         .delivery = (uint64_t)s->id << 40 | position,
         .timeout_ms = s->timeout_ms,
         .event = event,

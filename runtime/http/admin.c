@@ -106,6 +106,12 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
      "Makes a retry due now."},
     {"DELETE", "/api/v1/retries/{id}", evrt_delete_retry, NULL, false, "",
      "Discards a retry, which is counted; answers once that is durable."},
+    {"GET", "/api/v1/jobs", evrt_get_jobs, NULL, false, "",
+     "Replays and reprocessings of dead letters, newest first: state and progress."},
+    {"GET", "/api/v1/jobs/{id}", evrt_get_job, NULL, false, "",
+     "One job: its state and how far it has got."},
+    {"DELETE", "/api/v1/jobs/{id}", evrt_delete_job, NULL, false, "",
+     "Cancels one: nothing more is delivered, what is in flight ends."},
     {"POST", "/api/v1/cleanup", evrt_post_cleanup, evrt_admin_body, false, "",
      "Drops segments that ended before the time in {before,dry_run} and that nobody needs; answers "
      "what went, what stays and why."},

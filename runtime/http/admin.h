@@ -5,7 +5,7 @@
 #include "http/route.h"
 
 enum {
-    EVRT_ADMIN_ROUTES = 17,
+    EVRT_ADMIN_ROUTES = 20,
 };
 extern const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES];
 

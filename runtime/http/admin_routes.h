@@ -2,6 +2,8 @@
 #ifndef EVRT_HTTP_ADMIN_ROUTES_H
 #define EVRT_HTTP_ADMIN_ROUTES_H
 
+#include <stdbool.h>
+
 #include "evrt.h"
 
 struct evrt_http_request;
@@ -27,6 +29,13 @@ void evrt_get_tail(struct evrt_http_request *r);
 void evrt_get_retries(struct evrt_http_request *r);
 void evrt_post_retry_run(struct evrt_http_request *r);
 void evrt_delete_retry(struct evrt_http_request *r);
+
+/* admin_jobs.c */
+void evrt_get_jobs(struct evrt_http_request *r);
+void evrt_get_job(struct evrt_http_request *r);
+void evrt_delete_job(struct evrt_http_request *r);
+/* Answers for the job of that number, for routes of one kind. */
+void evrt_admin_job(struct evrt_http_request *r, struct evrt_slice name, bool cancel);
 
 /* admin_store.c */
 void evrt_post_cleanup(struct evrt_http_request *r);

@@ -12,7 +12,7 @@
 #include "evrt.h"
 
 /* Of the tables; written into meta. Columns of meta never change, so that any version can read it. */
-#define EVRT_DB_FORMAT 1
+#define EVRT_DB_FORMAT 2
 
 /* What every database holds: name, and the columns, which are compared with what the file says. The last one is
  * the file's end, and seldom empty: so a file that lacks its last byte is noticed. */
@@ -28,6 +28,7 @@
       "(sub INTEGER NOT NULL, chunk INTEGER NOT NULL, ranges BLOB NOT NULL, UNIQUE (sub, chunk)) STRICT")                                    \
     X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"                                                    \
               " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                                                                         \
+    X(jobs, "(id INTEGER PRIMARY KEY, record BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                   \
     X(retries, "(sub INTEGER NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                      \
                " crashes INTEGER NOT NULL, due_ms INTEGER NOT NULL, delay_ms INTEGER NOT NULL,"                                              \
                " first_failed_ms INTEGER NOT NULL, last_failed_ms INTEGER NOT NULL,"                                                         \
@@ -49,6 +50,9 @@
     X(CHECK_DEAD, "SELECT * FROM dead")                                                           \
     X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                                   \
     X(DEAD_IN, "SELECT seq FROM dead WHERE seq >= ? AND seq < ? AND sub = ?")                     \
+    X(ALL_JOBS, "SELECT * FROM jobs ORDER BY id")                                                 \
+    X(PUT_JOB, "REPLACE INTO jobs VALUES (?, ?, ?)")                                              \
+    X(END_JOB, "DELETE FROM jobs WHERE id = ?")                                                   \
     X(PUT_SUB, "REPLACE INTO subs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")                \
     X(ALL_ENDED, "SELECT * FROM ended ORDER BY sub, chunk")                                       \
     X(PUT_ENDED, "REPLACE INTO ended VALUES (?, ?, ?)")                                           \

@@ -29,6 +29,7 @@ void evrt_model_finish(struct evrt_model *m) {
     for (size_t i = 0; i < m->count; i++)
         sub_free(m->subs[i]);
     free(m->subs);
+    evrt_model_jobs_finish(&m->jobs);
     free(m->forgotten);
     evrt_buf_finish(&m->dead);
     evrt_buf_finish(&m->retries);
@@ -256,10 +257,21 @@ static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
     return 0;
 }
 
+static int apply_job(struct evrt_model *m, struct evrt_slice payload) {
+    struct evrt_record_job r;
+    if (evrt_record_get_job(payload, &r) < 0) return -EBADMSG;
+    evrt_model_jobs_apply(&m->jobs, &r);
+    return 0;
+}
+
 static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
-    [EVRT_RECORD_SUBSCRIBE] = apply_subscribe, [EVRT_RECORD_FORGET] = apply_forget,
-    [EVRT_RECORD_SETTLE] = apply_settle,       [EVRT_RECORD_ORPHAN] = apply_orphan,
-    [EVRT_RECORD_PAUSE] = apply_pause,         [EVRT_RECORD_RESUME] = apply_resume,
+    [EVRT_RECORD_SUBSCRIBE] = apply_subscribe,
+    [EVRT_RECORD_FORGET] = apply_forget,
+    [EVRT_RECORD_SETTLE] = apply_settle,
+    [EVRT_RECORD_ORPHAN] = apply_orphan,
+    [EVRT_RECORD_PAUSE] = apply_pause,
+    [EVRT_RECORD_RESUME] = apply_resume,
+    [EVRT_RECORD_JOB] = apply_job,
 };
 
 bool evrt_model_wants(uint32_t kind) {
@@ -295,7 +307,7 @@ void evrt_model_normalise(struct evrt_model *m) {
 
 bool evrt_model_changed(const struct evrt_model *m) {
     if (m->applied != m->committed || m->forgotten_count > 0 || m->dead_count > 0 ||
-        m->retry_count > 0)
+        m->retry_count > 0 || m->jobs.changed)
         return true;
     for (size_t i = 0; i < m->count; i++) {
         if (m->subs[i]->changed) return true;
@@ -308,6 +320,7 @@ void evrt_model_committed(struct evrt_model *m) {
         if (m->subs[i]->changed) evrt_ended_committed(&m->subs[i]->ended);
         m->subs[i]->changed = m->subs[i]->epochs_changed = false;
     }
+    evrt_model_jobs_committed(&m->jobs);
     m->forgotten_count = 0;
     m->dead_count = 0;
     evrt_buf_clear(&m->dead);

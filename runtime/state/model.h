@@ -6,6 +6,7 @@
 #define EVRT_STATE_MODEL_H
 
 #include "state/ended.h"
+#include "state/model_jobs.h"
 #include "state/state.h"
 
 struct evrt_model_epoch {
@@ -23,6 +24,7 @@ struct evrt_model_sub {
 };
 
 struct evrt_model {
+    struct evrt_model_jobs jobs;
     struct evrt_model_sub **subs; /* by number, ascending */
     size_t count, cap;
     size_t last;        /* index of the sub found last */

@@ -120,6 +120,10 @@ EVRT_MUST_CHECK int evrt_state_each_retry(struct evrt_state_view *v,
 /* The retry of one event and handler; fn is called once or not at all. */
 EVRT_MUST_CHECK int evrt_state_retry(struct evrt_state_view *v, uint32_t sub, uint64_t seq,
                                      evrt_state_retry_fn fn, void *arg);
+/* Operators' jobs, by id. */
+EVRT_MUST_CHECK int evrt_state_each_job(struct evrt_state_view *v,
+                                        void (*fn)(void *, const struct evrt_record_job *),
+                                        void *arg);
 /* Opens the newest good snapshot's file for reading and tells its group. The descriptor, or a negative
  * errno; -ENOENT: there is none. */
 int evrt_state_open_snapshot(struct evrt_state_view *v, uint64_t *group);

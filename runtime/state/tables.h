@@ -12,6 +12,12 @@ EVRT_MUST_CHECK int evrt_tables_load(struct evrt_db *db, struct evrt_model *m,
  * tables and the model are as they were. */
 EVRT_MUST_CHECK int evrt_tables_commit(struct evrt_db *db, struct evrt_model *m,
                                        struct evrt_error *err);
+/* Of rows that failed, for the two above: their sums, and those of retries one by one; what changed. 0 or an
+ * SQLite code. */
+EVRT_MUST_CHECK int evrt_tables_check_failed(struct evrt_db *db, const struct evrt_model *m,
+                                             struct evrt_error *err);
+EVRT_MUST_CHECK int evrt_tables_put_failed(struct evrt_db *db, const struct evrt_model *m,
+                                           struct evrt_buf *scratch);
 /* Dead deliveries of one event that are in the tables. */
 EVRT_MUST_CHECK int evrt_tables_dead(struct evrt_db *db, uint64_t seq,
                                      void (*fn)(void *, uint32_t sub,

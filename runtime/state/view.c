@@ -33,6 +33,14 @@ int evrt_state_each_epoch(struct evrt_state_view *v,
     return 0;
 }
 
+int evrt_state_each_job(struct evrt_state_view *v,
+                        void (*fn)(void *, const struct evrt_record_job *), void *arg) {
+    if (v->failed < 0) return v->failed;
+    for (size_t i = 0; i < v->model->jobs.count; i++)
+        fn(arg, &v->model->jobs.all[i].r);
+    return 0;
+}
+
 /* ---- Dead deliveries: rows, less what the model has undone or replaced, then the model's ---- */
 
 struct dead_merge {

@@ -110,6 +110,10 @@
     X(FOLDER_NOT_WATCHED, WARN, "Folder not watched", "path,error",                           \
       "saving a script there is noticed some seconds later")                                  \
     /* Operators. */                                                                          \
+    X(JOB_STARTED, INFO, "Job started", "job,kind,total,done",                                \
+      "a replay or a reprocessing of dead letters begins, or goes on after a restart")        \
+    X(JOB_ENDED, INFO, "Job ended", "job,kind,state,done,failed,skipped,duration,error",      \
+      "it is done, failed as a whole, or was cancelled")                                      \
     X(OPERATOR_ACTION, INFO, "Operator action", "action,target,peer,outcome",                 \
       "someone changed something through the admin API, or was refused: the audit trail")     \
     /* HTTP. */                                                                               \

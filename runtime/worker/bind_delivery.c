@@ -1,4 +1,4 @@
-/* evrt.c.delivery: what a runner asks for. next() -> index, record, attempt, deadline, replay; fail(); sleep();
+/* evrt.c.delivery: what a runner asks for. next() -> index, record, attempt, deadline, purpose, info; fail(); sleep();
  * retry_after(); note(). */
 #include <lauxlib.h>
 #include <math.h>
@@ -36,14 +36,21 @@ static int next(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)f.handler + 1);
     lua_pushlstring(L, f.event.p, f.event.n);
     lua_pushinteger(L, (lua_Integer)f.attempt);
-    if (d->deadline_ns == INT64_MAX && !f.replay) return 3;
+    bool handle = f.purpose == EVRT_PURPOSE_HANDLE;
+    if (d->deadline_ns == INT64_MAX && handle) return 3;
     if (d->deadline_ns == INT64_MAX)
         lua_pushnil(L);
     else
         lua_pushnumber(L, (lua_Number)d->deadline_ns / 1e9);
-    if (!f.replay) return 4;
-    lua_pushboolean(L, 1);
-    return 5;
+    if (handle) return 4;
+    static const char *const purposes[] = {
+#define X(name, number, help) [number] = #name,
+        EVRT_PURPOSES(X)
+#undef X
+    };
+    lua_pushstring(L, purposes[f.purpose]);
+    lua_pushlstring(L, f.info.p == NULL ? "" : f.info.p, f.info.n);
+    return 6;
 }
 
 /* fail(error_type, message, traceback). What a script raises after it was told that its time or memory is

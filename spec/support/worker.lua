@@ -169,7 +169,8 @@ function Worker:deliver(event, with)
     self.delivery = self.delivery + 1
     self:send("deliver", {
         handler = with.handler or 0, attempt = with.attempt or 1, delivery = self.delivery,
-        replay = with.replay or 0, timeout_ms = with.timeout_ms or 0, event = worker.encode(event),
+        purpose = with.purpose or 0, info = c.slice(with.info or ""), timeout_ms = with.timeout_ms or 0,
+        event = worker.encode(event),
     })
     return self.delivery
 end

@@ -29,11 +29,11 @@ return function()
     local handler
     while true do
         -- Settles the delivery before it as done, unless that has failed already.
-        local index, record, attempt, deadline, replay = next()
+        local index, record, attempt, deadline, purpose = next()
         if index then
             handler = handlers[index]
             local ctx = setmetatable({ [0] = record, attempt = attempt, deadline = deadline }, handler.ctx)
-            if replay then ctx.replay = true end
+            if purpose == "REPLAY" then ctx.replay = true end
             local ok, result, why = xpcall(handler.run or run_of(handler, record), explain,
                 setmetatable({ [0] = record }, Event), ctx)
             if not ok then

@@ -74,6 +74,8 @@ local function let_go(w, h)
     if h.hold.refs == 0 then w.release(h.hold) end
 end
 
+M.encode = encode
+
 function M.publish(w, type, key)
     local event = encode(#w.journal + 1, type, key)
     w.journal[#w.journal + 1] = event

@@ -20,7 +20,7 @@ local samples = {
         store = "/var/lib/evrt", kv_max_key = 512, kv_max_value = 2 ^ 18, kv_max_effects = 2 ^ 22,
         kv_writers = "A=B *=shared",
     },
-    deliver = { handler = 7, attempt = 2, replay = 1, delivery = 2 ^ 41, timeout_ms = -1, event = ("e"):rep(300) },
+    deliver = { handler = 7, attempt = 2, purpose = 1, delivery = 2 ^ 41, timeout_ms = -1, event = ("e"):rep(300) },
     failed = { delivery = 9, error_type = "error", message = "a.lua:1: b", traceback = "a.lua:1: in main",
         retry_ms = 250 },
     publish = { token = 1, delivery = 2, wait = 1, timeout_ms = 5000, event = "x\0y" },

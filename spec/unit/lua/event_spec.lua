@@ -123,9 +123,9 @@ describe("ctx", function()
     end)
 
     it("says when an operator has the event made again", function()
-        assert.same({ "true\t1\tnil" }, run("print(ctx.replay, ctx.attempt, ctx.deadline)", nil, { replay = 1 }))
+        assert.same({ "true\t1\tnil" }, run("print(ctx.replay, ctx.attempt, ctx.deadline)", nil, { purpose = 1 }))
         assert.same({ "true\ttrue" }, run("print(ctx.replay, ctx.deadline > 0)", nil,
-            { replay = 1, timeout_ms = 1000 }))
+            { purpose = 1, timeout_ms = 1000 }))
     end)
 
     it("has one idempotency key for all attempts, and none in common with others", function()

@@ -1,0 +1,19 @@
+/* Ends of deliveries beside the window: told to the job that made them. What they change is that job's to say;
+ * the bus counts none of them. The loop's thread. */
+#include "host/jobs.h"
+#include "host/node.h"
+
+void host_aside_ended(struct host_worker *w, struct evrt_sub *s, const struct evrt_delivery *d,
+                      const struct evrt_frame_failed *f) {
+    static const struct evrt_frame_failed none;
+    const struct evrt_frame_failed *why = f == NULL ? &none : f;
+    host_jobs_ended(w->host, &(struct host_job_end){
+                                 .sub = s,
+                                 .delivery = d,
+                                 .done = f == NULL,
+                                 .error_type = why->error_type,
+                                 .message = why->message,
+                                 .traceback = why->traceback,
+                                 .generation = w->generation->number,
+                             });
+}

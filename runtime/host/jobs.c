@@ -1,0 +1,401 @@
+/* See jobs.h. */
+#include "host/jobs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "host/node.h"
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/event.h"
+#include "core/jsonout.h"
+
+enum { MS = 1000000, TICK_MS = 20 };
+
+/* Every kind there is. */
+static const struct host_job_kind *const kinds[] = {NULL};
+
+struct host_job_waiter {
+    struct host_job_waiter *next;
+    evrt_host_json_cb cb;
+    void *arg;
+};
+
+struct host_jobs {
+    struct host_job **all; /* ascending ids */
+    size_t count;
+    uint64_t last_id;
+    unsigned running;
+    bool stopped;
+};
+
+struct host_jobs *host_jobs_create(void) {
+    return evrt_zalloc(sizeof(struct host_jobs));
+}
+
+static void set_text(struct evrt_slice *to, struct evrt_slice from) {
+    free((char *)to->p);
+    *to = (struct evrt_slice){evrt_strndup(from.p == NULL ? "" : from.p, from.n), from.n};
+}
+
+static void destroy(struct host_job *j) {
+    free((char *)j->r.spec.p);
+    free((char *)j->r.error.p);
+    free(j->items);
+    free(j);
+}
+
+void host_jobs_destroy(struct host_jobs *jobs) {
+    if (jobs == NULL) return;
+    for (size_t i = 0; i < jobs->count; i++)
+        destroy(jobs->all[i]);
+    free(jobs->all);
+    free(jobs);
+}
+
+static struct host_job *add(struct evrt_host *h, const struct host_job_kind *kind, uint64_t id) {
+    struct host_jobs *jobs = h->jobs;
+    struct host_job *j = evrt_zalloc(sizeof *j);
+    j->host = h;
+    j->kind = kind;
+    j->r.id = id;
+    j->r.kind = evrt_slice_of(kind->name);
+    j->limit = (uint32_t)h->config->jobs.concurrency;
+    j->items = evrt_alloc(j->limit * sizeof *j->items);
+    jobs->all = evrt_realloc(jobs->all, (jobs->count + 1) * sizeof(struct host_job *));
+    jobs->all[jobs->count++] = j;
+    if (id > jobs->last_id) jobs->last_id = id;
+    return j;
+}
+
+struct host_job *host_job_find(struct evrt_host *h, uint64_t id) {
+    for (size_t i = 0; i < h->jobs->count; i++)
+        if (h->jobs->all[i]->r.id == id) return h->jobs->all[i];
+    return NULL;
+}
+
+/* ---- In the journal ---- */
+
+static void journal(struct host_job *j) {
+    struct evrt_host *h = j->host;
+    struct evrt_record_job r = j->r;
+    if (!j->fresh) r.spec = (struct evrt_slice){NULL, 0};
+    evrt_buf_clear(&h->scratch);
+    evrt_record_put_job(&h->scratch, &r);
+    host_append(h, EVRT_RECORD_JOB, evrt_buf_slice(&h->scratch));
+    j->changed = j->fresh = false;
+}
+
+/* Those that ended long ago are not listed any more. */
+static void forget_oldest(struct evrt_host *h) {
+    struct host_jobs *jobs = h->jobs;
+    for (size_t i = 0; jobs->count > h->config->jobs.keep && i < jobs->count;) {
+        struct host_job *j = jobs->all[i];
+        /* The last number given out must be known at the next start. */
+        if (j->r.state == EVRT_JOB_RUNNING || j->in_flight != 0 || j->r.id == jobs->last_id) {
+            i++;
+            continue;
+        }
+        j->r.state = EVRT_JOB_GONE;
+        journal(j);
+        destroy(j);
+        memmove(jobs->all + i, jobs->all + i + 1, (--jobs->count - i) * sizeof(struct host_job *));
+    }
+}
+
+/* ---- Beginning and ending ---- */
+
+static void tell(struct host_job *j, int status) {
+    struct evrt_buf json;
+    evrt_buf_init(&json);
+    struct evrt_jsonout o = evrt_jsonout_start(&json);
+    host_job_json_open(j, &o);
+    evrt_jsonout_end(&o);
+    while (j->waiters != NULL) {
+        struct host_job_waiter *w = j->waiters;
+        j->waiters = w->next;
+        w->cb(w->arg, status, evrt_buf_slice(&json));
+        free(w);
+    }
+    evrt_buf_finish(&json);
+}
+
+static void end(struct host_job *j, enum evrt_job_state state, const char *error) {
+    struct evrt_host *h = j->host;
+    if (j->r.state != EVRT_JOB_RUNNING) return;
+    j->in_flight -= evrt_bus_drop_asides(h->bus, j->r.id);
+    if (j->kind->stop != NULL && !j->resume) j->kind->stop(j);
+    j->own = NULL;
+    j->resume = false;
+    j->r.state = (uint8_t)state;
+    j->r.ended_ms = evrt_wall_ms();
+    if (error != NULL) set_text(&j->r.error, evrt_slice_of(error));
+    j->changed = true;
+    h->jobs->running--;
+    evrt_log_event(h->log, JOB_ENDED, EVRT_F_U64("job", j->r.id),
+                   EVRT_F_CSTR("kind", j->kind->name),
+                   EVRT_F_CSTR("state", evrt_job_state_name(state)), EVRT_F_U64("done", j->r.done),
+                   EVRT_F_U64("failed", j->r.failed), EVRT_F_U64("skipped", j->r.skipped),
+                   EVRT_F_DURATION("duration", (j->r.ended_ms - j->r.created_ms) * MS),
+                   EVRT_F_CSTR("error", error == NULL ? "" : error));
+    tell(j, 0);
+}
+
+static int start(struct host_job *j, struct evrt_error *err) {
+    j->allowed_ns = evrt_mono_ns();
+    evrt_log_event(j->host->log, JOB_STARTED, EVRT_F_U64("job", j->r.id),
+                   EVRT_F_CSTR("kind", j->kind->name), EVRT_F_U64("total", j->r.total),
+                   EVRT_F_U64("done", j->r.done + j->r.failed + j->r.skipped));
+    return j->kind->start(j, err);
+}
+
+struct host_job *host_job_begin(struct evrt_host *h, const struct host_job_kind *kind,
+                                struct evrt_slice spec, uint64_t rate, uint32_t limit,
+                                struct evrt_error *err) {
+    if (h->phase != HOST_SERVING) {
+        evrt_error_set(err, -ESHUTDOWN, "the node is starting or shutting down");
+        return NULL;
+    }
+    if (h->jobs->running >= h->config->jobs.max) {
+        evrt_error_set(err, -EAGAIN,
+                       "%u jobs run already (jobs.max); wait for one to end, or cancel it",
+                       h->jobs->running);
+        return NULL;
+    }
+    struct host_job *j = add(h, kind, h->jobs->last_id + 1);
+    set_text(&j->r.spec, spec);
+    set_text(&j->r.error, EVRT_STR(""));
+    j->r.created_ms = evrt_wall_ms();
+    j->rate = j->r.rate = rate;
+    if (limit != 0 && limit < j->limit) j->limit = limit;
+    j->r.limit = j->limit;
+    j->changed = j->fresh = true;
+    h->jobs->running++;
+    if (start(j, err) < 0) end(j, EVRT_JOB_FAILED, err->message);
+    h->eager = true;
+    forget_oldest(h);
+    return j;
+}
+
+void host_jobs_restore(struct evrt_host *h, const struct evrt_record_job *r) {
+    const struct host_job_kind *kind = NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (kinds[i] != NULL && evrt_slice_eq(evrt_slice_of(kinds[i]->name), r->kind))
+            kind = kinds[i];
+    if (r->id > h->jobs->last_id) h->jobs->last_id = r->id;
+    if (kind == NULL) return; /* of a newer version: it is left as it is */
+    struct host_job *j = add(h, kind, r->id);
+    j->r = *r;
+    j->r.kind = evrt_slice_of(kind->name);
+    j->r.spec = j->r.error = (struct evrt_slice){NULL, 0};
+    set_text(&j->r.spec, r->spec);
+    set_text(&j->r.error, r->error);
+    j->rate = r->rate;
+    if (r->limit != 0 && r->limit < j->limit) j->limit = (uint32_t)r->limit;
+    j->resume = r->state == EVRT_JOB_RUNNING;
+    h->jobs->running += j->resume;
+}
+
+/* ---- Getting on ---- */
+
+uint32_t host_job_room(struct host_job *j) {
+    uint32_t room = j->count < j->limit ? j->limit - j->count : 0;
+    if (j->rate != 0 && j->allowance < room) room = (uint32_t)j->allowance;
+    return j->r.state == EVRT_JOB_RUNNING ? room : 0;
+}
+
+static void earn(struct host_job *j, int64_t now) {
+    if (j->rate == 0) return;
+    double most = (double)j->rate / 10 + 1;
+    j->allowance += (double)(now - j->allowed_ns) * 1e-9 * (double)j->rate;
+    if (j->allowance > most) j->allowance = most;
+    j->allowed_ns = now;
+}
+
+void host_job_deliver(struct host_job *j, struct evrt_sub *s, uint64_t key, uint16_t attempt,
+                      struct evrt_slice event) {
+    j->items[j->count++] = (struct host_job_item){key, false};
+    j->in_flight++;
+    j->allowance -= 1;
+    j->passed = key + 1;
+    evrt_bus_aside(j->host->bus, s,
+                   &(struct evrt_aside){.purpose = j->kind->purpose,
+                                        .job = j->r.id,
+                                        .key = key,
+                                        .attempt = attempt,
+                                        .event = event});
+    j->pump = true;
+}
+
+void host_job_passed(struct host_job *j, uint64_t key) {
+    if (key > j->passed) j->passed = key;
+    j->changed = true;
+}
+
+void host_job_more(struct host_job *j) {
+    uv_async_send(&j->host->wake);
+}
+
+void host_job_fail(struct host_job *j, const char *reason) {
+    end(j, EVRT_JOB_FAILED, reason);
+    uv_async_send(&j->host->wake);
+}
+
+static void move_cursor(struct host_job *j) {
+    uint32_t gone = 0;
+    while (gone < j->count && j->items[gone].ended)
+        gone++;
+    j->count -= gone;
+    memmove(j->items, j->items + gone, j->count * sizeof *j->items);
+    uint64_t cursor = j->count == 0 ? j->passed : j->items[0].key;
+    if (cursor > j->r.cursor) j->r.cursor = cursor;
+}
+
+void host_jobs_ended(struct evrt_host *h, const struct host_job_end *e) {
+    struct host_job *j = host_job_find(h, e->delivery->job);
+    uint64_t key = e->delivery->job_key;
+    if (j == NULL) return;
+    j->in_flight--;
+    for (uint32_t i = 0; i < j->count; i++)
+        if (j->items[i].key == key) j->items[i].ended = true;
+    j->kind->ended(j, key, e);
+    j->changed = true;
+}
+
+/* Returns whether it waits for its rate. */
+static bool turn(struct host_job *j, int64_t now) {
+    struct evrt_error err;
+    if (j->resume) {
+        j->resume = false;
+        j->passed = j->r.cursor;
+        if (start(j, &err) < 0) end(j, EVRT_JOB_FAILED, err.message);
+    }
+    if (j->r.state == EVRT_JOB_RUNNING) {
+        earn(j, now);
+        if (!j->exhausted && host_job_room(j) != 0) j->kind->more(j);
+        move_cursor(j);
+        if (j->exhausted && j->count == 0) end(j, EVRT_JOB_DONE, NULL);
+    }
+    if (j->changed) journal(j);
+    return j->r.state == EVRT_JOB_RUNNING && !j->exhausted && j->rate != 0 && j->allowance < 1;
+}
+
+/* The turn does the work, before the loop waits again. */
+static void on_allowance(uv_timer_t *timer) {
+    (void)timer;
+}
+
+void host_jobs_turn(struct evrt_host *h) {
+    bool waits = false, pump = false;
+    if (h->jobs->count == 0 || h->jobs->stopped) return;
+    int64_t now = evrt_mono_ns();
+    for (size_t i = 0; i < h->jobs->count; i++) {
+        struct host_job *j = h->jobs->all[i];
+        if (h->phase == HOST_SERVING || j->changed) waits |= turn(j, now);
+        pump |= j->pump;
+        j->pump = false;
+    }
+    if (waits && !uv_is_active((uv_handle_t *)&h->allowance))
+        uv_timer_start(&h->allowance, on_allowance, TICK_MS, 0);
+    if (pump) evrt_bus_pump(h->bus);
+}
+
+void host_jobs_stop(struct evrt_host *h) {
+    h->jobs->stopped = true;
+    for (size_t i = 0; i < h->jobs->count; i++) {
+        struct host_job *j = h->jobs->all[i];
+        if (j->changed) journal(j);
+        if (j->r.state == EVRT_JOB_RUNNING && !j->resume && j->kind->stop != NULL) j->kind->stop(j);
+        j->own = NULL;
+        tell(j, -ESHUTDOWN);
+    }
+}
+
+/* ---- For people ---- */
+
+void host_job_wait(struct host_job *j, evrt_host_json_cb cb, void *arg) {
+    struct host_job_waiter *w = evrt_alloc(sizeof *w);
+    *w = (struct host_job_waiter){j->waiters, cb, arg};
+    j->waiters = w;
+    if (j->r.state != EVRT_JOB_RUNNING) tell(j, 0);
+}
+
+static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t value) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_u64(o, value);
+}
+
+static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
+    char text[EVRT_RFC3339_SIZE];
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_cstr(o, ms == 0 ? NULL : evrt_rfc3339_format(ms, text));
+}
+
+void host_job_json_open(const struct host_job *j, struct evrt_jsonout *o) {
+    int64_t until = j->r.ended_ms != 0 ? j->r.ended_ms : evrt_wall_ms();
+    char id[24];
+    snprintf(id, sizeof id, "%llu", (unsigned long long)j->r.id);
+    evrt_jsonout_object(o);
+    evrt_jsonout_key(o, "id");
+    evrt_jsonout_cstr(o, id);
+    evrt_jsonout_key(o, "kind");
+    evrt_jsonout_cstr(o, j->kind->name);
+    evrt_jsonout_key(o, "state");
+    evrt_jsonout_cstr(o, evrt_job_state_name(j->r.state));
+    put_time(o, "created", j->r.created_ms);
+    put_time(o, "ended", j->r.ended_ms);
+    put_u64(o, "duration_ms", until > j->r.created_ms ? (uint64_t)(until - j->r.created_ms) : 0);
+    put_u64(o, "total", j->r.total);
+    put_u64(o, "done", j->r.done);
+    put_u64(o, "failed", j->r.failed);
+    put_u64(o, "skipped", j->r.skipped);
+    put_u64(o, "in_flight", j->in_flight);
+    if (j->r.error.n != 0) {
+        evrt_jsonout_key(o, "error");
+        evrt_jsonout_str(o, j->r.error);
+    }
+    if (j->kind->describe != NULL) j->kind->describe(j, o);
+}
+
+void evrt_host_jobs(struct evrt_host *h, struct evrt_buf *out) {
+    struct evrt_jsonout o = evrt_jsonout_start(out);
+    evrt_jsonout_object(&o);
+    evrt_jsonout_key(&o, "items");
+    evrt_jsonout_array(&o);
+    for (size_t i = h->jobs->count; i-- > 0;) {
+        host_job_json_open(h->jobs->all[i], &o);
+        evrt_jsonout_end(&o);
+    }
+    evrt_jsonout_end(&o);
+    evrt_jsonout_key(&o, "next");
+    evrt_jsonout_null(&o);
+    evrt_jsonout_end(&o);
+}
+
+static struct host_job *known(struct evrt_host *h, uint64_t id, struct evrt_error *err) {
+    struct host_job *j = host_job_find(h, id);
+    if (j == NULL)
+        evrt_error_set(err, -ENOENT, "no such job: it never was, or it ended long ago (jobs.keep)");
+    return j;
+}
+
+int evrt_host_job(struct evrt_host *h, uint64_t id, struct evrt_buf *out, struct evrt_error *err) {
+    const struct host_job *j = known(h, id, err);
+    if (j == NULL) return -ENOENT;
+    struct evrt_jsonout o = evrt_jsonout_start(out);
+    host_job_json_open(j, &o);
+    evrt_jsonout_end(&o);
+    return 0;
+}
+
+int evrt_host_job_cancel(struct evrt_host *h, uint64_t id, struct evrt_buf *out,
+                         struct evrt_error *err) {
+    struct host_job *j = known(h, id, err);
+    if (j == NULL) return -ENOENT;
+    if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
+    end(j, EVRT_JOB_CANCELLED, NULL);
+    uv_async_send(&h->wake);
+    return evrt_host_job(h, id, out, err);
+}
