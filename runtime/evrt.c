@@ -25,6 +25,7 @@ struct evrt {
     struct evrt_http_tokens tokens; /* of a reload that is not decided */
     evrt_reload_watch_cb reload_cb;
     void *reload_arg;
+    int log_level; /* as the configuration says; an operator may have set another */
     bool draining;
     evrt_drain_cb drain_cb;
     void *drain_arg;
@@ -36,8 +37,9 @@ const char *evrt_version(void) {
 
 static int create_log(struct evrt *rt, struct evrt_error *err) {
     const struct evrt_config *c = &rt->config;
+    rt->log_level = evrt_log_level_parse(evrt_slice_of(c->logging.level));
     struct evrt_log_options options = {
-        .level = (enum evrt_log_level)evrt_log_level_parse(evrt_slice_of(c->logging.level)),
+        .level = (enum evrt_log_level)rt->log_level,
         .console = strcmp(c->logging.encoding, "console") == 0,
         .caller = c->logging.caller,
         .stacktrace = c->logging.stacktrace,
@@ -102,7 +104,8 @@ static int read_anew(void *arg, struct evrt_config *out, evrt_config_error_cb ea
 static void apply(void *arg) {
     struct evrt *rt = arg;
     int level = evrt_log_level_parse(evrt_slice_of(rt->config.logging.level));
-    evrt_log_set_level(rt->log, (enum evrt_log_level)level);
+    if (level != rt->log_level) evrt_host_set_log_level(rt->host, level);
+    rt->log_level = level;
     evrt_http_tokens_exchange(rt->http, &rt->tokens);
     evrt_http_tokens_finish(&rt->tokens);
 }

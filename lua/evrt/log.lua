@@ -6,10 +6,8 @@ local scripts = require "evrt.worker.scripts"
 local log = {}
 
 local function writer(name, level)
-    if level < clog.level then
-        return function() end
-    end
     return function(message, fields)
+        if not clog.enabled(level) then return end
         if fields ~= nil and type(fields) ~= "table" then
             error(("evrt.log.%s: fields: a table expected, got %s"):format(name, type(fields)), 2)
         end

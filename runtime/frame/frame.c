@@ -23,6 +23,7 @@
     X(u64, token) X(i32, status) X(u64, seq) X(slice, id) X(slice, message) X(slice, outcomes)
 #define LOG_FIELDS(X) \
     X(u8, level) X(u64, delivery) X(slice, caller) X(slice, message) X(slice, fields)
+#define LOG_LEVEL_FIELDS(X) X(u8, level)
 #define NOTE_FIELDS(X) X(u64, delivery) X(slice, text)
 #define SHARE_FIELDS(X) \
     X(u64, token) X(u64, version) X(i64, ttl_ms) X(u8, remove) X(slice, key) X(slice, value)
@@ -133,6 +134,7 @@ CODEC(effects, EFFECTS)
 CODEC(read, READ)
 CODEC(write, WRITE)
 CODEC(value, VALUE)
+CODEC(log_level, LOG_LEVEL)
 
 void evrt_frame_put_deliver(struct evrt_buf *out, const struct evrt_frame_deliver *f) {
     bool notice = f->purpose == EVRT_PURPOSE_NOTICE;

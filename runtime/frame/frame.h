@@ -26,6 +26,7 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(DRAIN, 4, '>', "finish what you have, then say DRAINED")                                \
     X(SHARED, 8, '>', "a shared value, changed or as it was asked for")                       \
     X(VALUE, 9, '>', "what a READ or WRITE of the key-value store came to")                   \
+    X(LOG_LEVEL, 16, '>', "send no line below this level from now on")                        \
     X(READY, 32, '<', "scripts are loaded; here is what they declare (JSON)")                 \
     X(REFUSED, 33, '<', "scripts do not load; here is why (errors with file and line)")       \
     X(DONE, 34, '<', "these deliveries succeeded")                                            \
@@ -118,6 +119,10 @@ struct evrt_frame_log {
     struct evrt_slice fields; /* the inside of a JSON object, "" for none */
 };
 
+struct evrt_frame_log_level {
+    uint8_t level; /* enum evrt_log_level */
+};
+
 /* Before the delivery's end. It is kept for people, and as many as there is room for. */
 struct evrt_frame_note {
     uint64_t delivery;
@@ -178,6 +183,7 @@ void evrt_frame_put_published(struct evrt_buf *out, const struct evrt_frame_publ
 void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
 void evrt_frame_put_note(struct evrt_buf *out, const struct evrt_frame_note *f);
 void evrt_frame_put_share(struct evrt_buf *out, const struct evrt_frame_share *f);
+void evrt_frame_put_log_level(struct evrt_buf *out, const struct evrt_frame_log_level *f);
 void evrt_frame_put_shared(struct evrt_buf *out, const struct evrt_frame_shared *f);
 void evrt_frame_put_read(struct evrt_buf *out, const struct evrt_frame_read *f);
 void evrt_frame_put_write(struct evrt_buf *out, const struct evrt_frame_write *f);
@@ -211,6 +217,8 @@ EVRT_MUST_CHECK int evrt_frame_get_write(struct evrt_slice payload, struct evrt_
 EVRT_MUST_CHECK int evrt_frame_get_value(struct evrt_slice payload, struct evrt_frame_value *f);
 EVRT_MUST_CHECK int evrt_frame_get_effects(struct evrt_slice payload, struct evrt_frame_effects *f);
 EVRT_MUST_CHECK int evrt_frame_get_share(struct evrt_slice payload, struct evrt_frame_share *f);
+EVRT_MUST_CHECK int evrt_frame_get_log_level(struct evrt_slice payload,
+                                             struct evrt_frame_log_level *f);
 EVRT_MUST_CHECK int evrt_frame_get_shared(struct evrt_slice payload, struct evrt_frame_shared *f);
 
 #endif

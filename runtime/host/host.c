@@ -367,6 +367,15 @@ struct evrt_log *evrt_host_log(const struct evrt_host *h) {
     return h->log;
 }
 
+void evrt_host_set_log_level(struct evrt_host *h, int level) {
+    struct evrt_frame_log_level f = {(uint8_t)level};
+    evrt_log_set_level(h->log, (enum evrt_log_level)level);
+    for (struct host_generation *g = h->generations; g != NULL; g = g->next)
+        for (uint32_t i = 0; i < g->count; i++)
+            if (g->workers[i].channel_open && !g->workers[i].channel.ended)
+                evrt_frame_put_log_level(evrt_channel_out(&g->workers[i].channel), &f);
+}
+
 const struct evrt_config *evrt_host_config(const struct evrt_host *h) {
     return h->config;
 }

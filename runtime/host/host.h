@@ -49,6 +49,8 @@ void evrt_host_destroy(struct evrt_host *h);
 void evrt_host_drain(struct evrt_host *h, void (*cb)(void *arg), void *arg);
 
 struct evrt_log *evrt_host_log(const struct evrt_host *h);
+/* Of the log and of what scripts log, in all workers. `level` as enum evrt_log_level. */
+void evrt_host_set_log_level(struct evrt_host *h, int level);
 const struct evrt_config *evrt_host_config(const struct evrt_host *h);
 struct uv_loop_s *evrt_host_loop(const struct evrt_host *h);
 

@@ -49,7 +49,7 @@ void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_sl
     h->appended++;
 }
 
-static int refuse(struct evrt_host *h, int rc, const struct evrt_event *e, struct evrt_error *err) {
+static int reason(struct evrt_host *h, int rc, const struct evrt_event *e, struct evrt_error *err) {
     struct evrt_journal_stats stats;
     switch (rc) {
     case -ENOSPC:
@@ -74,6 +74,14 @@ static int refuse(struct evrt_host *h, int rc, const struct evrt_event *e, struc
                               evrt_event_size(e));
     default: return evrt_error_set(err, rc, "the journal refused the event: %s", uv_strerror(rc));
     }
+}
+
+static int refuse(struct evrt_host *h, int rc, const struct evrt_event *e, struct evrt_error *err) {
+    struct evrt_error why;
+    reason(h, rc, e, &why);
+    evrt_log_event(h->log, EVENT_STORAGE_FAILED, EVRT_F_STR("event_type", e->type),
+                   EVRT_F_STR("event_id", e->id), EVRT_F_CSTR("error", why.message));
+    return evrt_error_set(err, rc, "%s", why.message);
 }
 
 int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,

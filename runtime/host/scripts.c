@@ -41,8 +41,7 @@ void evrt_scripts_finish(struct evrt_scripts *s) {
 }
 
 struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *c) {
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    struct evrt_frame_hello hello = {
+    return (struct evrt_frame_hello){
         .concurrency = UINT32_MAX, /* the host keeps each handler's own limit */
         .memory_limit = c->workers.memory_limit,
         .max_event_size = c->http.max_event_size,
@@ -60,9 +59,6 @@ struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *c) {
         .kv_max_effects = c->kv.max_effects,
         .kv_writers = evrt_slice_of(c->kv.writers),
     };
-    for (uint8_t i = 0; i < 4; i++)
-        if (strcmp(levels[i], c->logging.level) == 0) hello.log_level = i;
-    return hello;
 }
 
 /* ---- What a worker declares ---- */

@@ -116,11 +116,13 @@ static void release_batch(struct evrt_hold *hold) {
 
 static void commit_event(struct evrt_host *h, struct evrt_slice event, struct evrt_hold *hold) {
     struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
+    struct evrt_slice id = evrt_event_field(event.p, EVRT_FIELD_ID);
     uint64_t seq = evrt_event_seq(event.p);
-    evrt_log_event(h->log, EVENT_PUBLISHED, EVRT_F_STR("event_type", type),
-                   EVRT_F_STR("event_id", evrt_event_field(event.p, EVRT_FIELD_ID)),
-                   EVRT_F_STR("source", evrt_event_field(event.p, EVRT_FIELD_SOURCE)),
+    evrt_log_event(h->log, EVENT_STORED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
                    EVRT_F_U64("seq", seq));
+    evrt_log_event(
+        h->log, EVENT_PUBLISHED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
+        EVRT_F_STR("source", evrt_event_field(event.p, EVRT_FIELD_SOURCE)), EVRT_F_U64("seq", seq));
     host_waits_routed(h, seq, type);
     evrt_bus_commit(h->bus, seq, event, hold);
 }

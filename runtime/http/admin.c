@@ -9,6 +9,7 @@
 #include "core/jsonout.h"
 #include "core/units.h"
 #include "host/host.h"
+#include "http/admin_body.h"
 #include "http/admin_routes.h"
 #include "http/http.h"
 #include "http/request.h"
@@ -73,7 +74,7 @@ static void post_reload(struct evrt_http_request *r) {
     evrt_host_reload(evrt_request_host(r), on_reloaded, r);
 }
 
-const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
+const struct evrt_route evrt_admin_routes[] = {
     {"GET", "/livez", get_livez, NULL, true, "", "200 while the process turns its loop."},
     {"GET", "/readyz", get_readyz, NULL, true, "",
      "200 when events are taken in and handled, else 503 with the reasons."},
@@ -112,6 +113,11 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
      "One job: its state and how far it has got."},
     {"DELETE", "/api/v1/jobs/{id}", evrt_delete_job, NULL, false, "",
      "Cancels one: nothing more is delivered, what is in flight ends."},
+    {"GET", "/api/v1/log-level", evrt_get_log_level, NULL, false, "",
+     "The level in force: log lines below it are not written."},
+    {"PUT", "/api/v1/log-level", evrt_put_log_level, evrt_admin_body, false, "",
+     "Sets it to {level}, debug, info, warn or error, until it is set again, a reload changes "
+     "logging.level, or a restart."},
     {"POST", "/api/v1/cleanup", evrt_post_cleanup, evrt_admin_body, false, "",
      "Drops segments that ended before the time in {before,dry_run} and that nobody needs; answers "
      "what went, what stays and why."},
@@ -119,3 +125,4 @@ const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES] = {
      "Copies the store of the running node into {dir,copy}, on its machine: lines of progress, then "
      "backup or error. Ends when the client goes."},
 };
+const size_t evrt_admin_route_count = sizeof evrt_admin_routes / sizeof evrt_admin_routes[0];

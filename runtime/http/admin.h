@@ -4,9 +4,7 @@
 
 #include "http/route.h"
 
-enum {
-    EVRT_ADMIN_ROUTES = 20,
-};
-extern const struct evrt_route evrt_admin_routes[EVRT_ADMIN_ROUTES];
+extern const struct evrt_route evrt_admin_routes[];
+extern const size_t evrt_admin_route_count;
 
 #endif

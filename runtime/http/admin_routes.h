@@ -11,8 +11,6 @@ struct evrt_http_request;
 /* For routes that take no parameters: evrt_request_query(r, evrt_no_parameters, NULL). */
 int evrt_no_parameters(void *arg, struct evrt_http_request *r, struct evrt_slice name,
                        struct evrt_slice value);
-/* Bytes of body that a small JSON object may have. */
-uint64_t evrt_admin_body(const struct evrt_http_request *r);
 
 /* admin_handlers.c */
 void evrt_delete_handler(struct evrt_http_request *r);
@@ -36,6 +34,10 @@ void evrt_get_job(struct evrt_http_request *r);
 void evrt_delete_job(struct evrt_http_request *r);
 /* Answers for the job of that number, for routes of one kind. */
 void evrt_admin_job(struct evrt_http_request *r, struct evrt_slice name, bool cancel);
+
+/* admin_log.c */
+void evrt_get_log_level(struct evrt_http_request *r);
+void evrt_put_log_level(struct evrt_http_request *r);
 
 /* admin_store.c */
 void evrt_post_cleanup(struct evrt_http_request *r);

@@ -8,61 +8,13 @@
 #include "core/error.h"
 #include "core/jsonout.h"
 #include "host/host.h"
+#include "http/admin_body.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
 #include "json/json.h"
 
-enum { BODY_BYTES = 16 << 10, PROGRESS_MS = 250 };
-
-uint64_t evrt_admin_body(const struct evrt_http_request *r) {
-    (void)r;
-    return BODY_BYTES;
-}
-
-/* ---- Bodies ---- */
-
-/* A member of the body: text goes to the buffer, a boolean to the flag. */
-struct member {
-    const char *name;
-    struct evrt_buf *text;
-    bool *flag;
-};
-
-struct body {
-    struct evrt_http_request *request;
-    const struct member *members; /* ends with a NULL name */
-};
-
-static int take_member(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
-    const struct body *b = arg;
-    for (const struct member *x = b->members; x->name != NULL; x++) {
-        if (!evrt_slice_eq(evrt_slice_of(x->name), m->key)) continue;
-        bool text = x->text != NULL;
-        if (m->info.type != (text ? EVRT_JSON_STRING : EVRT_JSON_BOOL))
-            return evrt_error_set(err, -EINVAL, "%s: expected %s", x->name,
-                                  text ? "a string" : "true or false");
-        if (text)
-            evrt_json_unquote(m->value, x->text);
-        else
-            *x->flag = evrt_slice_eq(m->value, EVRT_STR("true"));
-        return 0;
-    }
-    return evrt_error_set(err, -EINVAL, "\"%.*s\": unknown", (int)(m->key.n < 80 ? m->key.n : 80),
-                          m->key.p);
-}
-
-/* Fills the members from the body. Answers 400 and returns a negative value when it is not good. */
-static int read_body(struct evrt_http_request *r, const struct member *members) {
-    struct body b = {r, members};
-    struct evrt_json_info info = {EVRT_JSON_NULL};
-    struct evrt_error err;
-    int rc = evrt_json_members(evrt_buf_slice(&r->body), take_member, &b, &info, &err);
-    if (rc == 0 && info.type != EVRT_JSON_OBJECT)
-        rc = evrt_error_set(&err, -EINVAL, "expected a JSON object");
-    if (rc < 0) evrt_request_fail(r, 400, "bad_request", "%s", err.message);
-    return rc;
-}
+enum { PROGRESS_MS = 250 };
 
 /* ---- Cleanup ---- */
 
@@ -89,9 +41,10 @@ void evrt_post_cleanup(struct evrt_http_request *r) {
     bool dry_run = false;
     int64_t ms = 0;
     evrt_buf_init(&before);
-    const struct member members[] = {
-        {"before", &before, NULL}, {"dry_run", NULL, &dry_run}, {NULL, NULL, NULL}};
-    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || read_body(r, members) < 0) goto out;
+    const struct evrt_admin_member members[] = {
+        {"before", .text = &before}, {"dry_run", .flag = &dry_run}, {NULL}};
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || evrt_admin_read_body(r, members) < 0)
+        goto out;
     if (!evrt_parameter_time(evrt_buf_slice(&before), &ms)) {
         evrt_request_fail(r, 400, "bad_request", "before: expected %s", evrt_parameter_time_form);
         goto out;
@@ -176,9 +129,10 @@ void evrt_post_backup(struct evrt_http_request *r) {
     struct evrt_error err;
     bool copy = false;
     evrt_buf_init(&dir);
-    const struct member members[] = {
-        {"dir", &dir, NULL}, {"copy", NULL, &copy}, {NULL, NULL, NULL}};
-    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || read_body(r, members) < 0) goto out;
+    const struct evrt_admin_member members[] = {
+        {"dir", .text = &dir}, {"copy", .flag = &copy}, {NULL}};
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || evrt_admin_read_body(r, members) < 0)
+        goto out;
     struct backup *b = evrt_zalloc(sizeof *b);
     b->request = r;
     b->dir = evrt_strdup(evrt_buf_cstr(&dir));

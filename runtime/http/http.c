@@ -122,8 +122,8 @@ int evrt_http_create(struct evrt_http **out, struct evrt_host *host, struct evrt
         rc = serve(h, &h->ingest, &fds[0], &h->tokens.ingest, evrt_ingest_routes,
                    EVRT_INGEST_ROUTES, err);
     if (rc == 0)
-        rc = serve(h, &h->admin, &fds[1], &h->tokens.admin, evrt_admin_routes, EVRT_ADMIN_ROUTES,
-                   err);
+        rc = serve(h, &h->admin, &fds[1], &h->tokens.admin, evrt_admin_routes,
+                   evrt_admin_route_count, err);
     if (rc < 0) {
         for (int i = 0; i < 2; i++)
             if (fds[i] >= 0) close(fds[i]);

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 
 #include "config/config.h"
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/jsonout.h"
 #include "core/units.h"
 #include "host/host.h"
 #include "http/request.h"
 #include "http/uri.h"
+#include "telemetry/log_events.h"
 
 /* ---- Refusals ---- */
 
@@ -114,18 +116,27 @@ static void start_wait(struct evrt_http_request *r) {
     r->cancel = cancel_wait;
 }
 
-/* 202 when all were accepted, 207 when some; when none, what they have in common, else 400. */
-static unsigned batch_status(const struct evrt_http_request *r) {
+static size_t accepted_items(const struct evrt_http_request *r) {
     size_t accepted = 0;
-    int common = r->item_count == 0 ? 202 : r->items[0].status;
-    for (size_t i = 0; i < r->item_count; i++) {
+    for (size_t i = 0; i < r->item_count; i++)
         accepted += r->items[i].status == 202;
+    return accepted;
+}
+
+/* 202 when all were accepted, 207 when some; when none, what they have in common, else 400. */
+static unsigned batch_status(const struct evrt_http_request *r, size_t accepted) {
+    int common = r->item_count == 0 ? 202 : r->items[0].status;
+    for (size_t i = 0; i < r->item_count; i++)
         if (r->items[i].status != common) common = 400;
-    }
     return accepted > 0 && accepted < r->item_count ? 207 : (unsigned)common;
 }
 
 static void answer_batch(struct evrt_http_request *r) {
+    size_t accepted = accepted_items(r);
+    evrt_log_event(evrt_host_log(evrt_request_host(r)), BATCH_COMPLETED,
+                   EVRT_F_U64("events", r->item_count), EVRT_F_U64("accepted", accepted),
+                   EVRT_F_U64("refused", r->item_count - accepted),
+                   EVRT_F_DURATION("duration", evrt_mono_ns() - r->batch_ns));
     evrt_buf_room(&r->out, r->item_count * 128);
     evrt_buf_putc(&r->out, '[');
     for (size_t i = 0; i < r->item_count; i++) {
@@ -144,7 +155,7 @@ static void answer_batch(struct evrt_http_request *r) {
         r->out.n--;
     }
     evrt_buf_puts(&r->out, "]\n");
-    unsigned status = batch_status(r);
+    unsigned status = batch_status(r, accepted);
     r->retry_after = status == 207 ? 0 : retry_after(status);
     evrt_request_answer(r, status);
 }
@@ -242,6 +253,9 @@ static void publish_batch(struct evrt_http_request *r) {
     }
     r->item_count = r->batch.count;
     evrt_buf_clear(&r->text);
+    r->batch_ns = evrt_mono_ns();
+    evrt_log_event(evrt_host_log(evrt_request_host(r)), BATCH_STARTED,
+                   EVRT_F_U64("events", r->item_count));
     r->waiting = 1; /* until every item is handed over */
     for (size_t i = 0; i < r->item_count; i++)
         publish_item(r, i);

@@ -66,6 +66,7 @@ struct evrt_http_request {
     struct evrt_batch batch;
     struct evrt_http_item one, *items;
     size_t item_count, item_cap, waiting;
+    int64_t batch_ns; /* when a batch had come whole */
     struct evrt_buf text;
     int64_t wait_ms; /* of ?wait=handled; negative: not asked for */
     struct evrt_host_wait *wait;

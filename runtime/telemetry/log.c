@@ -90,6 +90,11 @@ void evrt_log_set_level(struct evrt_log *log, enum evrt_log_level level) {
     if (log != NULL) atomic_store_explicit(&log->level, (int)level, memory_order_relaxed);
 }
 
+enum evrt_log_level evrt_log_level(const struct evrt_log *log) {
+    if (log == NULL) return EVRT_LOG_ERROR;
+    return (enum evrt_log_level)atomic_load_explicit(&log->level, memory_order_relaxed);
+}
+
 bool evrt_log_enabled(const struct evrt_log *log, enum evrt_log_level level) {
     return log != NULL && (int)level >= atomic_load_explicit(&log->level, memory_order_relaxed);
 }

@@ -11,113 +11,117 @@
 #include "telemetry/log.h"
 
 /* id, level, text, the fields it has ('?': where there is one), what it means. */
-#define EVRT_LOG_MESSAGES(X)                                                                  \
-    /* An event's way, named as the dashboards know it. */                                    \
-    X(EVENT_PUBLISHED, INFO, "Event published", "event_type,event_id,source,seq",             \
-      "an event was accepted and is durable as configured")                                   \
-    X(EVENT_STORED, DEBUG, "Event stored successfully", "event_type,event_id,seq,duration?",  \
-      "the journal's commit that holds the event is done")                                    \
-    X(EVENT_STORAGE_FAILED, ERROR, "Event storage failed", "event_type,event_id,error",       \
-      "an event was refused because it could not be stored; its publisher was told")          \
-    X(EVENT_HANDLED, INFO, "Event handled successfully",                                      \
-      "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation",        \
-      "a handler returned for this event and that is settled in the journal")                 \
-    X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                      \
-      "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"  \
-      "generation,stacktrace?",                                                               \
-      "a handler raised, was rejected, ran out of time or died with this event")              \
-    X(EVENT_RETRY_QUEUED, WARN, "Event queued for retry",                                     \
-      "event_type,event_id,handler,attempt,delay,error,error_type,event_time,seq",            \
-      "the handler gets this event again, after `delay`, as its `attempt`-th")                \
-    X(EVENT_RETRY_ATTEMPT, INFO, "Event retry attempt",                                       \
-      "event_type,event_id,handler,attempt,event_time,seq",                                   \
-      "a delivery that failed before is sent to its handler once more")                       \
-    X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,hops,error",          \
-      "handlers publish in a circle; bus.max_hops stopped it")                                \
-    /* The node's life. */                                                                    \
-    X(STARTING, INFO, "evrt starting", "version,pid,service,environment,config?",             \
-      "a process begins; the store is not open yet")                                          \
-    X(STORE_OPENED, INFO, "Store opened", "path,durability,events,segments,duration",         \
-      "the journal and its projection are recovered and consistent")                          \
-    X(TORN_TAIL, WARN, "Torn tail cut", "segment,offset,bytes",                               \
-      "the last group was not whole: an unacknowledged write that a crash interrupted")       \
-    X(STATE_RESTORED, WARN, "State restored", "from,applied,duration",                        \
-      "state.db was missing or damaged and was rebuilt from a snapshot and the journal")      \
-    X(STORE_FULL, ERROR, "Store is full", "path,error",                                       \
-      "no space for a new segment; publishing answers 503 until there is")                    \
-    X(STORE_SPACE, INFO, "Store has space again", "path", "publishing is accepted again")     \
-    X(STORE_FAILED, ERROR, "Store failed", "path,error",                                      \
-      "a write or fsync failed; nothing of that group is acknowledged and the process ends")  \
-    X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                      \
-      "retention, store.max_size or a full disk removed the oldest events")                   \
-    X(JOURNAL_UNREADABLE, ERROR, "Journal unreadable", "error,handler?",                      \
-      "a reader met damage; `evrt store verify` names it, that handler waits for the repair") \
-    X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses") \
-    X(TOKEN_EXPOSED, WARN, "Token file readable by others", "path",                           \
-      "group or everyone may read a file that holds a token: chmod 600")                      \
-    X(READY, INFO, "evrt ready", "handlers,workers,duration",                                 \
-      "every worker has loaded its scripts; events are delivered")                            \
-    X(DRAINING, INFO, "Draining", "in_flight",                                                \
-      "intake is closed; deliveries in flight may finish until workers.drain_timeout")        \
-    X(DRAINED, INFO, "Drained", "duration,redeliver",                                         \
-      "everything is settled and closed; `redeliver` deliveries wait for the next start")     \
-    X(LOG_REOPENED, INFO, "Log file reopened", "path", "SIGUSR1 came")                        \
-    X(LOG_REOPEN_FAILED, ERROR, "Log file not reopened", "path,error",                        \
-      "the file opened before stays in use")                                                  \
-    X(LOG_DROPPED, WARN, "Log lines dropped", "count,error?",                                 \
-      "lines came faster than the outputs take them, or an output failed")                    \
-    /* Workers and scripts. */                                                                \
-    X(WORKER_STARTED, DEBUG, "Worker started", "worker,worker_pid,generation",                \
-      "a process was started and loads the scripts")                                          \
-    X(WORKERS_READY, INFO, "Workers ready", "workers,generation,duration",                    \
-      "all workers of a generation have loaded the scripts")                                  \
-    X(WORKERS_CONFINED, INFO, "Workers confined", "user,store,host,signals,system_calls",     \
-      "what keeps scripts from the store's files, from the host's memory, from signals "      \
-      "to it and from administering; `no` where this system does not offer it")               \
-    X(WORKER_NOT_STARTED, ERROR, "Worker not started", "worker,error",                        \
-      "the process could not be made; it is tried again, ever more slowly")                   \
-    X(WORKER_EXITED, DEBUG, "Worker exited", "worker,worker_pid,generation,status",           \
-      "a worker ended as it was told to")                                                     \
-    X(WORKER_DIED, ERROR, "Worker died", "worker,worker_pid,generation,reason,redelivered",   \
-      "a worker crashed, was killed or broke the protocol; its deliveries are made again")    \
-    X(WORKER_REPLACED, INFO, "Worker replaced", "worker,worker_pid,generation,duration",      \
-      "a new process took a dead worker's place")                                             \
-    X(SCRIPTS_REFUSED, ERROR, "Scripts refused", "file?,line?,error,generation",              \
-      "scripts do not load; what ran before goes on")                                         \
-    X(HANDLER_ADDED, INFO, "Handler added", "handler,events,start",                           \
-      "a subscription was made; it is durable from here")                                     \
-    X(HANDLER_REMOVED, WARN, "Handler removed", "handler,pending",                            \
-      "its script is gone; its events are kept until it returns or is forgotten")             \
-    X(HANDLER_FORGOTTEN, WARN, "Handler forgotten", "handler,discarded,reason",               \
-      "a removed handler's events are given up: bus.orphan_ttl or an operator")               \
-    X(HANDLER_PAUSED, WARN, "Handler paused", "handler,running",                              \
-      "by an operator: nothing more is delivered to it until it is resumed")                  \
-    X(HANDLER_RESUMED, INFO, "Handler resumed", "handler,pending",                            \
-      "by an operator: it goes on where it was paused")                                       \
-    X(HANDLER_CHANGED, INFO, "Handler changed", "handler,changes,events",                     \
-      "a reload changed it; pending events that no longer match are discarded and counted")   \
-    X(RELOADED, INFO, "Reloaded", "generation,handlers,added,changed,removed,duration",       \
-      "a new generation of workers has loaded the scripts and gets events from now on")       \
-    X(RELOAD_UNCHANGED, INFO, "Reload unchanged", "generation,duration",                      \
-      "scripts and configuration are what they were; the workers stay")                       \
-    X(RELOAD_REFUSED, ERROR, "Reload refused", "file?,line?,error,generation",                \
-      "a script or the configuration is bad; this generation goes on serving")                \
-    X(GENERATION_DRAINED, INFO, "Generation drained", "generation,duration,redelivered",      \
-      "the workers before the last reload have ended; what was left is made again")           \
-    X(CONFIG_CHANGED, INFO, "Configuration changed", "key,old,new", "a reload took it over")  \
-    X(CONFIG_NEEDS_RESTART, WARN, "Configuration needs a restart", "key,old,new",             \
-      "a reload does not take this key over: its old value holds until a restart")            \
-    X(FOLDER_NOT_WATCHED, WARN, "Folder not watched", "path,error",                           \
-      "saving a script there is noticed some seconds later")                                  \
-    /* Operators. */                                                                          \
-    X(JOB_STARTED, INFO, "Job started", "job,kind,total,done",                                \
-      "a replay or a reprocessing of dead letters begins, or goes on after a restart")        \
-    X(JOB_ENDED, INFO, "Job ended", "job,kind,state,done,failed,skipped,duration,error",      \
-      "it is done, failed as a whole, or was cancelled")                                      \
-    X(OPERATOR_ACTION, INFO, "Operator action", "action,target,peer,outcome",                 \
-      "someone changed something through the admin API, or was refused: the audit trail")     \
-    /* HTTP. */                                                                               \
-    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                \
+#define EVRT_LOG_MESSAGES(X)                                                                   \
+    /* An event's way, named as the dashboards know it. */                                     \
+    X(EVENT_PUBLISHED, INFO, "Event published", "event_type,event_id,source,seq",              \
+      "an event was accepted and is durable as configured")                                    \
+    X(EVENT_STORED, DEBUG, "Event stored successfully", "event_type,event_id,seq,duration?",   \
+      "the journal's commit that holds the event is done")                                     \
+    X(EVENT_STORAGE_FAILED, ERROR, "Event storage failed", "event_type,event_id,error",        \
+      "an event was refused because it could not be stored; its publisher was told")           \
+    X(EVENT_HANDLED, INFO, "Event handled successfully",                                       \
+      "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation",         \
+      "a handler returned for this event and that is settled in the journal")                  \
+    X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                       \
+      "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"   \
+      "generation,stacktrace?",                                                                \
+      "a handler raised, was rejected, ran out of time or died with this event")               \
+    X(EVENT_RETRY_QUEUED, WARN, "Event queued for retry",                                      \
+      "event_type,event_id,handler,attempt,delay,error,error_type,event_time,seq",             \
+      "the handler gets this event again, after `delay`, as its `attempt`-th")                 \
+    X(EVENT_RETRY_ATTEMPT, INFO, "Event retry attempt",                                        \
+      "event_type,event_id,handler,attempt,event_time,seq",                                    \
+      "a delivery that failed before is sent to its handler once more")                        \
+    X(BATCH_STARTED, DEBUG, "Batch processing started", "events",                              \
+      "a request with a batch of events has come whole")                                       \
+    X(BATCH_COMPLETED, INFO, "Batch processing completed", "events,accepted,refused,duration", \
+      "what was accepted of a batch is durable, and its sender is told")                       \
+    X(EVENT_HOP_LIMIT, ERROR, "Event refused at hop limit", "event_type,hops,error",           \
+      "handlers publish in a circle; bus.max_hops stopped it")                                 \
+    /* The node's life. */                                                                     \
+    X(STARTING, INFO, "evrt starting", "version,pid,service,environment,config?",              \
+      "a process begins; the store is not open yet")                                           \
+    X(STORE_OPENED, INFO, "Store opened", "path,durability,events,segments,duration",          \
+      "the journal and its projection are recovered and consistent")                           \
+    X(TORN_TAIL, WARN, "Torn tail cut", "segment,offset,bytes",                                \
+      "the last group was not whole: an unacknowledged write that a crash interrupted")        \
+    X(STATE_RESTORED, WARN, "State restored", "from,applied,duration",                         \
+      "state.db was missing or damaged and was rebuilt from a snapshot and the journal")       \
+    X(STORE_FULL, ERROR, "Store is full", "path,error",                                        \
+      "no space for a new segment; publishing answers 503 until there is")                     \
+    X(STORE_SPACE, INFO, "Store has space again", "path", "publishing is accepted again")      \
+    X(STORE_FAILED, ERROR, "Store failed", "path,error",                                       \
+      "a write or fsync failed; nothing of that group is acknowledged and the process ends")   \
+    X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                       \
+      "retention, store.max_size or a full disk removed the oldest events")                    \
+    X(JOURNAL_UNREADABLE, ERROR, "Journal unreadable", "error,handler?",                       \
+      "a reader met damage; `evrt store verify` names it, that handler waits for the repair")  \
+    X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses")  \
+    X(TOKEN_EXPOSED, WARN, "Token file readable by others", "path",                            \
+      "group or everyone may read a file that holds a token: chmod 600")                       \
+    X(READY, INFO, "evrt ready", "handlers,workers,duration",                                  \
+      "every worker has loaded its scripts; events are delivered")                             \
+    X(DRAINING, INFO, "Draining", "in_flight",                                                 \
+      "intake is closed; deliveries in flight may finish until workers.drain_timeout")         \
+    X(DRAINED, INFO, "Drained", "duration,redeliver",                                          \
+      "everything is settled and closed; `redeliver` deliveries wait for the next start")      \
+    X(LOG_REOPENED, INFO, "Log file reopened", "path", "SIGUSR1 came")                         \
+    X(LOG_REOPEN_FAILED, ERROR, "Log file not reopened", "path,error",                         \
+      "the file opened before stays in use")                                                   \
+    X(LOG_DROPPED, WARN, "Log lines dropped", "count,error?",                                  \
+      "lines came faster than the outputs take them, or an output failed")                     \
+    /* Workers and scripts. */                                                                 \
+    X(WORKER_STARTED, DEBUG, "Worker started", "worker,worker_pid,generation",                 \
+      "a process was started and loads the scripts")                                           \
+    X(WORKERS_READY, INFO, "Workers ready", "workers,generation,duration",                     \
+      "all workers of a generation have loaded the scripts")                                   \
+    X(WORKERS_CONFINED, INFO, "Workers confined", "user,store,host,signals,system_calls",      \
+      "what keeps scripts from the store's files, from the host's memory, from signals "       \
+      "to it and from administering; `no` where this system does not offer it")                \
+    X(WORKER_NOT_STARTED, ERROR, "Worker not started", "worker,error",                         \
+      "the process could not be made; it is tried again, ever more slowly")                    \
+    X(WORKER_EXITED, DEBUG, "Worker exited", "worker,worker_pid,generation,status",            \
+      "a worker ended as it was told to")                                                      \
+    X(WORKER_DIED, ERROR, "Worker died", "worker,worker_pid,generation,reason,redelivered",    \
+      "a worker crashed, was killed or broke the protocol; its deliveries are made again")     \
+    X(WORKER_REPLACED, INFO, "Worker replaced", "worker,worker_pid,generation,duration",       \
+      "a new process took a dead worker's place")                                              \
+    X(SCRIPTS_REFUSED, ERROR, "Scripts refused", "file?,line?,error,generation",               \
+      "scripts do not load; what ran before goes on")                                          \
+    X(HANDLER_ADDED, INFO, "Handler added", "handler,events,start",                            \
+      "a subscription was made; it is durable from here")                                      \
+    X(HANDLER_REMOVED, WARN, "Handler removed", "handler,pending",                             \
+      "its script is gone; its events are kept until it returns or is forgotten")              \
+    X(HANDLER_FORGOTTEN, WARN, "Handler forgotten", "handler,discarded,reason",                \
+      "a removed handler's events are given up: bus.orphan_ttl or an operator")                \
+    X(HANDLER_PAUSED, WARN, "Handler paused", "handler,running",                               \
+      "by an operator: nothing more is delivered to it until it is resumed")                   \
+    X(HANDLER_RESUMED, INFO, "Handler resumed", "handler,pending",                             \
+      "by an operator: it goes on where it was paused")                                        \
+    X(HANDLER_CHANGED, INFO, "Handler changed", "handler,changes,events",                      \
+      "a reload changed it; pending events that no longer match are discarded and counted")    \
+    X(RELOADED, INFO, "Reloaded", "generation,handlers,added,changed,removed,duration",        \
+      "a new generation of workers has loaded the scripts and gets events from now on")        \
+    X(RELOAD_UNCHANGED, INFO, "Reload unchanged", "generation,duration",                       \
+      "scripts and configuration are what they were; the workers stay")                        \
+    X(RELOAD_REFUSED, ERROR, "Reload refused", "file?,line?,error,generation",                 \
+      "a script or the configuration is bad; this generation goes on serving")                 \
+    X(GENERATION_DRAINED, INFO, "Generation drained", "generation,duration,redelivered",       \
+      "the workers before the last reload have ended; what was left is made again")            \
+    X(CONFIG_CHANGED, INFO, "Configuration changed", "key,old,new", "a reload took it over")   \
+    X(CONFIG_NEEDS_RESTART, WARN, "Configuration needs a restart", "key,old,new",              \
+      "a reload does not take this key over: its old value holds until a restart")             \
+    X(FOLDER_NOT_WATCHED, WARN, "Folder not watched", "path,error",                            \
+      "saving a script there is noticed some seconds later")                                   \
+    /* Operators. */                                                                           \
+    X(JOB_STARTED, INFO, "Job started", "job,kind,total,done",                                 \
+      "a replay or a reprocessing of dead letters begins, or goes on after a restart")         \
+    X(JOB_ENDED, INFO, "Job ended", "job,kind,state,done,failed,skipped,duration,error",       \
+      "it is done, failed as a whole, or was cancelled")                                       \
+    X(OPERATOR_ACTION, INFO, "Operator action", "action,target,peer,outcome",                  \
+      "someone changed something through the admin API, or was refused: the audit trail")      \
+    /* HTTP. */                                                                                \
+    X(REQUEST_REFUSED, WARN, "Request refused", "peer,status,error,duration?",                 \
       "a request that could be an attack: bad token, smuggling shape, too many connections")
 
 enum evrt_log_message_id {

@@ -43,15 +43,20 @@ static int write_line(lua_State *L) {
     return 0;
 }
 
+/* enabled(level): whether such lines are wanted, now */
+static int enabled(lua_State *L) {
+    lua_pushboolean(L, luaL_checkinteger(L, 1) >= evrt_worker_of(L)->hello.log_level);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"write", write_line},
+    {"enabled", enabled},
     {NULL, NULL},
 };
 
 int evrt_log_open(lua_State *L) {
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
-    lua_pushinteger(L, evrt_worker_of(L)->hello.log_level);
-    lua_setfield(L, -2, "level");
     return 1;
 }

@@ -172,6 +172,13 @@ static int on_published(struct evrt_worker *w, struct evrt_slice payload) {
     return 0;
 }
 
+static int on_log_level(struct evrt_worker *w, struct evrt_slice payload) {
+    struct evrt_frame_log_level f;
+    if (evrt_frame_get_log_level(payload, &f) < 0) return -EBADMSG;
+    w->hello.log_level = f.level;
+    return 0;
+}
+
 static int on_frame(struct evrt_worker *w, const struct evrt_frame *f) {
     if (w->phase == EVRT_WORKER_GREETING && f->type != EVRT_FRAME_HELLO) return -EBADMSG;
     switch (f->type) {
@@ -179,6 +186,7 @@ static int on_frame(struct evrt_worker *w, const struct evrt_frame *f) {
     case EVRT_FRAME_DELIVER: return on_deliver(w, f->payload);
     case EVRT_FRAME_PUBLISHED: return on_published(w, f->payload);
     case EVRT_FRAME_SHARED: return evrt_shared_says(w, f->payload);
+    case EVRT_FRAME_LOG_LEVEL: return on_log_level(w, f->payload);
     case EVRT_FRAME_DRAIN: w->phase = EVRT_WORKER_DRAINING; return 0;
     default: return -EBADMSG;
     }

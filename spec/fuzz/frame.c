@@ -30,6 +30,7 @@ static void decode(const struct evrt_frame *f, struct evrt_slice whole) {
     case EVRT_FRAME_LOG: ROUND_TRIP(log); break;
     case EVRT_FRAME_SHARE: ROUND_TRIP(share); break;
     case EVRT_FRAME_SHARED: ROUND_TRIP(shared); break;
+    case EVRT_FRAME_LOG_LEVEL: ROUND_TRIP(log_level); break;
     case EVRT_FRAME_DONE:
         if (f->payload.n == 0 || f->payload.n % EVRT_FRAME_DONE_ITEM != 0) return;
         for (size_t at = 0; at < f->payload.n; at += EVRT_FRAME_DONE_ITEM)

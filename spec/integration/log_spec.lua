@@ -41,6 +41,11 @@ describe("the log", function()
         assert.equal(202, node:publish({ type = "x.good", data = { text = text } }).status)
         node:await_log { msg = "Event handled successfully", handler = "A" }
         assert.equal(202, node:publish({ type = "x.fail" }).status)
+        local batch = [=[[{"specversion":"1.0","id":"1","source":"/s","type":"y"},{}]]=]
+        local kind = { ["Content-Type"] = "application/cloudevents-batch+json" }
+        assert.equal(207, node:post("/events", batch, kind).status)
+        node:await_log { msg = "Batch processing started", events = 2 }
+        node:await_log { msg = "Batch processing completed", events = 2, accepted = 1, refused = 1 }
         local failed = node:await_log { msg = "Event handle failed", handler = "A" }
         assert.truthy(failed.error:find "a.lua:3: boom")
         assert.equal("error", failed.error_type)
@@ -147,6 +152,63 @@ describe("the log", function()
             assert.truthy(line:match "^%d%d%d%d%-%d%d%-%d%dT[%d:.]+Z %u+ +%w", line)
         end
         assert.equal(0, (node:stop()))
+    end)
+
+    it("takes another level from an operator, for the host and for scripts in every worker", function()
+        local node = evrt.start {
+            config = { logging = { level = "info" } },
+            handlers = { ["a.lua"] = [[return { name = "A", events = { "x" }, handle = function(event, ctx)
+                ctx.log.debug("fine", { id = event.id })
+                ctx.log.error("coarse", { id = event.id })
+            end }]] },
+        }
+        local function level(wanted)
+            local r = node:put_admin("/api/v1/log-level", cjson.encode { level = wanted })
+            return r.status, r.json
+        end
+        local function handled(id)
+            assert.equal(202, node:publish({ type = "x", id = id }).status)
+            node:await_log { msg = "coarse", id = id }
+        end
+        assert.same({ level = "info" }, node:get "/api/v1/log-level".json)
+        handled "1"
+        assert.same({ 200, { level = "debug" } }, { level "debug" })
+        handled "2"
+        node:await_log { msg = "fine", id = "2" }
+        node:await_log { msg = "Event stored successfully", event_id = "2" }
+        assert.equal(200, (level "error"))
+        node:await_log { msg = "Operator action", action = "set log level", outcome = "debug to error" }
+        handled "3"
+        assert.equal(200, node:post_admin("/api/v1/reload").status)
+        assert.same({ level = "error" }, node:get "/api/v1/log-level".json)
+
+        local status, said = level "loud"
+        assert.equal(400, status)
+        assert.equal("level: expected debug, info, warn or error", said.error.message)
+        assert.equal(0, (node:stop()))
+        assert.same({ "2" }, { (node:logged { msg = "fine" }[1] or {}).id })
+        assert.equal(1, #node:logged { msg = "fine" })
+        assert.equal(0, #node:logged { msg = "Event handled successfully", event_id = "3" })
+    end)
+
+    it("shows no secret, whatever is asked", function()
+        local dir = evrt.folder()
+        evrt.write(dir .. "/token", "s3cr3t-t0ken\n")
+        local node = evrt.start {
+            dir = dir, handlers = { ["a.lua"] = SCRIPT },
+            config = {
+                logging = { level = "debug", sampling = { first = 0 } }, admin = { token_file = dir .. "/token" },
+            },
+        }
+        for _, secret in ipairs { "s3cr3t-t0ken", "s3cr3t-wr0ng" } do
+            node:get("/api/v1/stats?access_token=" .. secret)
+            node:get("/api/v1/stats", { Authorization = "Bearer " .. secret })
+            node:get("/api/v1/nothing?access_token=" .. secret, { Authorization = "Bearer " .. secret })
+            node:post("/events?access_token=" .. secret, "{", { ["Content-Type"] = "application/json" })
+        end
+        node:await_log { msg = "Request refused" }
+        assert.equal(0, (node:stop()))
+        for _, line in ipairs(node.out) do assert.is_nil(line:find("s3cr3t", 1, true), line) end
     end)
 
     it("names a file that cannot be opened", function()

@@ -123,6 +123,7 @@ describe("a store", function()
         local accepted, r = fill(node, 15 * MIB)
         refused(r, 503, "store_full", "of store.max_size 192MiB")
         node:await_log { msg = "Store is full" }
+        assert.truthy(node:await_log({ msg = "Event storage failed" }).error:find("store.max_size", 1, true))
         goes_on(node, accepted)
         -- Just as full after a restart.
         node:stop "sigkill"

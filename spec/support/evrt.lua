@@ -253,6 +253,7 @@ function Node:get(path, headers) return http.request(self.admin, "GET", path, ni
 function Node:post_admin(path, body, headers) return http.request(self.admin, "POST", path, body or "", headers) end
 
 ---@return Response
+function Node:put_admin(path, body) return http.request(self.admin, "PUT", path, body or "") end
 function Node:delete_admin(path) return http.request(self.admin, "DELETE", path) end
 
 --- A request to the ingest listener.

@@ -27,8 +27,8 @@ return {
     },
     wrap = function(next, opts, place)
         local level = levels[opts.level]
-        if level < clog.level then return next end
         return function(event, ctx)
+            if not clog.enabled(level) then return next(event, ctx) end
             local fields = fields_of(opts, event, ctx)
             local started = monotonic()
             local ok, a, b, c = xpcall(next, explain, event, ctx)

@@ -32,9 +32,10 @@ local samples = {
     write = { token = 4, delivery = 2 ^ 41, op = "one\0" },
     value = { token = 4, status = -11, more = 1, value = "s\0" },
     share = { token = 3, version = 2 ^ 40, ttl_ms = 1000, remove = 0, key = "k", value = "v\0" },
+    log_level = { level = 2 },
     shared = { token = 0, status = -11, version = 7, key = "k", value = "" },
 }
-local to_worker = { hello = true, deliver = true, published = true, shared = true, value = true }
+local to_worker = { hello = true, deliver = true, published = true, shared = true, value = true, log_level = true }
 
 local function put(name, out, fields)
     local f = ffi.new("struct evrt_frame_" .. name)

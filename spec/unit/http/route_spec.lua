@@ -5,7 +5,7 @@ local lib = c.load("http", { "http/route.h", "http/ingest.h", "http/admin.h" })
 describe("http/route", function()
     local tables = {
         ingest = { lib.evrt_ingest_routes, lib.EVRT_INGEST_ROUTES },
-        admin = { lib.evrt_admin_routes, lib.EVRT_ADMIN_ROUTES },
+        admin = { lib.evrt_admin_routes, tonumber(lib.evrt_admin_route_count) },
     }
 
     -- Pattern and parameters; or nil, the code and what is allowed.
