@@ -94,7 +94,7 @@ describe("the log", function()
         assert.equal("success", handled.status)
         assert.equal(1, handled.attempt)
         assert.truthy(handled.duration:match "^%d+%.%d+s$")
-        assert.equal(#node:logged { msg = "Event published" }, 2)
+        assert.equal(#node:logged { msg = "Event published" }, 3)
     end)
 
     it("goes to files that SIGUSR1 opens anew", function()
