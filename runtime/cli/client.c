@@ -2,54 +2,16 @@
  * needs it. Only HTTP, no redirects, no proxy: a command speaks to the node named and to nobody else. */
 #include "cli/client.h"
 
-#include <curl/curl.h>
-#include <dlfcn.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "libcurl/libcurl.h"
 #include "json/json.h"
 
 #define ANSWER_MAX (64u << 20)
 #define CONNECT_TIMEOUT_MS 5000L
-
-/* The functions used: name, result, parameters. */
-#define CURL_FUNCTIONS(X)                                                           \
-    X(easy_init, CURL *, (void))                                                    \
-    X(easy_setopt, CURLcode, (CURL *, CURLoption, ...))                             \
-    X(easy_perform, CURLcode, (CURL *))                                             \
-    X(easy_getinfo, CURLcode, (CURL *, CURLINFO, ...))                              \
-    X(easy_cleanup, void, (CURL *))                                                 \
-    X(easy_strerror, const char *, (CURLcode))                                      \
-    X(multi_init, CURLM *, (void))                                                  \
-    X(multi_add_handle, CURLMcode, (CURLM *, CURL *))                               \
-    X(multi_perform, CURLMcode, (CURLM *, int *))                                   \
-    X(multi_poll, CURLMcode, (CURLM *, struct curl_waitfd *, unsigned, int, int *)) \
-    X(multi_info_read, CURLMsg *, (CURLM *, int *))                                 \
-    X(multi_remove_handle, CURLMcode, (CURLM *, CURL *))                            \
-    X(multi_cleanup, CURLMcode, (CURLM *))                                          \
-    X(slist_append, struct curl_slist *, (struct curl_slist *, const char *))       \
-    X(slist_free_all, void, (struct curl_slist *))
-
-struct curl {
-    void *library;
-#define X(name, result, parameters) result(*name) parameters;
-    CURL_FUNCTIONS(X)
-#undef X
-};
-
-static bool load(struct curl *c) {
-    *c = (struct curl){.library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL)};
-    if (c->library == NULL) return false;
-    bool all = true;
-#define X(name, result, parameters)                        \
-    *(void **)&c->name = dlsym(c->library, "curl_" #name); \
-    all = all && c->name != NULL;
-    CURL_FUNCTIONS(X)
-#undef X
-    return all;
-}
 
 void evrt_client_query(struct evrt_buf *out, struct evrt_slice text) {
     for (size_t i = 0; i < text.n; i++) {
@@ -71,7 +33,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg) {
     return size * n;
 }
 
-static struct curl_slist *headers_of(const struct curl *c, const struct evrt_node *node,
+static struct curl_slist *headers_of(const struct evrt_curl *c, const struct evrt_node *node,
                                      const struct evrt_request *r) {
     struct curl_slist *list = NULL;
     for (size_t at = 0; r->headers != NULL && at < r->headers->n;) {
@@ -90,8 +52,8 @@ static struct curl_slist *headers_of(const struct curl *c, const struct evrt_nod
     return list;
 }
 
-static void set_up(const struct curl *c, CURL *easy, const struct evrt_request *r, const char *url,
-                   struct evrt_buf *out, char *why) {
+static void set_up(const struct evrt_curl *c, CURL *easy, const struct evrt_request *r,
+                   const char *url, struct evrt_buf *out, char *why) {
     c->easy_setopt(easy, CURLOPT_URL, url);
     c->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     c->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
@@ -133,14 +95,14 @@ static int refused(long status, struct evrt_slice body, bool token) {
     return EVRT_EXIT_FAILED;
 }
 
-static int failed(const struct curl *c, CURLcode rc, const char *url, const char *why) {
+static int failed(const struct evrt_curl *c, CURLcode rc, const char *url, const char *why) {
     bool misused = rc == CURLE_URL_MALFORMAT || rc == CURLE_UNSUPPORTED_PROTOCOL;
     const char *reason = why[0] != '\0' ? why : c->easy_strerror(rc);
     if (misused) return evrt_cli_fail(EVRT_EXIT_USAGE, "%s: %s", url, reason);
     return evrt_cli_fail(EVRT_EXIT_UNREACHABLE, "no answer from %s: %s", url, reason);
 }
 
-static int perform(const struct curl *c, CURL *easy, const struct evrt_node *node,
+static int perform(const struct evrt_curl *c, CURL *easy, const struct evrt_node *node,
                    const struct evrt_request *r, struct evrt_buf *out) {
     char why[CURL_ERROR_SIZE] = "";
     long status = 0;
@@ -162,12 +124,11 @@ static int perform(const struct curl *c, CURL *easy, const struct evrt_node *nod
     return code;
 }
 
-static bool begin(struct curl *c, CURL **easy) {
+static bool begin(struct evrt_curl *c, CURL **easy) {
     *easy = NULL;
-    if (!load(c)) {
-        const char *why = dlerror();
-        evrt_cli_fail(EVRT_EXIT_FAILED, "libcurl is needed (package libcurl4): %s",
-                      why != NULL ? why : "a function is missing in it");
+    struct evrt_error err;
+    if (evrt_curl_open(c, &err) < 0) {
+        evrt_cli_fail(EVRT_EXIT_FAILED, "%s", err.message);
         return false;
     }
     *easy = c->easy_init();
@@ -177,7 +138,7 @@ static bool begin(struct curl *c, CURL **easy) {
 
 int evrt_client_send(const struct evrt_node *node, const struct evrt_request *request,
                      struct evrt_buf *out) {
-    struct curl c;
+    struct evrt_curl c;
     CURL *easy;
     if (!begin(&c, &easy)) return EVRT_EXIT_FAILED;
     int code = perform(&c, easy, node, request, out);
@@ -188,7 +149,7 @@ int evrt_client_send(const struct evrt_node *node, const struct evrt_request *re
 /* ---- Answers that go on ---- */
 
 struct stream {
-    const struct curl *curl;
+    const struct evrt_curl *curl;
     CURL *easy;
     int (*line)(void *arg, struct evrt_slice line);
     void *arg;
@@ -231,7 +192,7 @@ static int watch_signals(void) {
 
 /* Until the answer ends or a signal comes. */
 static CURLcode drive(struct stream *s, CURLM *multi, bool *interrupted) {
-    const struct curl *c = s->curl;
+    const struct evrt_curl *c = s->curl;
     struct curl_waitfd signals = {.fd = watch_signals(), .events = CURL_WAIT_POLLIN};
     CURLcode rc = CURLE_OK;
     int running = 1;
@@ -251,7 +212,7 @@ static CURLcode drive(struct stream *s, CURLM *multi, bool *interrupted) {
 int evrt_client_stream(const struct evrt_node *node, const struct evrt_request *request,
                        int (*line)(void *arg, struct evrt_slice line), void *arg,
                        bool *interrupted) {
-    struct curl c;
+    struct evrt_curl c;
     struct stream s = {.curl = &c, .line = line, .arg = arg};
     char why[CURL_ERROR_SIZE] = "";
     struct evrt_buf url;

@@ -98,6 +98,17 @@ struct evrt_config {
         uint64_t overlay, cache; /* bytes */
     } kv;
     struct {
+        char *exporter, *endpoint; /* none | otlp | stdout */
+        uint64_t sample_rate;      /* thousandths */
+        uint64_t max_spans_per_second;
+        char *keep; /* sampled | errors */
+        uint64_t batch_size;
+        int64_t batch_delay;
+        uint64_t queue_size;
+        int64_t timeout;
+        char *compression; /* auto | gzip | none */
+    } tracing;
+    struct {
         char *level, *encoding;
         bool caller, stacktrace;
         struct evrt_strings outputs;

@@ -146,6 +146,28 @@
       "before they are done.")                                                                   \
     X(kv.cache, SIZE, "16MiB", 0, 64 * 1024 * MIB, NULL, RESTART,                                \
       "Values kept in memory so that they need not be read from state.db.")                      \
+    X(tracing.exporter, CHOICE, "none", 0, 0, "none|otlp|stdout", RESTART,                       \
+      "Where spans go: to a collector by OTLP over HTTP, or as JSON lines beside the log. The "  \
+      "standard OTEL_ variables go before the keys of tracing.")                                 \
+    X(tracing.endpoint, STRING, "http://localhost:4318", 1, 2048, NULL, RESTART,                 \
+      "The collector; /v1/traces is added to it.")                                               \
+    X(tracing.sample_rate, DECIMAL, "1.0", 0, 1000, NULL, RELOAD,                                \
+      "The part of all traces that is recorded; one that was begun elsewhere is as it was "      \
+      "decided there.")                                                                          \
+    X(tracing.max_spans_per_second, NUMBER, "20000", 1, 10000000, NULL, RELOAD,                  \
+      "Beyond it no new trace is recorded, and then no span; what is left out is counted.")      \
+    X(tracing.keep, CHOICE, "sampled", 0, 0, "sampled|errors", RESTART,                          \
+      "errors: spans of events that are not sampled are held, and sent when a handler fails.")   \
+    X(tracing.batch_size, NUMBER, "512", 1, 10000, NULL, RESTART,                                \
+      "Spans in one request to the collector.")                                                  \
+    X(tracing.batch_delay, DURATION, "5s", 1, 3600 * SECOND, NULL, RESTART,                      \
+      "A request that has fewer is sent after this.")                                            \
+    X(tracing.queue_size, NUMBER, "8192", 1, 10000000, NULL, RESTART,                            \
+      "Spans that wait for the collector; more are left out, and counted.")                      \
+    X(tracing.timeout, DURATION, "10s", 10, 3600 * SECOND, NULL, RESTART,                        \
+      "How long one request to the collector may take.")                                         \
+    X(tracing.compression, CHOICE, "auto", 0, 0, "auto|gzip|none", RESTART,                      \
+      "Of requests to the collector; auto is gzip unless it is on this machine.")                \
     X(logging.level, CHOICE, "info", 0, 0, "debug|info|warn|error", RELOAD,                      \
       "Lines below it are not written.")                                                         \
     X(logging.encoding, CHOICE, "json", 0, 0, "json|console", RESTART,                           \

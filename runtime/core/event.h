@@ -20,8 +20,14 @@
 
 #define EVRT_EVENT_HEADER 40
 
-/* A flag of the encoding alone, beside those in evrt.h. */
-enum { EVRT_EVENT_CAUSED = 128, EVRT_EVENT_CAUSE_BYTES = 12 };
+/* Flags of the encoding alone, beside those in evrt.h. TRACED: tracing was on when it was published, and the
+ * span of that has the id that core/trace_context.h says; UNSAMPLED: it was decided against its spans. */
+enum {
+    EVRT_EVENT_UNSAMPLED = 32,
+    EVRT_EVENT_TRACED = 64,
+    EVRT_EVENT_CAUSED = 128,
+    EVRT_EVENT_CAUSE_BYTES = 12
+};
 
 /* The order in which attributes stand in the encoding. */
 enum evrt_event_field {

@@ -50,3 +50,10 @@ size_t evrt_utf8_put(char out[4], uint32_t c) {
     out[0] = (char)((0xf00 >> len & 0xff) | c);
     return len;
 }
+
+struct evrt_slice evrt_utf8_cut(struct evrt_slice s, size_t most) {
+    if (s.n <= most) return s;
+    while (most > 0 && ((unsigned char)s.p[most] & 0xc0) == 0x80)
+        most--;
+    return (struct evrt_slice){s.p, most};
+}

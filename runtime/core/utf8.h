@@ -11,4 +11,7 @@ size_t evrt_utf8_check(const char *p, size_t n);
 /* Appends code (a scalar value) at out; returns its length, 1 to 4. */
 size_t evrt_utf8_put(char out[4], uint32_t code);
 
+/* At most that many bytes of it, cut at a character's start: what was UTF-8 stays it. */
+struct evrt_slice evrt_utf8_cut(struct evrt_slice s, size_t most);
+
 #endif

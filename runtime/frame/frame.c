@@ -14,6 +14,7 @@
     X(u32, worker) X(u64, generation) X(u64, concurrency) X(u64, memory_limit) X(u64, max_event_size) \
     X(u32, max_hops) X(u8, allow_ffi) X(u8, log_level) X(i64, load_timeout_ms) X(u8, confine) \
     X(u32, kv_max_key) X(u32, kv_max_value) X(u64, kv_max_effects) X(slice, kv_writers) \
+    X(u8, tracing) X(u64, trace_threshold) \
     X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)
 #define FAILED_FIELDS(X) \
     X(u64, delivery) X(slice, error_type) X(slice, message) X(slice, traceback) X(i64, retry_ms)
@@ -25,6 +26,9 @@
     X(u8, level) X(u64, delivery) X(slice, caller) X(slice, message) X(slice, fields)
 #define LOG_LEVEL_FIELDS(X) X(u8, level)
 #define NOTE_FIELDS(X) X(u64, delivery) X(slice, text)
+#define SPAN_FIELDS(X) \
+    X(u64, delivery) X(u64, id) X(u64, parent) X(i64, start_ns) X(i64, end_ns) X(slice, name) \
+    X(u8, failed) X(slice, error_type) X(slice, message) X(slice, attributes)
 #define SHARE_FIELDS(X) \
     X(u64, token) X(u64, version) X(i64, ttl_ms) X(u8, remove) X(slice, key) X(slice, value)
 #define SHARED_FIELDS(X) \
@@ -128,6 +132,7 @@ CODEC(publish, PUBLISH)
 CODEC(published, PUBLISHED)
 CODEC(log, LOG)
 CODEC(note, NOTE)
+CODEC(span, SPAN)
 CODEC(share, SHARE)
 CODEC(shared, SHARED)
 CODEC(effects, EFFECTS)

@@ -38,6 +38,7 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(EFFECTS, 42, '<', "this delivery succeeded; what it wrote and published, with it")      \
     X(READ, 43, '<', "a key of the key-value store, or those of a prefix")                    \
     X(WRITE, 44, '<', "an operation of the key-value store that is no delivery's effect")     \
+    X(SPAN, 46, '<', "something that a script did in a delivery, and how long it took")       \
     X(NOTE, 48, '<', "what a policy did with a delivery")
 
 enum evrt_frame_type {
@@ -60,6 +61,8 @@ struct evrt_frame_hello {
     uint8_t log_level;         /* lines below it need not be sent */
     int64_t load_timeout_ms;   /* scripts that load for longer are refused; 0: never */
     uint8_t confine;           /* keep scripts from the store and the host */
+    uint8_t tracing;           /* EVRT_TRACING_* */
+    uint64_t trace_threshold;  /* of evrt_event_trace() */
     struct evrt_slice service; /* default source of published events */
     struct evrt_slice service_version, environment;
     struct evrt_slice user; /* to run as; "": the host's */
@@ -68,6 +71,10 @@ struct evrt_frame_hello {
     struct evrt_slice kv_writers; /* kv.writers */
     struct evrt_slice store;      /* folder to keep scripts from */
 };
+
+/* OFF: spans of scripts are not recorded. SAMPLED: those of events that are sampled. KEEP_ERRORS: also those of
+ * other events, sent when the delivery fails. */
+enum { EVRT_TRACING_OFF, EVRT_TRACING_SAMPLED, EVRT_TRACING_KEEP_ERRORS };
 
 /* DELIVER: u32 handler, u32 attempt and (in the highest byte) purpose, u64 delivery, i64 timeout_ms, then the
  * event's encoding; a NOTICE has u32 length and info before that. */
@@ -121,6 +128,17 @@ struct evrt_frame_log {
 
 struct evrt_frame_log_level {
     uint8_t level; /* enum evrt_log_level */
+};
+
+/* Before the delivery's end. Times are of CLOCK_MONOTONIC. */
+struct evrt_frame_span {
+    uint64_t delivery;
+    uint64_t id, parent; /* parent 0: the handling itself */
+    int64_t start_ns, end_ns;
+    struct evrt_slice name;
+    uint8_t failed;
+    struct evrt_slice error_type, message; /* of one that failed */
+    struct evrt_slice attributes;          /* core/attributes.h */
 };
 
 /* Before the delivery's end. It is kept for people, and as many as there is room for. */
@@ -182,6 +200,7 @@ void evrt_frame_put_publish(struct evrt_buf *out, const struct evrt_frame_publis
 void evrt_frame_put_published(struct evrt_buf *out, const struct evrt_frame_published *f);
 void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
 void evrt_frame_put_note(struct evrt_buf *out, const struct evrt_frame_note *f);
+void evrt_frame_put_span(struct evrt_buf *out, const struct evrt_frame_span *f);
 void evrt_frame_put_share(struct evrt_buf *out, const struct evrt_frame_share *f);
 void evrt_frame_put_log_level(struct evrt_buf *out, const struct evrt_frame_log_level *f);
 void evrt_frame_put_shared(struct evrt_buf *out, const struct evrt_frame_shared *f);
@@ -216,6 +235,7 @@ EVRT_MUST_CHECK int evrt_frame_get_read(struct evrt_slice payload, struct evrt_f
 EVRT_MUST_CHECK int evrt_frame_get_write(struct evrt_slice payload, struct evrt_frame_write *f);
 EVRT_MUST_CHECK int evrt_frame_get_value(struct evrt_slice payload, struct evrt_frame_value *f);
 EVRT_MUST_CHECK int evrt_frame_get_effects(struct evrt_slice payload, struct evrt_frame_effects *f);
+EVRT_MUST_CHECK int evrt_frame_get_span(struct evrt_slice payload, struct evrt_frame_span *f);
 EVRT_MUST_CHECK int evrt_frame_get_share(struct evrt_slice payload, struct evrt_frame_share *f);
 EVRT_MUST_CHECK int evrt_frame_get_log_level(struct evrt_slice payload,
                                              struct evrt_frame_log_level *f);

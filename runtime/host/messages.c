@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "core/utf8.h"
 
 enum {
     MESSAGE_MAX = 8 << 10, /* bytes of a failure's message that are kept */
@@ -23,21 +24,13 @@ struct evrt_sub *host_sub_of(struct evrt_host *h, uint64_t delivery, uint64_t *p
     return evrt_bus_by_id(h->bus, (uint32_t)(delivery >> 40));
 }
 
-/* At a character's start, so that what was UTF-8 stays it. */
-static struct evrt_slice cut(struct evrt_slice s, size_t most) {
-    if (s.n <= most) return s;
-    while (most > 0 && ((unsigned char)s.p[most] & 0xc0) == 0x80)
-        most--;
-    return (struct evrt_slice){s.p, most};
-}
-
 void host_note(struct evrt_host *h, uint32_t sub, uint64_t seq, unsigned attempt,
                struct evrt_slice text) {
     if (h->notes.n > NOTES_MAX) {
         h->notes_dropped++;
         return;
     }
-    evrt_note_put(&h->notes, &(struct evrt_record_note){sub, seq, attempt, cut(text, NOTE_MAX)});
+    evrt_note_put(&h->notes, &(struct evrt_record_note){sub, seq, attempt, evrt_utf8_cut(text, NOTE_MAX)});
 }
 
 void host_cause(struct host_worker *w, uint64_t delivery, struct evrt_event *e) {
@@ -103,8 +96,8 @@ void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const stru
 static int on_failed(struct host_worker *w, struct evrt_slice payload) {
     struct evrt_frame_failed f;
     if (evrt_frame_get_failed(payload, &f) < 0) return -EBADMSG;
-    f.message = cut(f.message, MESSAGE_MAX);
-    f.traceback = cut(f.traceback, TRACEBACK_MAX);
+    f.message = evrt_utf8_cut(f.message, MESSAGE_MAX);
+    f.traceback = evrt_utf8_cut(f.traceback, TRACEBACK_MAX);
     /* It used up its worker's memory, and the worker ends. */
     if (evrt_slice_eq(f.error_type, EVRT_STR("memory")))
         host_contain_charge(w, &f);

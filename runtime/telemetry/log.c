@@ -109,6 +109,18 @@ void evrt_log_counts(const struct evrt_log *log, uint64_t *dropped, uint64_t *sa
     *sampled = atomic_load_explicit(&log->sampler.left_out, memory_order_relaxed);
 }
 
+bool evrt_log_line(struct evrt_log *log, struct evrt_slice line) {
+    if (log == NULL) return false;
+    pthread_mutex_lock(&log->writer.lock);
+    return evrt_log_writer_put(&log->writer, line.p, line.n);
+}
+
+bool evrt_log_writes_to(const struct evrt_log *log, const char *output) {
+    for (size_t i = 0; log != NULL && i < log->writer.output_count; i++)
+        if (strcmp(log->writer.outputs[i].path, output) == 0) return true;
+    return false;
+}
+
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 int evrt_log_level_parse(struct evrt_slice name) {

@@ -41,6 +41,10 @@ enum evrt_log_level evrt_log_level(const struct evrt_log *log); /* a NULL log: e
 bool evrt_log_enabled(const struct evrt_log *log, enum evrt_log_level level);
 /* Lines lost to a full ring or a failed write, and lines left out by sampling, since creation. */
 void evrt_log_counts(const struct evrt_log *log, uint64_t *dropped, uint64_t *sampled);
+/* A line that was made elsewhere, with its newline: goes where lines go, whole. false: it was dropped. */
+bool evrt_log_line(struct evrt_log *log, struct evrt_slice line);
+/* Whether "stdout", "stderr" or this file is one of its outputs. */
+bool evrt_log_writes_to(const struct evrt_log *log, const char *output);
 /* -1 when the name is not a level. */
 int evrt_log_level_parse(struct evrt_slice name);
 const char *evrt_log_level_name(enum evrt_log_level level);

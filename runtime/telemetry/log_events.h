@@ -70,6 +70,10 @@
       "the file opened before stays in use")                                                   \
     X(LOG_DROPPED, WARN, "Log lines dropped", "count,error?",                                  \
       "lines came faster than the outputs take them, or an output failed")                     \
+    X(SPANS_LOST, WARN, "Spans lost", "count,queue,failed,rejected,error",                     \
+      "a collector is slow, gone or refuses spans; the counts of why are since the start")     \
+    X(TRACING_IGNORED, WARN, "Tracing setting ignored", "key,error",                           \
+      "an OTEL_ variable or key of tracing was not understood; it counts as not set")          \
     /* Workers and scripts. */                                                                 \
     X(WORKER_STARTED, DEBUG, "Worker started", "worker,worker_pid,generation",                 \
       "a process was started and loads the scripts")                                           \

@@ -17,11 +17,11 @@
 #define CLOSING_NS 1000000000
 #define SAY_NS 1000000000
 
-void evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n) {
+bool evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n) {
     size_t at = (size_t)((w->head - w->origin) % w->size);
     size_t skip = w->size - at < n ? w->size - at : 0;
-    bool wake = false;
-    if (n <= w->size / 2 && w->head - w->tail + skip + n <= w->size) {
+    bool wake = false, room = n <= w->size / 2 && w->head - w->tail + skip + n <= w->size;
+    if (room) {
         if (skip > 0) {
             w->pad = w->head;
             w->pad_end = w->head += skip;
@@ -38,6 +38,7 @@ void evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n) 
     }
     pthread_mutex_unlock(&w->lock);
     if (wake) pthread_cond_signal(&w->wake);
+    return room;
 }
 
 /* Whether to go on waiting for an output: not while others wait for the ring, nor for long at the end. */

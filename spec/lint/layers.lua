@@ -18,7 +18,9 @@ layers.libraries = {
     { "^yaml%.h$", "config" },
     { "^yajl/", "no layer; spec/fuzz compares with it" },
     { "^xxhash%.h$", "core/hash.c" },
-    { "^curl/", "worker", "cli" },
+    { "^curl/", "libcurl" },
+    { "^protobuf%-c/", "telemetry" },
+    { "^zlib%.h$", "telemetry" },
     { "^uv%.h$", "loop", "worker", "host", "http", "cli", "evrt.c" },
     { "^pthread%.h$", "journal", "state", "telemetry" },
 }

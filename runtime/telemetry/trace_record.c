@@ -1,0 +1,139 @@
+/* See trace_record.h. The numbers of a span are copied as they stand; behind them come the lengths of its texts
+ * and their bytes. */
+#include "telemetry/trace_record.h"
+
+#include "core/attributes.h"
+#include "core/utf8.h"
+
+#define X(member) +1
+enum { TEXTS = 0 EVRT_SPAN_TEXTS(X) };
+#undef X
+
+struct header {
+    uint32_t size;
+    uint16_t length[TEXTS];
+};
+
+#define NUMBERS offsetof(struct evrt_span, type)
+
+/* A text too long loses its end; attributes, which have their own limits, are left out. */
+static size_t length_of(struct evrt_slice s) {
+    return s.n <= EVRT_SPAN_TEXT_MAX ? s.n : evrt_utf8_cut(s, EVRT_SPAN_TEXT_MAX).n;
+}
+
+void evrt_span_put(struct evrt_buf *out, const struct evrt_span *s) {
+    struct header h;
+    size_t n = sizeof h + NUMBERS, i = 0;
+#define X(member) n += h.length[i++] = (uint16_t)length_of(s->member);
+    EVRT_SPAN_TEXTS(X)
+#undef X
+    h.size = (uint32_t)n;
+    char *p = evrt_buf_room(out, n);
+    memcpy(p, &h, sizeof h);
+    memcpy(p + sizeof h, s, NUMBERS);
+    p += sizeof h + NUMBERS;
+    i = 0;
+#define X(member)                                              \
+    if (h.length[i] != 0) memcpy(p, s->member.p, h.length[i]); \
+    p += h.length[i++];
+    EVRT_SPAN_TEXTS(X)
+#undef X
+    out->n += n;
+}
+
+bool evrt_span_next(struct evrt_slice records, size_t *at, struct evrt_span *s) {
+    struct header h;
+    if (*at >= records.n) return false;
+    const char *p = records.p + *at;
+    memcpy(&h, p, sizeof h);
+    memcpy(s, p + sizeof h, NUMBERS);
+    p += sizeof h + NUMBERS;
+    size_t i = 0;
+#define X(member)                                    \
+    s->member = (struct evrt_slice){p, h.length[i]}; \
+    if (h.length[i] == 0) s->member.p = NULL;        \
+    p += h.length[i++];
+    EVRT_SPAN_TEXTS(X)
+#undef X
+    *at += h.size;
+    return true;
+}
+
+static const struct {
+    const char *name;
+    int otlp_kind;
+} spans[] = {
+#define X(id, name, kind, help) {name, kind},
+    EVRT_SPANS(X)
+#undef X
+};
+
+const char *evrt_span_name(enum evrt_span_kind kind) {
+    return spans[kind].name;
+}
+
+int evrt_span_otlp_kind(enum evrt_span_kind kind) {
+    return spans[kind].otlp_kind;
+}
+
+/* ---- Attributes ---- */
+
+struct teller {
+    void (*each)(void *arg, const struct evrt_attribute *a);
+    void *arg;
+};
+
+static void text(const struct teller *t, const char *name, struct evrt_slice s) {
+    if (s.n == 0) return;
+    t->each(t->arg, &(struct evrt_attribute){
+                        .kind = EVRT_ATTRIBUTE_TEXT, .name = evrt_slice_of(name), .text = s});
+}
+
+static void number(const struct teller *t, const char *name, int64_t v) {
+    t->each(t->arg, &(struct evrt_attribute){
+                        .kind = EVRT_ATTRIBUTE_INTEGER, .name = evrt_slice_of(name), .v.i = v});
+}
+
+static void messaging(const struct teller *t, const struct evrt_span *s, const char *operation,
+                      const char *type) {
+    text(t, "messaging.system", EVRT_STR("evrt"));
+    text(t, "messaging.operation.name", evrt_slice_of(operation));
+    text(t, "messaging.operation.type", evrt_slice_of(type));
+    text(t, "messaging.destination.name", s->type);
+    text(t, "messaging.message.id", s->event_id);
+    text(t, "messaging.consumer.group.name", s->handler);
+}
+
+static void of_request(const struct teller *t, const struct evrt_span *s) {
+    text(t, "http.request.method", EVRT_STR("POST"));
+    text(t, "http.route", EVRT_STR("/events"));
+    text(t, "url.path", EVRT_STR("/events"));
+    text(t, "url.scheme", EVRT_STR("http"));
+    number(t, "http.response.status_code", s->number);
+    text(t, "client.address", s->name);
+}
+
+static void of_script(const struct teller *t, const struct evrt_span *s) {
+    struct evrt_attribute a;
+    for (size_t at = 0; evrt_attributes_next(s->attributes, &at, &a);)
+        t->each(t->arg, &a);
+}
+
+void evrt_span_attributes(const struct evrt_span *s,
+                          void (*each)(void *arg, const struct evrt_attribute *a), void *arg) {
+    struct teller t = {each, arg};
+    text(&t, "event.type", s->type);
+    text(&t, "event.source", s->source);
+    text(&t, "handler.name", s->handler);
+    switch ((enum evrt_span_kind)s->kind) {
+    case EVRT_SPAN_PUBLISH: messaging(&t, s, "publish", "send"); break;
+    case EVRT_SPAN_HANDLE: messaging(&t, s, "handle", "process"); break;
+    case EVRT_SPAN_RETRY: number(&t, "retry.attempt", (int64_t)s->number - 1); break;
+    case EVRT_SPAN_SERVER: of_request(&t, s); break;
+    case EVRT_SPAN_SCRIPT: of_script(&t, s); break;
+    default: break;
+    }
+    if (s->kind == EVRT_SPAN_HANDLE) number(&t, "event.attempt", s->number);
+    if (s->seq != 0) number(&t, "event.seq", (int64_t)s->seq);
+    if (s->status == EVRT_SPAN_ERROR) text(&t, "error.type", s->error_type);
+}
