@@ -3,12 +3,13 @@
 #include "telemetry/trace_otlp.h"
 
 #include <assert.h>
+#include <otlp.pb-c.h>
 #include <stdlib.h>
 #include <zlib.h>
 
 #include "core/attributes.h"
 #include "core/utf8.h"
-#include "otlp.pb-c.h"
+
 #include "telemetry/trace_record.h"
 
 enum { OWN_MAX = 16, ROOM = EVRT_ATTRIBUTES_MAX + OWN_MAX };
