@@ -5,7 +5,10 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format shellcheck
-    util-linux strace e2fsprogs eatmydata faketime"
+    util-linux strace e2fsprogs eatmydata faketime
+    logrotate python3-yaml"
+# Installed, these would start services of their own: they are unpacked beside the build instead.
+tools="prometheus prometheus-alertmanager"
 only=
 fast=no
 soak=no
@@ -172,10 +175,29 @@ conformance() { # BUILD
     count conformance "${good:-0}" "${bad:-1}" "$log"
 }
 
+fetch_tool() { # PACKAGE
+    (cd $logs/tools && rm -f "$1"_*.deb && apt-get download -q "$1" && dpkg -x "$1"_*.deb .)
+}
+
+unpack_tools() {
+    mkdir -p $logs/tools
+    for tool in $tools; do
+        [ -e "$logs/tools/$tool.unpacked" ] && continue
+        say "unpacking $tool"
+        fetch_tool "$tool" >$logs/tools.log 2>&1 || {
+            quietly apt as_root apt-get update -q
+            fetch_tool "$tool" >$logs/tools.log 2>&1 || die "cannot fetch $tool (see $logs/tools.log)"
+        }
+        touch "$logs/tools/$tool.unpacked"
+    done
+    PATH=$PWD/$logs/tools/usr/bin:$PATH
+}
+
 mkdir -p $logs
 if command -v dpkg-query >/dev/null; then
     # shellcheck disable=SC2086 # a list of words
     install_missing $packages
+    unpack_tools
 fi
 sh examples/quickstart.sh --no-run || die "cannot build release"
 if [ $soak = yes ]; then

@@ -1,0 +1,51 @@
+-- The configurations of other programs that evrt ships, given to these programs.
+local evrt = require "spec.support.evrt"
+local leak = require "spec.support.leak"
+
+local function sh(script, env)
+    local node = evrt.spawn { program = "/bin/sh", args = { "-ec", script }, env = env }
+    node:wait(60)
+    return node.code, table.concat(node.out, "\n") .. table.concat(node.err, "\n")
+end
+
+local function holds(script, env)
+    local code, said = sh(script, env)
+    assert.equal(0, code, said)
+end
+
+describe("conf #plain", function()
+    leak.guard(before_each, after_each)
+
+    it("has a logrotate file after which evrt writes to a new file", function()
+        local dir = evrt.folder()
+        assert(os.execute(("mkdir -m 755 %s/log"):format(dir)) == 0)
+        local path = dir .. "/log/evrt.log"
+        local node = evrt.start { config = { logging = { outputs = { "stdout", path } } }, handlers = {} }
+        local text = evrt.read "conf/logrotate"
+        local count, signals
+        text, count = text:gsub("/var/log/evrt/", dir .. "/log/")
+        assert.equal(2, count)
+        text, signals = text:gsub("systemctl kill [^\n]+ %-%-signal=SIG(%w+) evrt.service", "kill -%1 " .. node.pid)
+        assert.equal(1, signals)
+        evrt.write(dir .. "/logrotate", text)
+        assert(os.execute(("chmod 644 %s/logrotate"):format(dir)) == 0)
+        holds "PATH=$PATH:/usr/sbin command -v logrotate"
+        holds(("PATH=$PATH:/usr/sbin logrotate -f -s %s/state %s/logrotate"):format(dir, dir))
+        node:await_log { msg = "Log file reopened" }
+        assert.equal(0, (node:stop()))
+        assert.truthy(evrt.read(path .. ".1"):find('"msg":"evrt ready"', 1, true))
+        assert.truthy(evrt.read(path):find('"msg":"Drained"', 1, true))
+    end)
+
+    it("has an Alertmanager configuration that Alertmanager takes", function()
+        holds "amtool check-config conf/alertmanager/alertmanager.yml"
+    end)
+
+    it("has YAML for log shippers that reads evrt's fields", function()
+        for _, file in ipairs { "conf/loki/promtail.yaml", "conf/filebeat/filebeat.yml" } do
+            holds(('python3 -c \'import sys, yaml; yaml.safe_load(open(sys.argv[1]))\' %s'):format(file))
+        end
+        local sample = evrt.read "conf/filebeat/filebeat.yml":match 'test:%s+%- "([^"]+)"'
+        assert.truthy(sample:match "^%d+%-%d+%-%d+T%d+:%d+:%d+%.%d%d%dZ$")
+    end)
+end)
