@@ -84,6 +84,7 @@ enum {
     EVRT_EVENT_JSON = 1,     /* data was validated as one JSON document */
     EVRT_EVENT_BASE64 = 2,   /* data arrived as data_base64; it is stored decoded */
     EVRT_EVENT_HAS_DATA = 4, /* tells empty data from absent data */
+    EVRT_EVENT_OWN_ID = 8,   /* evrt made the id */
 };
 
 /* What evrt_create() may be told besides the configuration file. Zero-initialise. */
@@ -104,8 +105,12 @@ EVRT_EXPORT EVRT_MUST_CHECK int evrt_create(struct evrt **out, const char *confi
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_start(struct evrt *rt, struct uv_loop_s *loop,
                                            struct evrt_error *err);
 
-/* Called on the loop thread when the event is durable (status 0, its seq and the slice `id`, valid
- * during the call). A runtime that loses its store ends the process instead of calling. */
+/* Called on the loop thread when the event is durable (status 0 or EVRT_DUPLICATE, its seq and the slice
+ * `id`, valid during the call). A runtime that loses its store ends the process instead of calling. */
+enum {
+    EVRT_DUPLICATE =
+        1, /* the same source and id was published before (dedup.window): seq is that one's */
+};
 typedef void (*evrt_publish_cb)(void *arg, int status, uint64_t seq, struct evrt_slice id);
 
 /* Publishes one event. 0: accepted, `cb` (may be NULL) will be called exactly once.

@@ -173,6 +173,7 @@ struct publish {
     int64_t timeout_ms;
     void *arg;
     uint64_t seq;
+    int what; /* EVRT_DUPLICATE */
     size_t n;
     char id[];
 };
@@ -190,7 +191,7 @@ static void on_durable(void *arg, uint64_t seq) {
         evrt_host_wait_settled(p->rt->host, seq, p->timeout_ms, on_handled, p);
         return;
     }
-    if (p->durable != NULL) p->durable(p->arg, 0, seq, (struct evrt_slice){p->id, p->n});
+    if (p->durable != NULL) p->durable(p->arg, p->what, seq, (struct evrt_slice){p->id, p->n});
     free(p);
 }
 
@@ -198,6 +199,7 @@ static int publish(struct evrt *rt, const struct evrt_event *event, struct publi
                    struct evrt_error *err) {
     struct evrt_event e = *event;
     struct evrt_host_scratch scratch;
+    e.flags &= ~(uint32_t)EVRT_EVENT_OWN_ID;
     e.cause_seq = e.cause_handler = 0; /* a delivery's business */
     int rc = evrt_host_complete(rt->host, &e, &scratch, err);
     if (rc == 0) rc = evrt_host_check_data(&e, err);
@@ -207,8 +209,12 @@ static int publish(struct evrt *rt, const struct evrt_event *event, struct publi
     *p = as;
     memcpy(p->id, e.id.p, e.id.n);
     rc = evrt_host_publish(rt->host, &e, on_durable, p, err);
-    if (rc < 0) free(p);
-    return rc;
+    if (rc < 0) {
+        free(p);
+        return rc;
+    }
+    p->what = rc; /* it is told later, never within that call */
+    return 0;
 }
 
 int evrt_publish(struct evrt *rt, const struct evrt_event *event, evrt_publish_cb cb, void *arg,

@@ -120,13 +120,13 @@ end
 --- What is inside of all policies: sends the event, waits for what became of it.
 function M.send(event, ctx)
     local copy, json = checked(event)
-    local problem, id, seq, rest = cpublish.send(copy, json, ctx.handled, ctx.timeout)
+    local problem, id, seq, rest, duplicate = cpublish.send(copy, json, ctx.handled, ctx.timeout)
     wait.check(problem, "evrt.publish")
     if id == nil then
         return nil, seq, rest
     end
     local outcomes = rest ~= "" and cjson.decode(rest) or nil
-    return { id = id, seq = seq, outcomes = outcomes }
+    return { id = id, seq = seq, outcomes = outcomes, duplicate = duplicate or nil }
 end
 
 -- A policy around publishing sees a ctx too: that of the publish.

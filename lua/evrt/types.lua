@@ -132,6 +132,7 @@
 ---@field id string
 ---@field seq integer
 ---@field outcomes? evrt.Outcome[]  With `wait = "handled"`
+---@field duplicate? true  The same source and id was published before, and is not stored again
 
 ---@class evrt.Outcome
 ---@field handler string

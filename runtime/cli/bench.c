@@ -241,6 +241,7 @@ static bool read_options(struct evrt_cli *cli, struct bench *b, uint64_t *size) 
         !evrt_cli_number(cli, "size", 300, 200, 1 << 20, size))
         return false;
     b->seconds = (double)seconds;
+    b->ids = evrt_cli_has(cli, "ids");
     return true;
 }
 

@@ -22,6 +22,9 @@ struct bench {
     double seconds;
     uint64_t rate, in_flight, tick_us;
     struct evrt_slice data;
+    bool ids; /* events come with ids, which the node remembers (dedup) */
+    uint64_t made;
+    char id[32];
     struct evrt_error err; /* of a publish that was refused for good */
 
     /* Filled by the phases. */

@@ -121,8 +121,11 @@ static void run_until_closed(struct phase *p) {
         uv_run(&p->b->loop, UV_RUN_ONCE);
 }
 
-static struct evrt_event event_of(const struct bench *b) {
+/* With an id of its own where asked for; else the node makes one. */
+static struct evrt_event event_of(struct bench *b) {
+    int n = b->ids ? snprintf(b->id, sizeof b->id, "event-%llu", (unsigned long long)++b->made) : 0;
     return (struct evrt_event){
+        .id = {n == 0 ? NULL : b->id, (size_t)n},
         .type = EVRT_STR("bench.event"),
         .source = EVRT_STR("evrt-bench"),
         .data = b->data,

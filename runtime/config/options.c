@@ -127,6 +127,12 @@
       "Deliveries in flight at once of a job: a replay, or the reprocessing of dead letters.")   \
     X(jobs.max, NUMBER, "4", 1, 64, NULL, RELOAD, "Jobs that run at once.")                      \
     X(jobs.keep, NUMBER, "100", 1, 10000, NULL, RELOAD, "Jobs that are listed, ended ones too.") \
+    X(dedup.window, DURATION, "2m", 0, 7 * DAY, NULL, RELOAD,                                    \
+      "An event of the same source and id as one published within it is not stored again: its "  \
+      "publisher is told the first one's sequence.")                                             \
+    X(dedup.max, NUMBER, "1000000", 0, UINT64_C(1) << 30, NULL, RESTART,                         \
+      "Most of them that are remembered, some 50 bytes each; 0 turns it off. What has to go "    \
+      "before its time is counted.")                                                             \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
       "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
     X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \

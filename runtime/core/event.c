@@ -181,6 +181,7 @@ void evrt_event_defaults(struct evrt_event *e, struct evrt_random *random, struc
                          char id[EVRT_UUID_SIZE], char time[25]) {
     if (e->id.n == 0) {
         evrt_uuid7(random, id);
+        e->flags |= EVRT_EVENT_OWN_ID;
         e->id = (struct evrt_slice){id, EVRT_UUID_SIZE - 1};
     }
     if (e->time.n == 0)

@@ -13,6 +13,7 @@
 
 #include "host/node.h"
 
+#include "bus/dedup.h"
 #include "core/clock.h"
 #include "core/error.h"
 #include "host/jobs.h"
@@ -353,6 +354,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     host_waits_destroy(h->waits);
     host_jobs_destroy(h->jobs);
     evrt_shared_destroy(h->shared);
+    evrt_dedup_destroy(h->dedup);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
     evrt_buf_finish(&h->notes);

@@ -60,7 +60,8 @@ struct uv_loop_s *evrt_host_loop(const struct evrt_host *h);
 typedef void (*evrt_host_publish_cb)(void *arg, uint64_t seq);
 /* Journals an event whose attributes are complete and checked (evrt_event_defaults, evrt_event_check).
  * The event is copied. It is committed at the end of this loop turn's batch.
- * 0, or -ENOSPC, -EAGAIN, -EMSGSIZE, -ESHUTDOWN with the reason; cb is not called then. */
+ * 0, or EVRT_DUPLICATE: nothing is stored, and cb is called with the first one's seq once that is durable; or
+ * -ENOSPC, -EAGAIN, -EMSGSIZE, -ESHUTDOWN with the reason: cb is not called then. */
 EVRT_MUST_CHECK int evrt_host_publish(struct evrt_host *h, const struct evrt_event *e,
                                       evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
 /* Fills in id, time and source, then checks. The slices point into `scratch`. -EINVAL. */
@@ -78,7 +79,7 @@ const char *evrt_host_durability(const struct evrt_host *h);
 /* Waits until the first attempt of every handler that event `seq` matched has settled, or for
  * `timeout_ms`. cb is called once, with pending = how many had not settled and `outcomes`, a JSON array
  * [{"handler":..,"outcome":"success|retrying|dead|discarded|pending","error":{"type","message"}?}], valid during the call.
- * To be called from the publish callback of that event. */
+ * To be called from the publish callback of that event, or for one that was published before. */
 typedef void (*evrt_host_settled_cb)(void *arg, unsigned pending, struct evrt_slice outcomes);
 struct evrt_host_wait;
 struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq, int64_t timeout_ms,

@@ -165,6 +165,7 @@ static void keep(struct evrt_host *h) {
     bool crowded = over_max_size(h, &s, SNAPSHOT_BYTES);
     checkpoint(h);
     host_retries_expire(h);
+    host_dedup_expire(h);
     forget_orphans(h);
     if (s.committed_bytes - h->snapshots.bytes > (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES))
         ask_snapshot(h, &s);

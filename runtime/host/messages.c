@@ -116,6 +116,7 @@ struct script_publish {
     uint64_t delivery; /* in which it is made; 0: none */
     bool wait;
     int64_t timeout_ms;
+    int what;  /* EVRT_DUPLICATE */
     char id[]; /* of the event */
 };
 
@@ -142,6 +143,7 @@ static void on_settled(void *arg, unsigned pending, struct evrt_slice outcomes) 
     reply(p->host, p->instance,
           &(struct evrt_frame_published){
               .token = p->token,
+              .status = p->what,
               .seq = p->seq,
               .id = evrt_slice_of(p->id),
               .outcomes = outcomes,
@@ -210,15 +212,18 @@ static int publish(struct host_worker *w, const struct evrt_frame_publish *f, st
             "wait = \"handled\": a delivery that waits for this one holds the key that "
             "this event is ordered by, and both would wait for each other");
     struct script_publish *p = evrt_alloc(sizeof *p + e->id.n + 1);
-    *p = (struct script_publish){h, w->instance, f->token, 0, f->delivery, f->wait, f->timeout_ms};
+    *p = (struct script_publish){h,           w->instance, f->token,      0,
+                                 f->delivery, f->wait,     f->timeout_ms, 0};
     memcpy(p->id, e->id.p, e->id.n);
     p->id[e->id.n] = '\0';
     rc = host_publish(h, e, on_durable, p, err);
-    if (rc < 0)
+    if (rc < 0) {
         free(p);
-    else if (f->wait)
-        lend(h, f->delivery, w->instance, true);
-    return rc;
+        return rc;
+    }
+    p->what = rc; /* it is told later, never within that call */
+    if (f->wait) lend(h, f->delivery, w->instance, true);
+    return 0;
 }
 
 static int on_publish(struct host_worker *w, struct evrt_slice payload) {

@@ -1,6 +1,7 @@
 /* Inside of the host: what its files share. Nothing outside runtime/host includes this.
  *
  *     publish.c   an event into the journal, the caller told when it is durable
+ *     dedup.c     what was published before
  *     turn.c      the end of a loop turn: settle, submit, send; and what a commit sets off
  *     subs.c      subscriptions against the scripts: added, changed, orphaned, forgotten
  *     key.c       what an event is ordered by
@@ -30,6 +31,7 @@
 
 #include "bus/bus.h"
 #include "config/config.h"
+#include "core/hash.h"
 #include "core/random.h"
 #include "host/generation.h"
 #include "host/host.h"
@@ -38,6 +40,7 @@
 #include "state/state.h"
 #include "telemetry/log_events.h"
 
+struct evrt_dedup;
 struct evrt_jsonout;
 struct evrt_shared;
 struct evrt_journal_oldest;
@@ -124,6 +127,8 @@ struct evrt_host {
     uint64_t notes_dropped; /* for want of room */
     bool full;              /* intake is refused for want of space, and that was logged */
     uint64_t refused_full, refused_backlog; /* events: no space; store.max_backlog */
+    struct evrt_dedup *dedup;               /* NULL: dedup.max is 0 */
+    uint64_t duplicates;                    /* told so */
 
     struct host_generation *generations; /* all that have a handle or process left, newest first */
     struct host_generation *serving;     /* new deliveries are its; kept until the host is freed */
@@ -165,6 +170,7 @@ struct evrt_host {
 /* evrt_host_publish for scripts too: they may publish while the host drains. */
 EVRT_MUST_CHECK int host_publish(struct evrt_host *h, const struct evrt_event *e,
                                  evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
+
 /* Calls cb when everything that has ended or was appended so far is durable. */
 void host_barrier(struct evrt_host *h, evrt_host_publish_cb cb, void *arg);
 void host_waiters_push(struct host_waiters *w, struct host_waiter waiter);
@@ -172,6 +178,17 @@ void host_waiters_push(struct host_waiters *w, struct host_waiter waiter);
 void host_waiters_run(struct evrt_host *h, struct host_waiters *w);
 /* Appends a record that is not an event; it always finds room. */
 void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_slice payload);
+
+/* ---- dedup.c ---- */
+
+EVRT_MUST_CHECK int host_dedup_open(struct evrt_host *h, struct evrt_error *err);
+/* What a complete event of the same source and id was added with; 0: none was lately, and *hash is for
+ * adding it. */
+uint64_t host_dedup_find(struct evrt_host *h, const struct evrt_event *e,
+                         struct evrt_hash128 *hash);
+void host_dedup_add(struct evrt_host *h, const struct evrt_event *e, struct evrt_hash128 hash,
+                    uint64_t value);
+void host_dedup_expire(struct evrt_host *h);
 
 /* ---- turn.c ---- */
 

@@ -84,6 +84,15 @@ static int refuse(struct evrt_host *h, int rc, const struct evrt_event *e, struc
     return evrt_error_set(err, rc, "%s", why.message);
 }
 
+/* The first one has a seq and may not be durable yet: everything that was appended so far covers it. Told in
+ * the next turn at the soonest, never from inside of this call. */
+static int repeat(struct evrt_host *h, uint64_t seq, evrt_host_publish_cb cb, void *arg) {
+    if (cb == NULL) return EVRT_DUPLICATE;
+    host_waiters_push(&h->waiters, (struct host_waiter){h->appended, seq, cb, arg});
+    uv_async_send(&h->wake);
+    return EVRT_DUPLICATE;
+}
+
 int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,
                  void *arg, struct evrt_error *err) {
     if (e->data.n > h->config->http.max_event_size)
@@ -91,10 +100,14 @@ int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publ
                               "data has %zu bytes, at most %llu (http.max_event_size)", e->data.n,
                               (unsigned long long)h->config->http.max_event_size);
     int rc = 0;
+    struct evrt_hash128 hash = {0, 0};
+    uint64_t first = host_dedup_find(h, e, &hash);
+    if (first != 0) return repeat(h, first, cb, arg);
     uint64_t seq = evrt_journal_next_seq(h->journal);
     void *at = evrt_journal_append(h->journal, EVRT_RECORD_EVENT, evrt_event_size(e), &rc);
     if (at == NULL) return refuse(h, rc, e, err);
     evrt_event_encode(e, at);
+    host_dedup_add(h, e, hash, seq);
     h->appended++;
     h->eager = true;
     if (cb != NULL) host_waiters_push(&h->waiters, (struct host_waiter){h->appended, seq, cb, arg});

@@ -208,6 +208,7 @@ int host_open_store(struct evrt_host *h, struct evrt_error *err) {
     if (restore.rc < 0)
         return evrt_error_set(err, restore.rc, "cannot read %s/state.db", h->config->store.path);
     rc = recount(h, err);
+    if (rc == 0) rc = host_dedup_open(h, err);
     if (rc < 0) return rc;
     struct evrt_journal_stats stats;
     evrt_journal_stats(h->journal, &stats);

@@ -3,6 +3,7 @@
 
 #include "host/node.h"
 
+#include "bus/dedup.h"
 #include "core/base64.h"
 #include "core/clock.h"
 #include "core/event.h"
@@ -237,6 +238,17 @@ static void put_shared(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_end(o);
 }
 
+static void put_dedup(const struct evrt_host *h, struct evrt_jsonout *o) {
+    const struct evrt_dedup *d = h->dedup;
+    evrt_jsonout_key(o, "dedup");
+    evrt_jsonout_object(o);
+    put_u64(o, "entries", d == NULL ? 0 : d->count);
+    put_u64(o, "bytes", d == NULL ? 0 : evrt_dedup_bytes(d));
+    put_u64(o, "evicted", d == NULL ? 0 : d->evicted);
+    put_u64(o, "duplicates", h->duplicates);
+    evrt_jsonout_end(o);
+}
+
 /* Deliveries that cost a worker. */
 static void put_charged(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_key(o, "charged");
@@ -290,6 +302,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_u64(&o, "log_lines_dropped", dropped);
     put_u64(&o, "log_lines_sampled_out", sampled);
     put_store(h, &o);
+    put_dedup(h, &o);
     put_shared(h, &o);
     put_workers(h, &o);
     evrt_jsonout_end(&o);

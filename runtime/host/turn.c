@@ -153,6 +153,7 @@ void host_commits(struct evrt_host *h) {
     /* A group is committed as one, so all of its batches have been taken. */
     if (group != 0) evrt_state_advance(h->state, group);
     if (group != 0 && h->tails != NULL) host_tails_wake(h);
+    host_waiters_run(h, &h->waiters); /* those that published what was there already */
     host_waiters_run(h, &h->barriers);
     struct evrt_journal_stats stats;
     if (!h->full) return;

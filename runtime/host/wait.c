@@ -1,5 +1,6 @@
 /* Waiting until the first attempt of every handler of an event has settled. A wait is found by its event's
  * sequence; while nobody waits, a settlement costs one comparison. */
+#include <errno.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -8,6 +9,7 @@
 #include "core/clock.h"
 #include "core/jsonout.h"
 #include "loop/timer.h"
+#include "json/json.h"
 
 #define FOREVER_MS (INT64_C(100) * 366 * 86400 * 1000) /* as nanoseconds it is still a number */
 
@@ -24,6 +26,7 @@ struct evrt_host_wait {
     uint64_t seq;
     uint64_t delivery; /* who waits; 0: nobody's delivery */
     bool routed;       /* the handlers are known */
+    bool looked_up;    /* ... or being looked up: the event was there before */
     struct outcome *outcomes;
     size_t count, pending;
     uv_timer_t timer;
@@ -135,6 +138,66 @@ static void list_handlers(struct evrt_host_wait *w, const struct evrt_route *r) 
     w->routed = true;
 }
 
+/* ---- For an event that was published before: what became of it so far is looked up ---- */
+
+struct lookup {
+    struct evrt_host *host;
+    uint64_t seq;
+};
+
+static char *text_of(struct evrt_slice object, const char *path) {
+    struct evrt_buf out;
+    evrt_buf_init(&out);
+    struct evrt_slice v = evrt_json_at(object, evrt_slice_of(path));
+    if (v.n != 0) evrt_json_unquote(v, &out);
+    evrt_buf_cstr(&out);
+    return evrt_buf_release(&out);
+}
+
+/* One of "handlers", as evrt_host_event tells them. */
+static int add_known(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
+    struct evrt_host_wait *w = arg;
+    char *handler = text_of(m->value, "handler"), *outcome = text_of(m->value, "outcome");
+    const struct evrt_sub *s = evrt_bus_find(w->host->bus, evrt_slice_of(handler));
+    bool dead = strcmp(outcome, "dead") == 0, retrying = strcmp(outcome, "retrying") == 0;
+    (void)err;
+    w->outcomes = evrt_realloc(w->outcomes, (w->count + 1) * sizeof *w->outcomes);
+    struct outcome *x = &w->outcomes[w->count++];
+    *x = (struct outcome){s == NULL ? 0 : s->id, handler, -1, NULL, NULL};
+    if (dead || retrying) {
+        x->outcome = dead ? EVRT_OUTCOME_DEAD : EVRT_OUTCOME_RETRYING;
+        x->error_type = text_of(m->value, "error.type");
+        x->message = text_of(m->value, "error.message");
+    } else if (strcmp(outcome, "done") == 0) {
+        x->outcome = EVRT_OUTCOME_DONE;
+    }
+    w->pending += x->outcome < 0;
+    free(outcome);
+    return 0;
+}
+
+/* An event that retention has dropped has no handlers that are known. */
+static void on_looked_up(void *arg, int status, struct evrt_slice json) {
+    struct lookup *l = arg;
+    struct evrt_json_info info;
+    struct evrt_host_wait *w = evrt_map_get(&l->host->waits->by_seq, key_of(&l->seq));
+    for (; w != NULL; w = w->next) {
+        if (w->routed || !w->looked_up) continue;
+        struct evrt_slice list = evrt_json_at(json, EVRT_STR("handlers"));
+        int rc = status < 0 ? 0 : evrt_json_members(list, add_known, w, &info, NULL);
+        w->routed = rc == 0 && (status == 0 || status == -ENOENT);
+        decide(w);
+    }
+    free(l);
+}
+
+static void look_up(struct evrt_host_wait *w) {
+    struct lookup *l = evrt_alloc(sizeof *l);
+    *l = (struct lookup){w->host, w->seq};
+    w->looked_up = true;
+    evrt_host_event(w->host, w->seq, on_looked_up, l);
+}
+
 struct evrt_host_wait *host_waits_add(struct evrt_host *h, uint64_t seq, uint64_t delivery,
                                       int64_t timeout_ms, evrt_host_settled_cb cb, void *arg) {
     struct evrt_host_wait *w = evrt_zalloc(sizeof *w);
@@ -151,6 +214,7 @@ struct evrt_host_wait *host_waits_add(struct evrt_host *h, uint64_t seq, uint64_
     h->waits->count++;
     if (timeout_ms > FOREVER_MS) timeout_ms = FOREVER_MS;
     evrt_timer_start(&w->timer, on_timeout, evrt_mono_ns() + timeout_ms * 1000000);
+    if (seq < evrt_bus_next_seq(h->bus)) look_up(w);
     return w;
 }
 

@@ -57,7 +57,7 @@ static struct evrt_slice item_text(const struct evrt_http_item *item) {
     return (struct evrt_slice){item->request->text.p + item->text, item->text_n};
 }
 
-/* "id":..,"seq":..,"durability":.. */
+/* "id":..,"seq":..,"durability":..,"duplicate":true? */
 static void put_accepted(struct evrt_http_request *r, const struct evrt_http_item *item) {
     evrt_buf_puts(&r->out, "\"id\":");
     evrt_json_quote(&r->out, item_text(item));
@@ -65,7 +65,7 @@ static void put_accepted(struct evrt_http_request *r, const struct evrt_http_ite
     evrt_buf_put_u64(&r->out, item->seq);
     evrt_buf_puts(&r->out, ",\"durability\":\"");
     evrt_buf_puts(&r->out, evrt_host_durability(evrt_request_host(r)));
-    evrt_buf_putc(&r->out, '"');
+    evrt_buf_puts(&r->out, item->what & EVRT_DUPLICATE ? "\",\"duplicate\":true" : "\"");
 }
 
 static void answer_one(struct evrt_http_request *r) {
@@ -201,7 +201,10 @@ static int publish(struct evrt_http_request *r, struct evrt_http_item *item,
     r->waiting++;
     evrt_request_hold(r);
     rc = evrt_host_publish(host, e, on_durable, item, err);
-    if (rc == 0) return 0;
+    if (rc >= 0) {
+        item->what = rc;
+        return 0;
+    }
     r->waiting--;
     evrt_request_release(r);
     return rc;

@@ -22,6 +22,7 @@ struct evrt_http_item {
     uint64_t seq;        /* once durable */
     size_t text, text_n; /* in request->text: the id, or the reason for refusal */
     int status;          /* 202, or why not */
+    int what;            /* EVRT_DUPLICATE */
     const char *code;
 };
 

@@ -168,7 +168,8 @@ static int on_published(struct evrt_worker *w, struct evrt_slice payload) {
         lua_pushnumber(L, (lua_Number)f.seq);
         push_slice(L, f.outcomes);
     }
-    evrt_runner_continue(w, d, 4);
+    lua_pushboolean(L, f.status > 0 && (f.status & EVRT_DUPLICATE) != 0);
+    evrt_runner_continue(w, d, 5);
     return 0;
 }
 

@@ -200,10 +200,10 @@ describe("ordered_by", function()
             a.data.n, b.data.n = 1, 2
             local before = #node.lines
             node:post("/events", cjson.encode {
-                { specversion = "1.0", id = "a", source = a.source or "s1", type = a.type or "t.a", subject = a.subject,
-                    region = a.region, data = a.data },
-                { specversion = "1.0", id = "b", source = b.source or "s2", type = b.type or "t.b", subject = b.subject,
-                    region = b.region, data = b.data },
+                { specversion = "1.0", id = "a" .. before, source = a.source or "s1", type = a.type or "t.a",
+                    subject = a.subject, region = a.region, data = a.data },
+                { specversion = "1.0", id = "b" .. before, source = b.source or "s2", type = b.type or "t.b",
+                    subject = b.subject, region = b.region, data = b.data },
             }, { ["Content-Type"] = "application/cloudevents-batch+json" })
             local ended, open, both = 0, {}, {}
             node:await("both", function()

@@ -21,6 +21,18 @@ describe("core/hash", function()
         assert.not_equal(lib.evrt_hash64("\0", 1, 0), lib.evrt_hash64("\0\0", 2, 0))
     end)
 
+    it("hashes to 128 bits under a key, of which no two are the same", function()
+        local a, b = ffi.new "struct evrt_hash_key", ffi.new "struct evrt_hash_key"
+        lib.evrt_hash_key_init(a)
+        lib.evrt_hash_key_init(b)
+        for _, text in ipairs { "", "a", ("long "):rep(100) } do
+            local one, same, other = lib.evrt_hash128(text, #text, a), lib.evrt_hash128(text, #text, a),
+                lib.evrt_hash128(text, #text, b)
+            assert.is_true(one.lo == same.lo and one.hi == same.hi)
+            assert.is_true(one.lo ~= other.lo and one.hi ~= other.hi and one.lo ~= one.hi)
+        end
+    end)
+
     it("hashes pieces as it does the whole, however it is cut", function()
         math.randomseed(5)
         for _ = 1, 300 do

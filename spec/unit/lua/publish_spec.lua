@@ -41,7 +41,7 @@ local function result(w)
     return printed[1] or outcome.message
 end
 
-local JSON, HAS_DATA = 1, 4
+local JSON, HAS_DATA, OWN_ID = 1, 4, 8
 
 describe("publish", function()
     it("sends an event with defaults, and waits until it is durable", function()
@@ -51,7 +51,7 @@ describe("publish", function()
         assert.equal('{"likes":3}', f.e.data)
         assert.matches("^%x+%-%x+%-7", f.e.id)
         assert.matches("^%d+%-%d+%-%d+T.*Z$", f.e.time)
-        assert.equal(JSON + HAS_DATA, f.e.flags)
+        assert.equal(JSON + HAS_DATA + OWN_ID, f.e.flags)
         assert.equal(1, f.e.hops)
         assert.equal(0, f.wait)
         assert.equal(w.delivery_id, f.delivery)
@@ -93,7 +93,7 @@ describe("publish", function()
         it("sends " .. what, function()
             local w, f = publish(case[1])
             assert.equal(case[2], f.e.data)
-            assert.equal(case[3], f.e.flags)
+            assert.equal(case[3] + OWN_ID, f.e.flags)
             answer(w, f, { status = 0, seq = 1, id = f.e.id })
             result(w)
         end)
