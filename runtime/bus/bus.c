@@ -26,6 +26,7 @@ struct evrt_bus {
     struct evrt_map routes;  /* type -> struct evrt_route */
     uint64_t next_seq;
     uint64_t held;
+    uint64_t sheds;
     size_t turn; /* where pump starts, so that no subscription is always first */
 };
 
@@ -203,6 +204,7 @@ static void mark_dirty(struct evrt_bus *b, struct evrt_sub *s) {
 
 /* Frees memory: those that hold fresh events read them from the journal when their turn comes. */
 static void shed(struct evrt_bus *b) {
+    b->sheds++;
     for (size_t i = 0; i < b->count; i++)
         if (evrt_sub_has_ready(b->subs[i])) evrt_sub_fall_behind(b->subs[i], b->next_seq);
 }
@@ -258,7 +260,10 @@ static void prefetch_ready(const struct evrt_sub *s) {
  * is ready, and once in a share. */
 static bool pump_share(struct evrt_bus *b, struct evrt_sub *s) {
     for (int n = 0; n < SHARE; n++) {
-        if (!evrt_sub_has_credit(s)) return false;
+        if (!evrt_sub_has_credit(s)) {
+            s->credit_waits += !s->held && !s->paused;
+            return false;
+        }
         uint64_t position = evrt_sub_take_ready(s);
         if (position == 0 && !send_aside(b, s)) return false;
         if (position == 0) continue;
@@ -298,6 +303,10 @@ void evrt_bus_pump(struct evrt_bus *b) {
 
 void evrt_bus_held(struct evrt_bus *b, int64_t delta) {
     b->held += (uint64_t)delta;
+}
+
+uint64_t evrt_bus_sheds(const struct evrt_bus *b) {
+    return b->sheds;
 }
 
 uint64_t evrt_bus_held_bytes(const struct evrt_bus *b) {

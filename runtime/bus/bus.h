@@ -11,7 +11,8 @@
 struct evrt_bus;
 
 struct evrt_bus_ops {
-    /* Sends one delivery to a worker. Returns the worker's number, or 0 when none can take it now:
+    /* Sends one delivery to a worker; may set the meter of its label, which counts it while it is in flight.
+     * Returns the worker's number, or 0 when none can take it now:
      * the delivery stays ready. `event` is valid during the call. */
     uint32_t (*send)(void *arg, const struct evrt_sub *s, uint64_t position, unsigned attempt,
                      const struct evrt_slice *event);
@@ -77,6 +78,8 @@ void evrt_bus_pump(struct evrt_bus *b);
 /* Bytes of committed events held. Told by the owner of the holds, who makes them. */
 void evrt_bus_held(struct evrt_bus *b, int64_t delta);
 uint64_t evrt_bus_held_bytes(const struct evrt_bus *b);
+/* How often memory_limit sent handlers to the journal. */
+uint64_t evrt_bus_sheds(const struct evrt_bus *b);
 
 /* ---- Ends ---- */
 

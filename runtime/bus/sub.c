@@ -155,6 +155,7 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
     if (!d->begun) s->begun++;
     d->begun = true;
     s->flight++;
+    if (d->label->meter != NULL) d->label->meter->in_flight++;
     s->flight_bytes += d->n;
     if (evrt_sub_is_retry(position)) s->retry_flight++;
 }
@@ -186,6 +187,7 @@ void evrt_sub_lend(struct evrt_sub *s, struct evrt_delivery *d, bool lent) {
 static void out_of_flight(struct evrt_sub *s, struct evrt_delivery *d) {
     evrt_sub_lend(s, d, false);
     s->flight--;
+    if (d->label->meter != NULL) d->label->meter->in_flight--;
     s->flight_bytes -= d->n;
     if (evrt_sub_is_retry(d->position)) s->retry_flight--;
 }

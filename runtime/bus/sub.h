@@ -50,14 +50,20 @@ enum evrt_delivery_state {
     EVRT_DELIVERY_DONE,
 };
 
+/* What the owner counts deliveries by; embedded in what is its own. */
+struct evrt_meter {
+    uint64_t in_flight; /* deliveries, kept by the bus */
+};
+
 /* What a log line says of a delivery in flight, whose bytes are gone: id, type and time of its event, end
  * to end; in `heap` when they are long. */
 struct evrt_delivery_label {
     uint16_t id_n, type_n, time_n;
     union {
-        char here[90];
+        char here[82];
         char *heap;
     } text;
+    struct evrt_meter *meter; /* set by ops->send; NULL: none */
 };
 
 /* One delivery; the first cache line has what each of them needs. */
@@ -211,7 +217,8 @@ struct evrt_sub {
     uint64_t from_seq;               /* where it began */
     uint64_t told_cursor, told_seen; /* as of its last settlement record */
     struct evrt_sub *next_dirty;
-    void *host; /* what the host keeps with it (its reader of the journal) */
+    uint64_t credit_waits; /* how often one was ready and there was no credit */
+    void *host;            /* what the host keeps with it (its reader of the journal) */
 };
 
 /* Creates a subscription that stands at `cursor`; it is behind when cursor < next_seq. `live_max`,

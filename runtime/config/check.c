@@ -123,6 +123,19 @@ static void check_writers(struct evrt_load *l) {
     }
 }
 
+static void check_metrics(struct evrt_load *l) {
+    const char *path = l->c->metrics.path;
+    static const char *const taken[] = {"/api/", "/livez", "/readyz"};
+    bool good = path[0] == '/' && strpbrk(path, "?#{} ") == NULL;
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+        good = good && strncmp(path, taken[i], strlen(taken[i])) != 0;
+    if (!good)
+        evrt_load_fail(l, place_of(l, "metrics.path"),
+                       "metrics.path: expected a path of the admin listener that is free, as in "
+                       "/metrics; got %s",
+                       path);
+}
+
 static void check_user(struct evrt_load *l) {
     const char *name = l->c->workers.user;
     if (name[0] == '\0' || getpwnam(name) != NULL) return;
@@ -134,6 +147,7 @@ void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_backlog(l);
     check_stall(l);
     check_writers(l);
+    check_metrics(l);
     if (trust_files) return;
     check_handlers(l);
     check_user(l);

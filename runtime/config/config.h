@@ -101,6 +101,11 @@ struct evrt_config {
         char *writers;           /* HANDLER=NAMESPACE, apart by spaces */
         uint64_t overlay, cache; /* bytes */
     } kv;
+        bool enabled;
+        char *path;
+        uint64_t max_series;
+        int64_t series_ttl;
+    } metrics;
     struct {
         char *exporter, *endpoint; /* none | otlp | stdout */
         uint64_t sample_rate;      /* thousandths */

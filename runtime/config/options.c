@@ -174,6 +174,13 @@
       "How long one request to the collector may take.")                                         \
     X(tracing.compression, CHOICE, "auto", 0, 0, "auto|gzip|none", RESTART,                      \
       "Of requests to the collector; auto is gzip unless it is on this machine.")                \
+    X(metrics.enabled, BOOL, "true", 0, 0, NULL, RESTART,                                        \
+      "Whether anything is counted, for Prometheus to scrape from the admin listener.")          \
+    X(metrics.path, STRING, "/metrics", 2, 256, NULL, RESTART, "Where it scrapes.")              \
+    X(metrics.max_series, NUMBER, "10000", 10, 1000000, NULL, RESTART,                           \
+      "Label sets of one metric; what more there are is counted as one, overflow=\"true\".")     \
+    X(metrics.series_ttl, DURATION, "15m", 0, 36500 * DAY, NULL, RELOAD,                         \
+      "How long series of a handler, or metrics of a script, stay when it is gone.")             \
     X(logging.level, CHOICE, "info", 0, 0, "debug|info|warn|error", RELOAD,                      \
       "Lines below it are not written.")                                                         \
     X(logging.encoding, CHOICE, "json", 0, 0, "json|console", RESTART,                           \

@@ -30,6 +30,8 @@ struct evrt_page {
     _Atomic uint64_t turn;
     _Atomic uint64_t delivery;
     _Atomic uint32_t confined; /* enum evrt_confined bits, set before READY */
+    /* For metrics: bytes of Lua memory when its last turn ended; full collections, and their time. */
+    _Atomic uint64_t memory, collections, collecting_ns;
 };
 
 enum { EVRT_PAGE_SIZE = 4096 };

@@ -275,6 +275,7 @@ static struct evrt_host *new_host(const struct evrt_host_options *options, uv_lo
     h->waits = host_waits_create();
     h->jobs = host_jobs_create();
     host_share_open(h);
+    host_meters_create(h);
     evrt_random_init(&h->random);
     return h;
 }
@@ -355,6 +356,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     host_jobs_destroy(h->jobs);
     evrt_shared_destroy(h->shared);
     evrt_dedup_destroy(h->dedup);
+    host_meters_destroy(h);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
     evrt_buf_finish(&h->notes);

@@ -54,6 +54,12 @@ void evrt_host_set_log_level(struct evrt_host *h, int level);
 const struct evrt_config *evrt_host_config(const struct evrt_host *h);
 struct uv_loop_s *evrt_host_loop(const struct evrt_host *h);
 
+struct evrt_metrics;
+/* The registry, for who counts on the loop; NULL: metrics are off. */
+struct evrt_metrics *evrt_host_metrics(const struct evrt_host *h);
+/* Brings what is looked at rather than counted up to now. */
+void evrt_host_collect(struct evrt_host *h);
+
 /* ---- Publishing ---- */
 
 /* Called once, on the loop thread, when the event is durable. */

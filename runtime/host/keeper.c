@@ -167,6 +167,7 @@ static void keep(struct evrt_host *h) {
     host_retries_expire(h);
     host_dedup_expire(h);
     forget_orphans(h);
+    host_meters_expire(h);
     if (s.committed_bytes - h->snapshots.bytes > (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES))
         ask_snapshot(h, &s);
     drop_segments(h, &s);

@@ -374,6 +374,7 @@ void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *query,
         return;
     }
     if (h->lists >= h->config->admin.max_queries) {
+        host_limit(h, EVRT_LIMIT_MAX_QUERIES);
         evrt_error_set(&err, -EAGAIN,
                        "%u queries of events are running (admin.max_queries); try again", h->lists);
         cb(arg, err.code, evrt_slice_of(err.message));

@@ -71,10 +71,12 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
         w->lent -= d.lent;
         host_contain_done(s);
         s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
-        if (evrt_sub_is_aside(position))
+        if (evrt_sub_is_aside(position)) {
             host_aside_ended(w, s, &d, NULL);
-        else
+        } else {
+            host_meter_done(h, &d, now);
             host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
+        }
         log_handled(w, s, &d, now);
     }
     return 0;
@@ -195,6 +197,7 @@ static int publish(struct host_worker *w, const struct evrt_frame_publish *f, st
     if (rc == 0) rc = evrt_host_check_data(e, err);
     if (rc < 0) return rc;
     if (e->hops > h->config->bus.max_hops) {
+        host_limit(h, EVRT_LIMIT_MAX_HOPS);
         evrt_error_set(err, -ELOOP,
                        "hop limit: %u publishes by handlers led here, at most %llu (bus.max_hops)",
                        e->hops, (unsigned long long)h->config->bus.max_hops);
@@ -339,6 +342,7 @@ int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes) {
         if (n < 0) return n;
         if (n == 0) return (int64_t)at;
         at += (size_t)n;
+        host_meter_frame(w->host, frame.type, (size_t)n);
         int rc = says[frame.type](w, frame.payload);
         if (rc < 0) return rc;
     }

@@ -20,6 +20,7 @@
  *     list.c      stored events for people; query.c one of them; tail.c those to come (filter.c: which)
  *     why.c       why one became what it did: gathered from the journal, told by why_json.c
  *     cleanup.c   dropping old segments on demand; backup.c a copy of the store while it is in use
+ *     meter.c     what is counted of events; meter_collect.c looked at, meter_life.c made and gone
  *     ask.c       state.db asked without waiting; report.c what the node says of itself
  *
  * One thread, the loop's, except where a function says otherwise. */
@@ -35,6 +36,7 @@
 #include "core/random.h"
 #include "host/generation.h"
 #include "host/host.h"
+#include "host/meter.h"
 #include "host/reload.h"
 #include "journal/journal.h"
 #include "state/state.h"
@@ -140,7 +142,8 @@ struct evrt_host {
     struct host_worker *fed; /* in this turn, last */
     uint32_t next_instance;
     uint64_t restarts;
-    uint64_t stale; /* answers refused (D8) */
+    uint64_t stale;             /* answers refused (D8) */
+    struct host_meters *meters; /* NULL: metrics are off */
     struct host_contained contained;
 
     unsigned

@@ -51,6 +51,7 @@ void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_sl
 
 static int reason(struct evrt_host *h, int rc, const struct evrt_event *e, struct evrt_error *err) {
     struct evrt_journal_stats stats;
+    host_meter_refused(h, e->type, rc);
     switch (rc) {
     case -ENOSPC:
         h->refused_full++;
@@ -95,10 +96,12 @@ static int repeat(struct evrt_host *h, uint64_t seq, evrt_host_publish_cb cb, vo
 
 int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,
                  void *arg, struct evrt_error *err) {
-    if (e->data.n > h->config->http.max_event_size)
+    if (e->data.n > h->config->http.max_event_size) {
+        host_limit(h, EVRT_LIMIT_MAX_EVENT_SIZE);
         return evrt_error_set(err, -EMSGSIZE,
                               "data has %zu bytes, at most %llu (http.max_event_size)", e->data.n,
                               (unsigned long long)h->config->http.max_event_size);
+    }
     int rc = 0;
     struct evrt_hash128 hash = {0, 0};
     uint64_t first = host_dedup_find(h, e, &hash);
@@ -109,6 +112,7 @@ int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publ
     evrt_event_encode(e, at);
     host_dedup_add(h, e, hash, seq);
     h->appended++;
+    host_meter_appended(h);
     h->eager = true;
     if (cb != NULL) host_waiters_push(&h->waiters, (struct host_waiter){h->appended, seq, cb, arg});
     return 0;

@@ -175,6 +175,7 @@ static void queue(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s
         .message = f->message,
     };
     evrt_retry_put(&s->retry_list, &row);
+    host_meter_failed(h, &d, f->error_type, true);
     host_waits_settled(h, s, d.seq, EVRT_OUTCOME_RETRYING, f->error_type, f->message);
     host_log_failed(w, s, &d, f);
     log_queued(h, s, &d, f, &row);
@@ -187,6 +188,7 @@ static void bury(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s,
     evrt_dead_put(&s->dead_list,
                   &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(), f->error_type,
                                              f->message, f->traceback});
+    host_meter_failed(h, &d, f->error_type, false);
     host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DEAD, f->error_type, f->message);
     host_log_failed(w, s, &d, f);
 }

@@ -125,6 +125,7 @@ void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason) {
     journal_sub(h, EVRT_RECORD_FORGET, s->id, evrt_wall_ms());
     evrt_log_event(h->log, HANDLER_FORGOTTEN, EVRT_F_CSTR("handler", s->name),
                    EVRT_F_U64("discarded", evrt_sub_pending(s)), EVRT_F_CSTR("reason", reason));
+    host_meter_removed(h, s);
     evrt_bus_remove(h->bus, s);
 }
 

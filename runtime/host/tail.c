@@ -211,8 +211,10 @@ static void start_job(struct evrt_host_tail *t) {
     t->limit_seq = evrt_bus_next_seq(h->bus);
     if (t->next >= t->limit_seq) t->live = true;
     if (t->next >= t->limit_seq) return;
-    if (t->live && t->skip_to <= t->next && t->limit_seq - t->next > h->config->admin.tail_lag)
+    if (t->live && t->skip_to <= t->next && t->limit_seq - t->next > h->config->admin.tail_lag) {
         t->skip_to = t->limit_seq;
+        host_limit(h, EVRT_LIMIT_TAIL_LAG);
+    }
     t->working = true;
     int rc = uv_queue_work(h->loop, &t->work, read_on, on_read);
     if (rc < 0) on_read(&t->work, rc);
@@ -267,12 +269,14 @@ int evrt_host_tail_open(struct evrt_host_tail **out, struct evrt_host *h,
     unsigned count = h->tails == NULL ? 0 : h->tails->count;
     struct host_filter filter;
     int rc = host_filter_init(&filter, &options->filter);
-    if (rc < 0)
+    if (rc < 0) {
         evrt_error_set(err, rc, "type: expected a pattern as handlers have it, as in comment.*");
-    else if (count >= h->config->admin.max_tails)
+    } else if (count >= h->config->admin.max_tails) {
+        host_limit(h, EVRT_LIMIT_MAX_TAILS);
         rc = evrt_error_set(err, -EAGAIN,
                             "%u clients follow events already (admin.max_tails); try again later",
                             count);
+    }
     if (rc < 0) {
         host_filter_finish(&filter);
         return rc;

@@ -9,6 +9,7 @@
 
 #include "host/node.h"
 
+#include "core/clock.h"
 #include "core/event.h"
 #include "host/jobs.h"
 
@@ -23,7 +24,9 @@ static void mark_dirty(void *arg, struct evrt_sub *s) {
 static uint32_t send_delivery(void *arg, const struct evrt_sub *s, uint64_t position,
                               unsigned attempt, const struct evrt_slice *event) {
     uint32_t worker = host_workers_send(arg, s, position, attempt, *event);
-    if (worker != 0 && evrt_sub_is_retry(position)) host_retries_sent(arg, s, attempt, *event);
+    if (worker == 0) return 0;
+    host_meter_sent(arg, s, position, *event);
+    if (evrt_sub_is_retry(position)) host_retries_sent(arg, s, attempt, *event);
     return worker;
 }
 
@@ -114,7 +117,8 @@ static void release_batch(struct evrt_hold *hold) {
     free(b);
 }
 
-static void commit_event(struct evrt_host *h, struct evrt_slice event, struct evrt_hold *hold) {
+static void commit_event(struct evrt_host *h, struct evrt_slice event, struct batch_hold *of,
+                         int64_t now_ns) {
     struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
     struct evrt_slice id = evrt_event_field(event.p, EVRT_FIELD_ID);
     uint64_t seq = evrt_event_seq(event.p);
@@ -123,8 +127,9 @@ static void commit_event(struct evrt_host *h, struct evrt_slice event, struct ev
     evrt_log_event(
         h->log, EVENT_PUBLISHED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
         EVRT_F_STR("source", evrt_event_field(event.p, EVRT_FIELD_SOURCE)), EVRT_F_U64("seq", seq));
+    host_meter_stored(h, type, event, evrt_batch_commit_ns(of->batch), now_ns);
     host_waits_routed(h, seq, type);
-    evrt_bus_commit(h->bus, seq, event, hold);
+    evrt_bus_commit(h->bus, seq, event, &of->hold);
 }
 
 static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
@@ -132,12 +137,16 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
     *b = (struct batch_hold){{1, evrt_batch_bytes(batch), release_batch}, h, batch};
     evrt_bus_held(h->bus, (int64_t)b->hold.bytes);
     struct evrt_batch_record r;
+    int64_t now_ns = h->meters == NULL ? 0 : evrt_mono_ns();
+    if (evrt_batch_events(batch) != 0)
+        host_meter_age(h, evrt_batch_first_seq(batch), evrt_wall_ms());
+    host_meter_group(h, evrt_batch_records(batch), evrt_batch_commit_ns(batch));
     for (size_t at = 0; evrt_batch_next(batch, &at, &r);) {
         struct evrt_slice payload = {r.payload, r.n};
         h->committed++;
         host_waiters_run(h, &h->waiters);
         if (r.kind == EVRT_RECORD_EVENT)
-            commit_event(h, payload, &b->hold);
+            commit_event(h, payload, b, now_ns);
         else
             evrt_state_apply(h->state, evrt_batch_group(batch), r.kind, payload);
     }

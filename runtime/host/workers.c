@@ -74,6 +74,7 @@ static void on_exit_of(struct host_worker *w, int status, int signal) {
     host_generation_lost(w, status, signal);
     w->generation->redelivered += again;
     describe_exit(w, status, signal);
+    if (!expected) host_meter_died(h, w, status, signal, again);
     w->died_ns = evrt_mono_ns();
     bool quick = w->died_ns - w->started_ns < (int64_t)QUICK_DEATH_MS * 1000000;
     /* Where a delivery is to blame, its handler is held back and not the worker. */

@@ -75,6 +75,8 @@ static void post_reload(struct evrt_http_request *r) {
 }
 
 const struct evrt_route evrt_admin_routes[] = {
+    {"GET", "/metrics", evrt_get_metrics, NULL, false, "",
+     "Everything counted, for Prometheus: text format 0.0.4 or OpenMetrics 1.0, as Accept says."},
     {"GET", "/livez", get_livez, NULL, true, "", "200 while the process turns its loop."},
     {"GET", "/readyz", get_readyz, NULL, true, "",
      "200 when events are taken in and handled, else 503 with the reasons."},

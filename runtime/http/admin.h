@@ -4,6 +4,7 @@
 
 #include "http/route.h"
 
+/* The first is that of metrics. */
 extern const struct evrt_route evrt_admin_routes[];
 extern const size_t evrt_admin_route_count;
 

@@ -34,6 +34,8 @@ void evrt_get_job(struct evrt_http_request *r);
 void evrt_delete_job(struct evrt_http_request *r);
 /* Answers for the job of that number, for routes of one kind. */
 void evrt_admin_job(struct evrt_http_request *r, struct evrt_slice name, bool cancel);
+/* admin_metrics.c */
+void evrt_get_metrics(struct evrt_http_request *r);
 
 /* admin_log.c */
 void evrt_get_log_level(struct evrt_http_request *r);

@@ -21,6 +21,7 @@ struct evrt_http {
     struct evrt_host *host;
     struct evrt_http_server *ingest, *admin;
     struct evrt_http_tokens tokens;
+    struct evrt_route *admin_routes;
     unsigned stopping; /* servers that have not stopped yet */
     void (*on_stopped)(void *arg);
     void *stopped_arg;
@@ -85,13 +86,22 @@ static int listen_all(struct evrt_http *h, const struct evrt_config *c, int fds[
     return rc;
 }
 
-static int serve(struct evrt_http *h, struct evrt_http_server **out, int *fd,
+static int serve(struct evrt_http *h, const char *name, struct evrt_http_server **out, int *fd,
                  const struct evrt_buf *token, const struct evrt_route *routes, size_t count,
                  struct evrt_error *err) {
     struct evrt_http_server_options options = {
-        .fd = *fd, .token = token, .http = h, .routes = routes, .route_count = count};
+        .fd = *fd, .token = token, .http = h, .routes = routes, .route_count = count, .name = name};
     *fd = -1;
     return evrt_http_server_create(out, h->host, &options, err);
+}
+
+/* The admin listener's table: /metrics, its first, where metrics.path says, or not at all. */
+static const struct evrt_route *own_routes(struct evrt_http *h, const struct evrt_config *c) {
+    h->admin_routes = evrt_alloc(evrt_admin_route_count * sizeof *h->admin_routes);
+    memcpy(h->admin_routes, evrt_admin_routes,
+           evrt_admin_route_count * sizeof *h->admin_routes);
+    h->admin_routes[0].pattern = c->metrics.path;
+    return h->admin_routes + !c->metrics.enabled;
 }
 
 /* "127.0.0.1:43211" with the port that was really bound. */
@@ -119,11 +129,11 @@ int evrt_http_create(struct evrt_http **out, struct evrt_host *host, struct evrt
     int rc = evrt_http_tokens_read(&h->tokens, c, evrt_host_log(host), err);
     if (rc == 0) rc = listen_all(h, c, fds, err);
     if (rc == 0)
-        rc = serve(h, &h->ingest, &fds[0], &h->tokens.ingest, evrt_ingest_routes,
+        rc = serve(h, "ingest", &h->ingest, &fds[0], &h->tokens.ingest, evrt_ingest_routes,
                    EVRT_INGEST_ROUTES, err);
     if (rc == 0)
-        rc = serve(h, &h->admin, &fds[1], &h->tokens.admin, evrt_admin_routes,
-                   evrt_admin_route_count, err);
+        rc = serve(h, "admin", &h->admin, &fds[1], &h->tokens.admin, own_routes(h, c),
+                   evrt_admin_route_count - !c->metrics.enabled, err);
     if (rc < 0) {
         for (int i = 0; i < 2; i++)
             if (fds[i] >= 0) close(fds[i]);
@@ -159,6 +169,7 @@ void evrt_http_destroy(struct evrt_http *h) {
     evrt_http_server_destroy(h->ingest);
     evrt_http_server_destroy(h->admin);
     evrt_http_tokens_finish(&h->tokens);
+    free(h->admin_routes);
     free(h);
 }
 
@@ -184,6 +195,11 @@ void evrt_http_counts(const struct evrt_http *h, struct evrt_buf *out) {
     put_counts(&o, "ingest", h->ingest);
     put_counts(&o, "admin", h->admin);
     evrt_jsonout_end(&o);
+}
+
+void evrt_http_collect(struct evrt_http *h) {
+    evrt_http_server_collect(h->ingest);
+    evrt_http_server_collect(h->admin);
 }
 
 uint16_t evrt_http_ingest_port(const struct evrt_http *h) {

@@ -38,6 +38,9 @@ void evrt_http_destroy(struct evrt_http *h);
 struct evrt_buf;
 void evrt_http_counts(const struct evrt_http *h, struct evrt_buf *out);
 
+/* Brings the listeners' figures in the registry of metrics up to now. */
+void evrt_http_collect(struct evrt_http *h);
+
 /* libmicrohttpd's version. */
 const char *evrt_http_library(void);
 

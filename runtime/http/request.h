@@ -42,11 +42,13 @@ struct evrt_http_request {
     struct evrt_buf out;
     unsigned status; /* 0: none yet */
     unsigned retry_after;
-    struct evrt_buf allow;    /* Allow header, when not empty */
-    struct evrt_slice origin; /* WebHook-Allowed-Origin, when not empty */
-    const char *content_type; /* NULL: JSON */
-    bool close;               /* end the connection after the answer */
-    bool authenticate;        /* add WWW-Authenticate */
+    const char *content_encoding; /* NULL: none */
+    struct evrt_buf allow;        /* Allow header, when not empty */
+    struct evrt_slice origin;     /* WebHook-Allowed-Origin, when not empty */
+    const char *content_type;     /* NULL: JSON */
+    bool close;                   /* end the connection after the answer */
+    bool authenticate;            /* add WWW-Authenticate */
+    bool vary;                    /* the answer depends on Accept and Accept-Encoding */
 
     /* Where it stands, kept by the server. */
     const char *raw_uri; /* where the target stood in the server's memory */
@@ -61,6 +63,7 @@ struct evrt_http_request {
     size_t out_at;
     bool stream_ended, stream_lost;
     char peer_name[64]; /* outlives the connection */
+    int64_t begun_ns;   /* when its first line was in */
 
     /* What POST /events keeps; embedded so that nothing is allocated per request. */
     struct evrt_envelope envelope;

@@ -120,6 +120,7 @@ int evrt_http_server_create(struct evrt_http_server **out, struct evrt_host *hos
     s->options = *options;
     s->host = host;
     s->config = evrt_host_config(host);
+    s->metrics = evrt_host_metrics(host);
     s->loop = evrt_host_loop(host);
     s->port = evrt_listen_port(options->fd);
     if (start_daemon(s, options->fd) < 0) {
@@ -212,6 +213,7 @@ void evrt_http_server_destroy(struct evrt_http_server *s) {
         s->spare = r->next;
         evrt_http_request_free(r);
     }
+    evrt_http_metrics_finish(s);
     free(s);
 }
 

@@ -15,6 +15,7 @@ struct evrt_http_server_options {
     struct evrt_http *http;       /* whose server it is */
     const struct evrt_route *routes;
     size_t route_count;
+    const char *name; /* "ingest", "admin"; static */
 };
 
 /* Limits come from the host's config, http.*. Nothing is accepted before start. */
@@ -37,6 +38,8 @@ struct evrt_http_counts {
     uint64_t late;        /* dropped at http.request_timeout */
     uint64_t connections; /* now */
 };
+/* Brings its gauges and totals up to now. */
+void evrt_http_server_collect(struct evrt_http_server *s);
 void evrt_http_server_counts(const struct evrt_http_server *s, struct evrt_http_counts *out);
 
 #endif

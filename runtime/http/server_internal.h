@@ -55,6 +55,11 @@ struct evrt_http_server {
     void *stopped_arg;
     int64_t stop_deadline;
     unsigned closing; /* handles */
+
+    struct evrt_metrics *metrics;        /* NULL: off */
+    struct evrt_http_answered *answered; /* by route and status */
+    size_t answered_count;
+    uint64_t late_told; /* of counts.late, to the metrics */
 };
 
 /* server.c */
@@ -68,6 +73,10 @@ enum MHD_Result evrt_http_on_access(void *cls, struct MHD_Connection *connection
 void evrt_http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                             enum MHD_RequestTerminationCode code);
 void evrt_http_request_free(struct evrt_http_request *r);
+
+/* server_metrics.c */
+void evrt_http_metrics_answered(struct evrt_http_request *r);
+void evrt_http_metrics_finish(struct evrt_http_server *s);
 
 /* server_stream.c */
 struct MHD_Response *evrt_http_stream_response(struct evrt_http_request *r);

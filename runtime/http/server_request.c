@@ -6,6 +6,7 @@
  *     on_completed: the daemon has let go; reused once no callback is to come. */
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "host/host.h"
 #include "http/server_internal.h"
 #include "http/uri.h"
@@ -62,7 +63,9 @@ static void give_back(struct evrt_http_request *r) {
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         trim(bufs[i]);
     r->status = r->retry_after = 0;
-    r->content_type = NULL;
+    r->content_type = r->content_encoding = NULL;
+    r->vary = false;
+    r->match.route = NULL;
     r->stream_events = NULL;
     r->stream = NULL;
     r->out_at = 0;
@@ -127,6 +130,9 @@ static void add_headers(struct evrt_http_request *r, struct MHD_Response *respon
     const char *type = r->content_type != NULL ? r->content_type : "application/json";
     if (r->out.n > 0 || r->content_type != NULL)
         MHD_add_response_header(response, "Content-Type", type);
+    if (r->content_encoding != NULL)
+        MHD_add_response_header(response, "Content-Encoding", r->content_encoding);
+    if (r->vary) MHD_add_response_header(response, "Vary", "Accept, Accept-Encoding");
     if (r->close) MHD_add_response_header(response, "Connection", "close");
     if (r->authenticate) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (r->allow.n > 0) MHD_add_response_header(response, "Allow", evrt_buf_cstr(&r->allow));
@@ -155,6 +161,7 @@ static enum MHD_Result queue(struct evrt_http_request *r) {
     MHD_destroy_response(response);
     r->queued = true;
     r->server->queued++;
+    evrt_http_metrics_answered(r);
     return rc;
 }
 
@@ -173,6 +180,7 @@ void *evrt_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connec
     evrt_uri_split(evrt_buf_slice(&r->uri), &r->path, &r->query);
     evrt_http_peer_phase(r->peer, EVRT_HTTP_RECEIVING);
     s->counts.requests++;
+    if (s->metrics != NULL) r->begun_ns = evrt_mono_ns();
     s->live++;
     s->progress = true;
     return r;

@@ -182,6 +182,14 @@ uint32_t evrt_batch_events(const struct evrt_batch *b) {
     return b->events;
 }
 
+uint32_t evrt_batch_records(const struct evrt_batch *b) {
+    return b->records;
+}
+
+int64_t evrt_batch_commit_ns(const struct evrt_batch *b) {
+    return b->commit_ns;
+}
+
 size_t evrt_batch_bytes(const struct evrt_batch *b) {
     return sizeof *b + b->bytes + b->span_count * sizeof *b->spans;
 }

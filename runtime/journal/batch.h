@@ -45,8 +45,9 @@ struct evrt_batch {
     uint32_t refs;
     uint32_t events, records;
     uint64_t first_seq;
-    uint64_t group; /* set by the writer */
-    size_t bytes;   /* of records, with their headers */
+    uint64_t group;    /* set by the writer */
+    int64_t commit_ns; /* the same: what writing and syncing it took */
+    size_t bytes;      /* of records, with their headers */
 };
 
 void evrt_batch_pool_init(struct evrt_batch_pool *p);

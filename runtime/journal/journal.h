@@ -106,6 +106,9 @@ uint64_t evrt_batch_group(const struct evrt_batch *b);
 uint64_t
 evrt_batch_first_seq(const struct evrt_batch *b); /* of its first event, or the next one's */
 uint32_t evrt_batch_events(const struct evrt_batch *b);
+uint32_t evrt_batch_records(const struct evrt_batch *b);
+/* What writing and syncing it took. */
+int64_t evrt_batch_commit_ns(const struct evrt_batch *b);
 /* Bytes of memory that holding this batch pins. */
 size_t evrt_batch_bytes(const struct evrt_batch *b);
 

@@ -244,6 +244,7 @@ static void note_time(struct evrt_journal *j, const struct evrt_batch *b, int64_
 static void hand_back(struct evrt_journal *j, struct evrt_batch *b, const struct evrt_group *g,
                       int64_t ns) {
     b->group = g->number;
+    b->commit_ns = ns;
     atomic_fetch_add(&j->committed, b->bytes);
     j->figures.commits++;
     j->figures.committed_records += b->records;

@@ -12,6 +12,15 @@
 #define FOREVER_NS \
     (INT64_C(100) * 366 * 86400 * 1000000000) /* as long as anything is asked to wait */
 
+static void collect(struct evrt_worker *w, lua_State *L) {
+    int64_t begin = evrt_mono_ns();
+    evrt_memory_collect(&w->memory, L);
+    if (w->page == NULL) return;
+    uint64_t took = (uint64_t)(evrt_mono_ns() - begin);
+    evrt_page_store(&w->page->collecting_ns, evrt_page_load(&w->page->collecting_ns) + took);
+    evrt_page_store(&w->page->collections, evrt_page_load(&w->page->collections) + 1);
+}
+
 /* Settles the running delivery as done and takes the next; waits when there is none to take. Returns nil
  * and a reason when the running one cannot be done: whatever its handler returned, it ran out of
  * "memory", or was told of its "timeout". */
@@ -27,7 +36,7 @@ static int next(lua_State *L) {
     if (evrt_memory_is_high(&w->memory)) {
         /* Finalizers of scripts run now: what is done must not be lost to them. */
         evrt_worker_flush(w);
-        evrt_memory_collect(&w->memory, L);
+        collect(w, L);
     }
     if (!evrt_runners_may_take(w)) return lua_yield(L, 0);
     w->taken++;

@@ -243,6 +243,7 @@ static void on_flush(uv_prepare_t *prepare) {
     struct evrt_worker *w = prepare->data;
     if (w->phase == EVRT_WORKER_DRAINING) end_drain(w);
     evrt_worker_flush(w);
+    if (w->page != NULL) evrt_page_store(&w->page->memory, w->memory.used);
     evrt_page_asleep(w->page);
     if (w->phase == EVRT_WORKER_LEAVING) {
         if (evrt_channel_backlog(&w->channel) == 0) uv_stop(&w->loop);

@@ -1,0 +1,354 @@
+/* See meter.h: what is counted for each event. */
+#include "host/node.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/event.h"
+
+enum {
+    MARK_EVERY = 64,   /* events that share one reading of the clock, at most */
+    TRACE_MS = 100,    /* between two exemplars of one meter */
+    TRACED_MS = 60000, /* what was to be one is waited for */
+    MARKS_START = 256,
+};
+
+/* ---- Finding meters ---- */
+
+/* Which place of a cache: the end of a name tells names apart best. */
+static size_t place(struct evrt_slice s, uint64_t salt) {
+    uint64_t x = 0;
+    size_t n = s.n < sizeof x ? s.n : sizeof x;
+    if (n != 0) memcpy(&x, s.p + s.n - n, n);
+    return ((x ^ salt ^ s.n) * UINT64_C(0x9e3779b97f4a7c15)) >> 56;
+}
+
+static void put_key(struct evrt_buf *key, struct evrt_slice a, struct evrt_slice b) {
+    evrt_buf_put(key, a.p, a.n);
+    evrt_buf_putc(key, '\0');
+    evrt_buf_put(key, b.p, b.n);
+}
+
+static struct evrt_slice copy(struct evrt_slice s) {
+    return (struct evrt_slice){evrt_strndup(s.n == 0 ? "" : s.p, s.n), s.n};
+}
+
+static void count_overflow(struct host_meters *m, const char *metric) {
+    evrt_metrics_count(m->metrics, EVRT_METRIC_METRICS_OVERFLOW, EVRT_LABELS(evrt_slice_of(metric)),
+                       1);
+}
+
+/* ---- By type, by type and source ---- */
+
+static struct host_type_meter *type_meter(struct host_meters *m, struct evrt_slice type) {
+    struct host_type_meter *t = evrt_map_get(&m->types, type);
+    if (t != NULL) return t;
+    if (m->types.count >= m->most) {
+        if (m->type_overflow == NULL) {
+            t = m->type_overflow = evrt_alloc(sizeof *t);
+            t->stored = evrt_metrics_overflow(m->metrics, EVRT_METRIC_STORED);
+            t->duration = evrt_metrics_overflow(m->metrics, EVRT_METRIC_STORAGE_DURATION);
+        }
+        return m->type_overflow;
+    }
+    t = evrt_alloc(sizeof *t);
+    t->stored = evrt_metrics_series(m->metrics, EVRT_METRIC_STORED, &type);
+    t->duration = evrt_metrics_series(m->metrics, EVRT_METRIC_STORAGE_DURATION, &type);
+    evrt_map_set(&m->types, type, t);
+    return t;
+}
+
+static struct host_source_meter *source_overflow(struct host_meters *m) {
+    struct host_source_meter *s = m->source_overflow;
+    count_overflow(m, "events_published_total");
+    if (s != NULL) return s;
+    s = m->source_overflow = evrt_zalloc(sizeof *s);
+    s->published = evrt_metrics_overflow(m->metrics, EVRT_METRIC_PUBLISHED);
+    s->duration = evrt_metrics_overflow(m->metrics, EVRT_METRIC_PUBLISH_DURATION);
+    return s;
+}
+
+static struct host_source_meter *make_source(struct host_meters *m, struct evrt_slice key,
+                                             struct evrt_slice type, struct evrt_slice source) {
+    struct host_source_meter *s = evrt_zalloc(sizeof *s);
+    const struct evrt_slice *labels = EVRT_LABELS(type, source);
+    s->type = copy(type);
+    s->source = copy(source);
+    s->published = evrt_metrics_series(m->metrics, EVRT_METRIC_PUBLISHED, labels);
+    s->duration = evrt_metrics_series(m->metrics, EVRT_METRIC_PUBLISH_DURATION, labels);
+    s->of_type = type_meter(m, type);
+    evrt_map_set(&m->sources, key, s);
+    return s;
+}
+
+static struct host_source_meter *source_meter(struct host_meters *m, struct evrt_slice type,
+                                              struct evrt_slice source) {
+    struct host_source_meter **at =
+        &m->source_cache[(place(type, 0) ^ place(source, 1)) % HOST_METER_CACHE];
+    struct host_source_meter *s = *at;
+    if (s != NULL && evrt_slice_eq(s->type, type) && evrt_slice_eq(s->source, source)) return s;
+    char room[EVRT_TYPE_MAX + EVRT_ATTRIBUTE_MAX + 8];
+    struct evrt_buf key = {room, 0, sizeof room};
+    put_key(&key, type, source);
+    s = evrt_map_get(&m->sources, evrt_buf_slice(&key));
+    if (s == NULL && m->sources.count < m->most)
+        s = make_source(m, evrt_buf_slice(&key), type, source);
+    if (s == NULL) return source_overflow(m);
+    return *at = s;
+}
+
+/* ---- By handler and type ---- */
+
+/* Those that a rate or a quotient needs are there from the first delivery on, as 0. */
+static void open_series(struct host_meters *m, struct host_meter *t) {
+    struct evrt_slice handler = evrt_slice_of(t->handler), type = t->type;
+    struct evrt_metrics *x = m->metrics;
+    const struct evrt_slice *pair = EVRT_LABELS(type, handler);
+    t->success = evrt_metrics_series(x, EVRT_METRIC_HANDLED,
+                                     EVRT_LABELS(type, handler, EVRT_STR("success")));
+    t->error =
+        evrt_metrics_series(x, EVRT_METRIC_HANDLED, EVRT_LABELS(type, handler, EVRT_STR("error")));
+    t->duration = evrt_metrics_series(x, EVRT_METRIC_HANDLING_DURATION, pair);
+    t->retry_queued = evrt_metrics_series(x, EVRT_METRIC_RETRY_QUEUED, pair);
+    t->retry_failed = evrt_metrics_series(x, EVRT_METRIC_RETRY_FAILED, pair);
+    t->dead = evrt_metrics_series(x, EVRT_METRIC_DEAD_LETTER, pair);
+    t->errors[HOST_ERROR_ERROR] = evrt_metrics_series(
+        x, EVRT_METRIC_HANDLING_ERRORS, EVRT_LABELS(type, handler, EVRT_STR("error")));
+    t->retried[0] =
+        evrt_metrics_series(x, EVRT_METRIC_RETRIED, EVRT_LABELS(type, handler, EVRT_STR("1")));
+}
+
+static struct host_meter *delivery_overflow(struct host_meters *m) {
+    struct host_meter *t = m->overflow;
+    count_overflow(m, "events_handled_total");
+    if (t != NULL) return t;
+    t = m->overflow = evrt_zalloc(sizeof *t);
+    t->success = t->error = evrt_metrics_overflow(m->metrics, EVRT_METRIC_HANDLED);
+    t->duration = evrt_metrics_overflow(m->metrics, EVRT_METRIC_HANDLING_DURATION);
+    t->retry_queued = evrt_metrics_overflow(m->metrics, EVRT_METRIC_RETRY_QUEUED);
+    t->retry_failed = evrt_metrics_overflow(m->metrics, EVRT_METRIC_RETRY_FAILED);
+    t->dead = evrt_metrics_overflow(m->metrics, EVRT_METRIC_DEAD_LETTER);
+    for (size_t i = 0; i < HOST_ERROR_TYPE_COUNT; i++)
+        t->errors[i] = evrt_metrics_overflow(m->metrics, EVRT_METRIC_HANDLING_ERRORS);
+    for (size_t i = 0; i < HOST_RETRY_NUMBERS; i++)
+        t->retried[i] = evrt_metrics_overflow(m->metrics, EVRT_METRIC_RETRIED);
+    return t;
+}
+
+static struct host_meter *delivery_meter(struct host_meters *m, const struct evrt_sub *s,
+                                         struct evrt_slice type) {
+    struct host_meter **at = &m->delivery_cache[place(type, (uint64_t)s->id << 32)];
+    struct host_meter *t = *at;
+    if (t != NULL && t->sub == s->id && evrt_slice_eq(t->type, type)) return t;
+    char room[EVRT_TYPE_MAX + 16];
+    struct evrt_buf key = {room, 0, sizeof room};
+    put_key(&key, (struct evrt_slice){(const char *)&s->id, sizeof s->id}, type);
+    t = evrt_map_get(&m->deliveries, evrt_buf_slice(&key));
+    if (t == NULL && m->deliveries.count >= m->most) return delivery_overflow(m);
+    if (t == NULL) {
+        t = evrt_zalloc(sizeof *t);
+        t->sub = s->id;
+        t->handler = evrt_strdup(s->name);
+        t->type = copy(type);
+        open_series(m, t);
+        evrt_map_set(&m->deliveries, evrt_buf_slice(&key), t);
+    }
+    return *at = t;
+}
+
+/* ---- Into the journal ---- */
+
+static void grow_marks(struct host_meters *m) {
+    size_t size = m->marks == NULL ? MARKS_START : (m->mark_mask + 1) * 2;
+    struct host_mark *marks = evrt_alloc(size * sizeof *marks);
+    for (uint64_t i = m->mark_head; i < m->mark_tail; i++)
+        marks[i & (size - 1)] = m->marks[i & m->mark_mask];
+    free(m->marks);
+    m->marks = marks;
+    m->mark_mask = size - 1;
+}
+
+void host_meter_appended(struct evrt_host *h) {
+    struct host_meters *m = h->meters;
+    if (m == NULL) return;
+    /* The first since the last submit has its own. */
+    if (h->appended != h->submitted + 1 && ++m->since_mark < MARK_EVERY) return;
+    if (m->marks == NULL || m->mark_tail - m->mark_head > m->mark_mask) grow_marks(m);
+    m->since_mark = 0;
+    m->marks[m->mark_tail++ & m->mark_mask] = (struct host_mark){h->appended, evrt_mono_ns()};
+}
+
+void host_meter_refused(struct evrt_host *h, struct evrt_slice type, int rc) {
+    if (h->meters == NULL) return;
+    const struct evrt_slice why = rc == -ENOSPC     ? EVRT_STR("full")
+                                  : rc == -EAGAIN   ? EVRT_STR("backlog")
+                                  : rc == -EMSGSIZE ? EVRT_STR("too_large")
+                                                    : EVRT_STR("io");
+    evrt_metrics_count(h->meters->metrics, EVRT_METRIC_STORAGE_ERRORS, EVRT_LABELS(type, why), 1);
+}
+
+void host_meter_group(struct evrt_host *h, uint32_t records, int64_t commit_ns) {
+    if (h->meters == NULL) return;
+    evrt_series_observe(h->meters->commit_duration, commit_ns);
+    evrt_series_observe(h->meters->batch_records, records);
+}
+
+/* When the record that was committed last was appended. */
+static int64_t appended_ns(struct evrt_host *h, int64_t now_ns) {
+    struct host_meters *m = h->meters;
+    if (m->mark_head == m->mark_tail) return now_ns;
+    while (m->mark_head + 1 < m->mark_tail &&
+           m->marks[(m->mark_head + 1) & m->mark_mask].record <= h->committed)
+        m->mark_head++;
+    return m->marks[m->mark_head & m->mark_mask].ns;
+}
+
+/* The trace that the event belongs to, 32 hex digits; false: none. */
+static bool trace_of(struct evrt_slice event, char out[33]) {
+    struct evrt_extension x;
+    struct evrt_slice all = evrt_event_field(event.p, EVRT_FIELD_EXTENSIONS);
+    enum { VERSION = 3, TRACE = 32 };
+    for (size_t at = 0; evrt_extensions_next(all, &at, &x);) {
+        if (!evrt_slice_eq(x.name, EVRT_STR("traceparent"))) continue;
+        if (x.value.n < VERSION + TRACE || x.value.p[2] != '-') return false;
+        for (int i = 0; i < TRACE; i++) {
+            char c = x.value.p[VERSION + i];
+            if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
+        }
+        memcpy(out, x.value.p + VERSION, TRACE);
+        out[TRACE] = '\0';
+        return true;
+    }
+    return false;
+}
+
+/* Not for every event: again in a moment. */
+static bool look_for_trace(struct evrt_slice event, int64_t now_ms, int64_t *next_ms,
+                           char out[33]) {
+    bool found = trace_of(event, out);
+    *next_ms = now_ms + (found ? TRACE_MS : 1);
+    return found;
+}
+
+void host_meter_stored(struct evrt_host *h, struct evrt_slice type, struct evrt_slice event,
+                       int64_t commit_ns, int64_t now_ns) {
+    struct host_meters *m = h->meters;
+    char trace[33];
+    if (m == NULL) return;
+    struct host_source_meter *s =
+        source_meter(m, type, evrt_event_field(event.p, EVRT_FIELD_SOURCE));
+    int64_t took = now_ns - appended_ns(h, now_ns);
+    evrt_series_add(s->published, 1);
+    uint32_t bucket = evrt_series_observe(s->duration, took);
+    int64_t now_ms = now_ns / 1000000;
+    if (now_ms >= s->next_trace_ms && look_for_trace(event, now_ms, &s->next_trace_ms, trace)) {
+        evrt_series_exemplar(s->duration, bucket, trace, (double)took / 1e9, evrt_wall_ms());
+    }
+    struct host_type_meter *t = s->of_type != NULL ? s->of_type : type_meter(m, type);
+    evrt_series_add(t->stored, 1);
+    evrt_series_observe(t->duration, commit_ns);
+}
+
+/* ---- To a worker and back ---- */
+
+void host_meter_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
+                     struct evrt_slice event) {
+    struct host_meters *m = h->meters;
+    if (m == NULL) return;
+    evrt_series_add(m->frames[EVRT_FRAME_DELIVER], 1);
+    evrt_series_add(m->bytes_out, EVRT_FRAME_HEADER + EVRT_FRAME_DELIVER_FIXED + event.n);
+    const struct evrt_delivery *d = evrt_sub_at(s, position);
+    if (evrt_sub_is_aside(position) && d->purpose != EVRT_PURPOSE_HANDLE) return;
+    struct host_meter *t = delivery_meter(m, s, evrt_event_field(event.p, EVRT_FIELD_TYPE));
+    d->label->meter = &t->meter;
+    int64_t now_ms = (int64_t)uv_now(h->loop);
+    if (now_ms < t->next_trace_ms + (t->traced != 0 ? TRACED_MS : 0)) return;
+    t->traced = look_for_trace(event, now_ms, &t->next_trace_ms, t->trace) ? position : 0;
+}
+
+static struct evrt_series *error_series(struct host_meters *m, struct host_meter *t,
+                                        struct evrt_slice error_type) {
+    static const char *const names[] = {
+#define X(id, name) name,
+        HOST_ERROR_TYPES(X)
+#undef X
+    };
+    size_t i = 0;
+    while (i < HOST_ERROR_TYPE_COUNT && !evrt_slice_eq(error_type, evrt_slice_of(names[i])))
+        i++;
+    if (i == HOST_ERROR_TYPE_COUNT) i = HOST_ERROR_ERROR;
+    if (t->errors[i] == NULL)
+        t->errors[i] = evrt_metrics_series(
+            m->metrics, EVRT_METRIC_HANDLING_ERRORS,
+            EVRT_LABELS(t->type, evrt_slice_of(t->handler), evrt_slice_of(names[i])));
+    return t->errors[i];
+}
+
+static void count_retry(struct host_meters *m, struct host_meter *t, unsigned attempt) {
+    static const char *const numbers[HOST_RETRY_NUMBERS] = {"1", "2", "3", "4", "5",
+                                                            "6", "7", "8", "9", "10+"};
+    if (attempt < 2) return;
+    unsigned i = attempt - 2 < HOST_RETRY_NUMBERS ? attempt - 2 : HOST_RETRY_NUMBERS - 1;
+    if (t->retried[i] == NULL)
+        t->retried[i] = evrt_metrics_series(
+            m->metrics, EVRT_METRIC_RETRIED,
+            EVRT_LABELS(t->type, evrt_slice_of(t->handler), evrt_slice_of(numbers[i])));
+    evrt_series_add(t->retried[i], 1);
+}
+
+static void observe(struct host_meter *t, const struct evrt_delivery *d, int64_t now_ns) {
+    int64_t took = now_ns - d->sent_ns;
+    uint32_t bucket = evrt_series_observe(t->duration, took);
+    if (t->traced == 0 || t->traced != d->position) return;
+    t->traced = 0;
+    evrt_series_exemplar(t->duration, bucket, t->trace, (double)took / 1e9, evrt_wall_ms());
+}
+
+void host_meter_done(struct evrt_host *h, const struct evrt_delivery *d, int64_t now_ns) {
+    struct host_meter *t = (struct host_meter *)d->label->meter;
+    if (h->meters == NULL || t == NULL) return;
+    evrt_series_add(t->success, 1);
+    observe(t, d, now_ns);
+    count_retry(h->meters, t, d->attempt);
+}
+
+void host_meter_failed(struct evrt_host *h, const struct evrt_delivery *d,
+                       struct evrt_slice error_type, bool again) {
+    struct host_meter *t = (struct host_meter *)d->label->meter;
+    if (h->meters == NULL || t == NULL) return;
+    evrt_series_add(t->error, 1);
+    observe(t, d, evrt_mono_ns());
+    evrt_series_add(error_series(h->meters, t, error_type), 1);
+    count_retry(h->meters, t, d->attempt);
+    if (d->attempt > 1) evrt_series_add(t->retry_failed, 1);
+    evrt_series_add(again ? t->retry_queued : t->dead, 1);
+}
+
+/* ---- Rarer ends ---- */
+
+void host_meter_dead(struct evrt_host *h, const char *handler, struct evrt_slice type) {
+    if (h->meters == NULL) return;
+    evrt_metrics_count(h->meters->metrics, EVRT_METRIC_DEAD_LETTER,
+                       EVRT_LABELS(type, evrt_slice_of(handler)), 1);
+}
+
+static struct evrt_slice status_of(bool good) {
+    return good ? EVRT_STR("success") : EVRT_STR("error");
+}
+
+void host_meter_reprocessed(struct evrt_host *h, struct evrt_slice type, bool good) {
+    if (h->meters == NULL) return;
+    evrt_metrics_count(h->meters->metrics, EVRT_METRIC_REPROCESSED,
+                       EVRT_LABELS(type, status_of(good)), 1);
+}
+
+void host_meter_replayed(struct evrt_host *h, struct evrt_slice type, struct evrt_slice error_type,
+                         int64_t took_ns) {
+    if (h->meters == NULL) return;
+    struct evrt_metrics *x = h->meters->metrics;
+    bool good = error_type.n == 0;
+    evrt_metrics_count(x, EVRT_METRIC_REPLAY, EVRT_LABELS(type, status_of(good)), 1);
+    if (!good) evrt_metrics_count(x, EVRT_METRIC_REPLAY_FAILED, EVRT_LABELS(type, error_type), 1);
+    evrt_series_observe(evrt_metrics_series(x, EVRT_METRIC_REPLAY_DURATION, &type), took_ns);
+}
