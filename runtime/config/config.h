@@ -101,6 +101,7 @@ struct evrt_config {
         char *writers;           /* HANDLER=NAMESPACE, apart by spaces */
         uint64_t overlay, cache; /* bytes */
     } kv;
+    struct {
         bool enabled;
         char *path;
         uint64_t max_series;

@@ -98,8 +98,7 @@ static int serve(struct evrt_http *h, const char *name, struct evrt_http_server 
 /* The admin listener's table: /metrics, its first, where metrics.path says, or not at all. */
 static const struct evrt_route *own_routes(struct evrt_http *h, const struct evrt_config *c) {
     h->admin_routes = evrt_alloc(evrt_admin_route_count * sizeof *h->admin_routes);
-    memcpy(h->admin_routes, evrt_admin_routes,
-           evrt_admin_route_count * sizeof *h->admin_routes);
+    memcpy(h->admin_routes, evrt_admin_routes, evrt_admin_route_count * sizeof *h->admin_routes);
     h->admin_routes[0].pattern = c->metrics.path;
     return h->admin_routes + !c->metrics.enabled;
 }
