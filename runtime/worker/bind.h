@@ -13,7 +13,8 @@ struct lua_State;
     X("evrt.c.policy", evrt_policy_open)     \
     X("evrt.c.publish", evrt_publish_open)   \
     X("evrt.c.script", evrt_script_open)     \
-    X("evrt.c.shared", evrt_shared_open)
+    X("evrt.c.shared", evrt_shared_open)     \
+    X("evrt.c.stack", evrt_stack_open)
 
 #define X(module, open) int open(struct lua_State *L);
 EVRT_BINDINGS(X)

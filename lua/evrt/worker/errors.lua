@@ -1,5 +1,6 @@
 -- What is told about a failure: its type, "script:line: text" whatever was raised, and the frames of
 -- scripts. Everything else (evrt's frames, C's) would only hide the place.
+local look = require "evrt.c.stack".look
 local scripts = require "evrt.worker.scripts"
 
 ---@class evrt.Failure
@@ -9,7 +10,8 @@ local scripts = require "evrt.worker.scripts"
 
 local errors = {}
 
-local FRAMES_MAX = 50
+-- Texts remembered, and how long one may be: they come from scripts, so there is an end to it.
+local PLACED_MAX, PLACED_BYTES = 256, 512
 
 local Failure = {}
 
@@ -24,33 +26,6 @@ errors.layers = setmetatable({}, { __mode = "k" })
 
 local function is_a(value, class)
     return type(value) == "table" and getmetatable(value) == class
-end
-
-local function frame_line(info, path)
-    local what
-    if info.what == "main" then
-        what = "in main chunk"
-    elseif info.name then
-        what = ("in function '%s'"):format(info.name)
-    else
-        what = ("in function <%s:%d>"):format(path, info.linedefined)
-    end
-    return ("%s:%d: %s"):format(path, info.currentline, what)
-end
-
--- The frames of scripts from `level` up, one a line.
-local function traceback(level)
-    local lines = {}
-    while #lines < FRAMES_MAX do
-        local info = debug.getinfo(level, "Sln")
-        if info == nil then break end
-        local path = scripts.path(info.source)
-        if path and info.currentline > 0 then
-            lines[#lines + 1] = frame_line(info, path)
-        end
-        level = level + 1
-    end
-    return table.concat(lines, "\n")
 end
 
 -- A table without a text of its own, as far as its plain fields go.
@@ -95,10 +70,22 @@ function errors.text(value)
     return "raised a " .. kind
 end
 
--- "script:line: text": the position that the text has, else the given one.
-local function placed(text, position)
+-- "script:line: text": the position that the text has, else the given one. The same texts come again and again.
+local known, known_count = {}, 0
+
+local function with_own_position(text)
     local own, rest = scripts.split(text)
-    if own then return own .. ": " .. rest end
+    local whole = own and own .. ": " .. rest or false
+    if #text > PLACED_BYTES then return whole end
+    if known_count == PLACED_MAX then known, known_count = {}, 0 end
+    known[text], known_count = whole, known_count + 1
+    return whole
+end
+
+local function placed(text, position)
+    local whole = known[text]
+    if whole == nil then whole = with_own_position(text) end
+    if whole then return whole end
     return position and (position .. ": " .. text) or text
 end
 
@@ -121,20 +108,6 @@ function errors.failure(value, position)
     }, Failure)
 end
 
--- The layer that failed, and the place of the nearest script's frame inside of it. nil: no policy's failure.
-local function failed_layer(level)
-    local place
-    while true do
-        local info = debug.getinfo(level, "Slf")
-        if info == nil then return nil end
-        local layer = errors.layers[info.func]
-        if layer ~= nil then return layer or nil, place end
-        local path = scripts.path(info.source)
-        if path and info.currentline > 0 and not place then place = path .. ":" .. info.currentline end
-        level = level + 1
-    end
-end
-
 -- 'policy "audit" (policies/audit.lua:12): text'. What a user's policy caught of a handler and raises again is
 -- the handler's: its text says so.
 local function name_policy(value, layer, place)
@@ -151,9 +124,9 @@ end
 ---@return evrt.Failure
 function errors.explain(value)
     if is_a(value, Failure) then return value end
-    local layer, place = failed_layer(3)
-    local failure = errors.failure(value, scripts.where(2))
-    failure.traceback = traceback(3)
+    local where, traceback, layer, place = look(scripts.paths, errors.layers)
+    local failure = errors.failure(value, where)
+    failure.traceback = traceback
     failure.message = layer and name_policy(value, layer, place) or failure.message
     return failure
 end

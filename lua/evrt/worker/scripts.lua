@@ -6,13 +6,15 @@ local scripts = {
     files = script.files(),
     modules = {}, -- module name -> number of its file
     ambiguous = {}, -- module name -> two files of that name
+    paths = {},     -- source, as in debug.getinfo(f, "S").source -> path
 }
--- source, as in debug.getinfo(f, "S").source -> path
-local paths = {}
+local paths = scripts.paths
+local known = {} -- path -> itself
 local roles = {} -- path -> 'h' or 'p'; what is neither is a module
 
 for number, file in ipairs(scripts.files or {}) do
     paths["@" .. file.path] = file.path
+    known[file.path] = file.path
     if file.role == "m" then
         local other = scripts.modules[file.name]
         -- Both folders have one: which is meant cannot be told.
@@ -55,11 +57,10 @@ end
 
 -- Lua shortens a long path in messages to "...the/end/of/it.lua".
 local function lengthen(short)
+    if known[short] then return short end
     local tail = short:match "^%.%.%.(.+)$"
-    for _, path in pairs(paths) do
-        if path == short or tail and path:sub(-#tail) == tail then
-            return path
-        end
+    for _, path in pairs(tail and paths or {}) do
+        if path:sub(-#tail) == tail then return path end
     end
     return nil
 end
