@@ -156,6 +156,7 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
     d->begun = true;
     s->flight++;
     if (d->label->meter != NULL) d->label->meter->in_flight++;
+    if (evrt_sub_is_aside(position)) s->aside_flight++;
     s->flight_bytes += d->n;
     if (evrt_sub_is_retry(position)) s->retry_flight++;
 }
@@ -188,6 +189,7 @@ static void out_of_flight(struct evrt_sub *s, struct evrt_delivery *d) {
     evrt_sub_lend(s, d, false);
     s->flight--;
     if (d->label->meter != NULL) d->label->meter->in_flight--;
+    if (evrt_sub_is_aside(d->position)) s->aside_flight--;
     s->flight_bytes -= d->n;
     if (evrt_sub_is_retry(d->position)) s->retry_flight--;
 }

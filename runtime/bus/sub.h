@@ -180,6 +180,7 @@ struct evrt_sub {
 
     struct evrt_delivery *aside_first, *aside_last; /* aside, ready to be sent */
     uint32_t aside_live;                            /* that have not been settled */
+    uint32_t aside_flight;                          /* in flight */
 
     uint64_t scan; /* behind: next sequence to read; live: unused */
     bool behind;
@@ -232,6 +233,10 @@ uint64_t evrt_sub_cursor(const struct evrt_sub *s, uint64_t next_seq);
 /* What has not ended. */
 static inline uint64_t evrt_sub_pending(const struct evrt_sub *s) {
     return s->matched - s->done - s->dead - s->discarded;
+}
+/* Of those, in flight: what is aside is none of them. */
+static inline uint64_t evrt_sub_running(const struct evrt_sub *s) {
+    return s->flight - s->aside_flight;
 }
 /* Of those, retries that are not in flight. */
 static inline uint64_t evrt_sub_retrying(const struct evrt_sub *s) {

@@ -60,6 +60,21 @@ static const struct evrt_cli_option retries_options[] = {
     URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
+static const struct evrt_cli_option replay_options[] = {
+    {"handler", "NAME", "The handler that gets them.", 0},
+    {"from", "TIME", "Stored at or after: RFC 3339, or a duration ago such as 1h.", 0},
+    {"to", "TIME", "Stored before: RFC 3339, or a duration ago; default: now.", 0},
+    {"type", "PATTERN", "Only types that match, as in a handler: user.*", 't'},
+    {"source", "SOURCE", "Only events from this source.", 's'},
+    {"from-seq", "SEQ", "The first sequence number.", 0},
+    {"to-seq", "SEQ", "The last sequence number.", 0},
+    {"limit", "N", "At most so many events.", 0},
+    {"rate", "N", "At most so many events a second.", 0},
+    {"dry-run", NULL, "Only counts what would be replayed.", 'n'},
+    {"detach", NULL, "Prints the replay's number and does not wait for its end.", 0},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
 static const struct evrt_cli_option cleanup_options[] = {
     {"before", "TIME", "What was stored before goes: RFC 3339, or a duration ago such as 30d.", 0},
     {"dry-run", NULL, "Shows what would go, and what pins the rest.", 'n'},
@@ -180,6 +195,19 @@ const struct evrt_command evrt_commands[] = {
                 "handler wait until it is resumed, those of a handler that left the scripts (orphaned) "
                 "until it is back or retry.ttl has passed. What is deleted is counted as discarded.",
         .run = evrt_cli_retries,
+    },
+    {
+        .name = "replay", .args = "[list|show ID|wait ID|cancel ID]", .words = "list show wait cancel", .max_args = 2,
+        .options = replay_options,
+        .brief = "Deliver stored events once more to one handler; list, watch or cancel that.",
+        .text = "evrt replay --handler NAME with --from, --from-seq or another choice of events delivers those that "
+                "the handler's patterns match, oldest first, with ctx.replay true. They are no new events: nothing is "
+                "published, no other handler sees them, and what counts as pending or done stays as it is. Live events "
+                "come first. Each is tried once; what fails is counted and listed (show ID), and is no dead letter. "
+                "Events that the handler has not ended with are skipped: it gets them anyway.\n"
+                "A replay goes on when this command is interrupted, and after a restart of the node; cancel ends it. "
+                "The exit code is 1 when some failed.",
+        .run = evrt_cli_replay,
     },
     {
         .name = "cleanup", .args = "", .options = cleanup_options,

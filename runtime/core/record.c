@@ -153,6 +153,7 @@ void evrt_record_put_job(struct evrt_buf *out, const struct evrt_record_job *r) 
     put_u64(out, r->rate);
     put_u64(out, r->limit);
     put_slice(out, r->error);
+    put_slice(out, r->ended);
 }
 
 int evrt_record_get_job(struct evrt_slice s, struct evrt_record_job *r) {
@@ -174,6 +175,7 @@ int evrt_record_get_job(struct evrt_slice s, struct evrt_record_job *r) {
     r->rate = get_u64(&in);
     r->limit = get_u64(&in);
     r->error = get_slice(&in);
+    r->ended = get_slice(&in);
     return finish(&in);
 }
 

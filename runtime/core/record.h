@@ -126,6 +126,7 @@ struct evrt_record_job {
     uint64_t total, done, failed, skipped;
     uint64_t rate, limit;    /* deliveries a second and at once, at most; 0: as configured */
     struct evrt_slice error; /* why it failed */
+    struct evrt_slice ended; /* keys at or above cursor that have ended too; evrt_ranges_next */
 };
 
 /* GAP: what the damaged bytes held, as far as the neighbours tell. */

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/jsonout.h"
+#include "host/replay.h"
 #include "journal/oldest.h"
 
 enum { PATIENCE_MS = 30000 }; /* for the snapshots of state.db that must cover what goes */
@@ -48,6 +49,15 @@ static void open_pin(struct evrt_jsonout *o, const char *reason) {
     evrt_jsonout_cstr(o, reason);
 }
 
+static bool put_pin(struct evrt_jsonout *o, const char *what, uint64_t pin, uint64_t end) {
+    if (pin >= end) return false;
+    open_pin(o, what);
+    evrt_jsonout_key(o, "seq");
+    evrt_jsonout_u64(o, pin);
+    evrt_jsonout_end(o);
+    return true;
+}
+
 /* Who needs an event below `end`. */
 static bool put_needs(struct evrt_host *h, struct evrt_jsonout *o, uint64_t end) {
     uint64_t next = evrt_bus_next_seq(h->bus);
@@ -66,15 +76,8 @@ static bool put_needs(struct evrt_host *h, struct evrt_jsonout *o, uint64_t end)
         evrt_jsonout_u64(o, evrt_sub_pending(s));
         evrt_jsonout_end(o);
     }
-    uint64_t pin = host_backup_pin(h);
-    if (pin < end) {
-        any = true;
-        open_pin(o, "backup");
-        evrt_jsonout_key(o, "seq");
-        evrt_jsonout_u64(o, pin);
-        evrt_jsonout_end(o);
-    }
-    return any;
+    return put_pin(o, "backup", host_backup_pin(h), end) |
+           put_pin(o, "replay", host_replays_pin(h), end) | any;
 }
 
 /* Those of that age that are still there: `end` is behind the last one. */
@@ -130,7 +133,8 @@ static bool wait_on(struct evrt_host *h, const struct host_cleanup *c) {
     struct evrt_journal_oldest s;
     if (h->phase >= HOST_DRAINING || evrt_mono_ns() > c->until_ns) return false;
     if (!evrt_journal_oldest(h->journal, &s) || s.ended_ms >= c->before_ms) return false;
-    return host_first_cursor(h) >= s.next_seq && host_backup_pin(h) >= s.next_seq;
+    return host_first_cursor(h) >= s.next_seq && host_backup_pin(h) >= s.next_seq &&
+           host_replays_pin(h) >= s.next_seq;
 }
 
 void host_cleanup_look(struct evrt_host *h) {
@@ -144,7 +148,8 @@ void host_cleanup_look(struct evrt_host *h) {
 /* What would go: from the oldest on, until something needs one. */
 static void foresee(struct evrt_host *h, struct host_cleanup *c) {
     struct evrt_journal_oldest s;
-    uint64_t needed = host_needed_from(h);
+    uint64_t needed = host_needed_from(h), replayed = host_replays_pin(h);
+    if (replayed < needed) needed = replayed;
     for (size_t i = 0; evrt_journal_next_oldest(h->journal, i, &s) && s.ended_ms < c->before_ms &&
                        s.next_seq <= needed;
          i++)

@@ -136,8 +136,8 @@ void evrt_host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg);
 
 /* ---- Jobs: what takes long, in the background and over restarts ---- */
 
-/* {"items":[JOB...],"next":null}, newest first. */
-void evrt_host_jobs(struct evrt_host *h, struct evrt_buf *out);
+/* {"items":[JOB...],"next":null}, newest first; kind NULL: of all kinds. */
+void evrt_host_jobs(struct evrt_host *h, const char *kind, struct evrt_buf *out);
 /* {"id","kind","state":"running|done|failed|cancelled","created","ended","duration_ms","total","done","failed",
  * "skipped","in_flight","error"?,...}. -ENOENT: there is none (any more). */
 EVRT_MUST_CHECK int evrt_host_job(struct evrt_host *h, uint64_t id, struct evrt_buf *out,
@@ -145,6 +145,13 @@ EVRT_MUST_CHECK int evrt_host_job(struct evrt_host *h, uint64_t id, struct evrt_
 /* Nothing more is delivered; what is in flight ends. One that has ended stays as it is. The same, and -ESHUTDOWN. */
 EVRT_MUST_CHECK int evrt_host_job_cancel(struct evrt_host *h, uint64_t id, struct evrt_buf *out,
                                          struct evrt_error *err);
+
+/* Calls cb once with the job's JSON: when it has ended, or (`ended` false) when it is durable that it was
+ * begun. -ENOENT, -ESHUTDOWN and the reason. */
+void evrt_host_job_wait(struct evrt_host *h, uint64_t id, bool ended, evrt_host_json_cb cb,
+                        void *arg);
+/* Whether it is of that kind. */
+bool evrt_host_job_is(struct evrt_host *h, uint64_t id, const char *kind);
 
 /* Retries by handler's number and sequence, those after the two given; handler {NULL,0}: of all. */
 void evrt_host_retries(struct evrt_host *h, struct evrt_slice handler, uint32_t after_sub,
@@ -177,6 +184,21 @@ void evrt_host_event(struct evrt_host *h, uint64_t seq, evrt_host_json_cb cb, vo
 void evrt_host_why(struct evrt_host *h, uint64_t seq, struct evrt_slice id, evrt_host_json_cb cb,
                    void *arg);
 
+/* ---- Replay ---- */
+
+/* Delivers stored events once more to one handler, with ctx.replay true: those that the filter and the
+ * handler's patterns match, within the sequences, oldest first. */
+struct evrt_host_replay {
+    struct evrt_slice handler;
+    struct evrt_host_filter filter;
+    uint64_t from_seq, to_seq; /* both included; 0: open, to what is stored now */
+    uint64_t limit;            /* events at most; 0: all */
+    uint64_t rate;             /* a second at most; 0: as fast as live events let it */
+    bool dry_run;              /* only counts them */
+};
+/* *id is its job's number. -ENOENT: no such handler; -EINVAL; -EAGAIN: jobs.max; -ESHUTDOWN. */
+EVRT_MUST_CHECK int evrt_host_replay(struct evrt_host *h, const struct evrt_host_replay *want,
+                                     uint64_t *id, struct evrt_error *err);
 /* ---- Following ---- */
 
 /* Follows events as they become durable. The journal is read off the loop, no faster than lines are taken;

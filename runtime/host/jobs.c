@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "host/node.h"
+#include "host/replay.h"
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -15,7 +16,7 @@
 enum { MS = 1000000, TICK_MS = 20 };
 
 /* Every kind there is. */
-static const struct host_job_kind *const kinds[] = {NULL};
+static const struct host_job_kind *const kinds[] = {&host_replay_kind};
 
 struct host_job_waiter {
     struct host_job_waiter *next;
@@ -43,6 +44,8 @@ static void set_text(struct evrt_slice *to, struct evrt_slice from) {
 static void destroy(struct host_job *j) {
     free((char *)j->r.spec.p);
     free((char *)j->r.error.p);
+    free(j->before);
+    evrt_buf_finish(&j->failures);
     free(j->items);
     free(j);
 }
@@ -78,9 +81,32 @@ struct host_job *host_job_find(struct evrt_host *h, uint64_t id) {
 
 /* ---- In the journal ---- */
 
+/* What has ended above the cursor, now and before the last start. */
+static struct evrt_slice ended_ranges(const struct host_job *j, struct evrt_buf *out) {
+    uint64_t from = 0, above = j->r.cursor;
+    evrt_buf_clear(out);
+    for (uint32_t i = 0; i < j->count; i++) {
+        uint64_t first = j->items[i].key, count = 1;
+        above = first + 1;
+        if (!j->items[i].ended) continue;
+        while (i + 1 < j->count && j->items[i + 1].ended && j->items[i + 1].key == first + count)
+            i++, count++;
+        above = first + count;
+        evrt_ranges_put(out, &from, (struct evrt_range){first, count});
+    }
+    for (size_t i = 0; i < j->before_count; i++) {
+        struct evrt_range r = j->before[i];
+        uint64_t end = r.first + r.count;
+        if (r.first < above) r.first = above;
+        if (r.first < end) evrt_ranges_put(out, &from, (struct evrt_range){r.first, end - r.first});
+    }
+    return evrt_buf_slice(out);
+}
+
 static void journal(struct host_job *j) {
     struct evrt_host *h = j->host;
     struct evrt_record_job r = j->r;
+    if (j->r.state == EVRT_JOB_RUNNING) r.ended = ended_ranges(j, &h->ranges);
     if (!j->fresh) r.spec = (struct evrt_slice){NULL, 0};
     evrt_buf_clear(&h->scratch);
     evrt_record_put_job(&h->scratch, &r);
@@ -122,6 +148,19 @@ static void tell(struct host_job *j, int status) {
     evrt_buf_finish(&json);
 }
 
+static void log_end(const struct host_job *j, const char *error) {
+    if (j->kind->log != NULL) {
+        j->kind->log(j);
+        return;
+    }
+    evrt_log_event(
+        j->host->log, JOB_ENDED, EVRT_F_U64("job", j->r.id), EVRT_F_CSTR("kind", j->kind->name),
+        EVRT_F_CSTR("state", evrt_job_state_name(j->r.state)), EVRT_F_U64("done", j->r.done),
+        EVRT_F_U64("failed", j->r.failed), EVRT_F_U64("skipped", j->r.skipped),
+        EVRT_F_DURATION("duration", (j->r.ended_ms - j->r.created_ms) * MS),
+        EVRT_F_CSTR("error", error == NULL ? "" : error));
+}
+
 static void end(struct host_job *j, enum evrt_job_state state, const char *error) {
     struct evrt_host *h = j->host;
     if (j->r.state != EVRT_JOB_RUNNING) return;
@@ -134,21 +173,25 @@ static void end(struct host_job *j, enum evrt_job_state state, const char *error
     if (error != NULL) set_text(&j->r.error, evrt_slice_of(error));
     j->changed = true;
     h->jobs->running--;
-    evrt_log_event(h->log, JOB_ENDED, EVRT_F_U64("job", j->r.id),
-                   EVRT_F_CSTR("kind", j->kind->name),
-                   EVRT_F_CSTR("state", evrt_job_state_name(state)), EVRT_F_U64("done", j->r.done),
-                   EVRT_F_U64("failed", j->r.failed), EVRT_F_U64("skipped", j->r.skipped),
-                   EVRT_F_DURATION("duration", (j->r.ended_ms - j->r.created_ms) * MS),
-                   EVRT_F_CSTR("error", error == NULL ? "" : error));
+    log_end(j, error);
     tell(j, 0);
+}
+
+static void log_start(const struct host_job *j) {
+    if (j->kind->log != NULL) {
+        j->kind->log(j);
+        return;
+    }
+    evrt_log_event(j->host->log, JOB_STARTED, EVRT_F_U64("job", j->r.id),
+                   EVRT_F_CSTR("kind", j->kind->name), EVRT_F_U64("total", j->r.total),
+                   EVRT_F_U64("done", j->r.done + j->r.failed + j->r.skipped));
 }
 
 static int start(struct host_job *j, struct evrt_error *err) {
     j->allowed_ns = evrt_mono_ns();
-    evrt_log_event(j->host->log, JOB_STARTED, EVRT_F_U64("job", j->r.id),
-                   EVRT_F_CSTR("kind", j->kind->name), EVRT_F_U64("total", j->r.total),
-                   EVRT_F_U64("done", j->r.done + j->r.failed + j->r.skipped));
-    return j->kind->start(j, err);
+    int rc = j->kind->start(j, err);
+    if (rc == 0) log_start(j);
+    return rc;
 }
 
 struct host_job *host_job_begin(struct evrt_host *h, const struct host_job_kind *kind,
@@ -179,6 +222,15 @@ struct host_job *host_job_begin(struct evrt_host *h, const struct host_job_kind 
     return j;
 }
 
+static void restore_ended(struct host_job *j, struct evrt_slice ended) {
+    struct evrt_range r;
+    uint64_t from = 0;
+    for (size_t at = 0; evrt_ranges_next(ended, &at, &from, &r) == 1;) {
+        j->before = evrt_realloc(j->before, (j->before_count + 1) * sizeof *j->before);
+        j->before[j->before_count++] = r;
+    }
+}
+
 void host_jobs_restore(struct evrt_host *h, const struct evrt_record_job *r) {
     const struct host_job_kind *kind = NULL;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
@@ -192,6 +244,8 @@ void host_jobs_restore(struct evrt_host *h, const struct evrt_record_job *r) {
     j->r.spec = j->r.error = (struct evrt_slice){NULL, 0};
     set_text(&j->r.spec, r->spec);
     set_text(&j->r.error, r->error);
+    j->r.ended = (struct evrt_slice){NULL, 0};
+    restore_ended(j, r->ended);
     j->rate = r->rate;
     if (r->limit != 0 && r->limit < j->limit) j->limit = (uint32_t)r->limit;
     j->resume = r->state == EVRT_JOB_RUNNING;
@@ -229,6 +283,17 @@ void host_job_deliver(struct host_job *j, struct evrt_sub *s, uint64_t key, uint
     j->pump = true;
 }
 
+void host_job_skip(struct host_job *j, uint64_t key) {
+    if (j->count != 0) j->items[j->count++] = (struct host_job_item){key, true};
+    host_job_passed(j, key + 1);
+}
+
+bool host_job_has_ended(const struct host_job *j, uint64_t key) {
+    for (size_t i = 0; i < j->before_count; i++)
+        if (key >= j->before[i].first && key - j->before[i].first < j->before[i].count) return true;
+    return false;
+}
+
 void host_job_passed(struct host_job *j, uint64_t key) {
     if (key > j->passed) j->passed = key;
     j->changed = true;
@@ -258,8 +323,15 @@ void host_jobs_ended(struct evrt_host *h, const struct host_job_end *e) {
     uint64_t key = e->delivery->job_key;
     if (j == NULL) return;
     j->in_flight--;
-    for (uint32_t i = 0; i < j->count; i++)
-        if (j->items[i].key == key) j->items[i].ended = true;
+    uint32_t low = 0, high = j->count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (j->items[mid].key < key)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low < j->count && j->items[low].key == key) j->items[low].ended = true;
     j->kind->ended(j, key, e);
     j->changed = true;
 }
@@ -300,6 +372,16 @@ void host_jobs_turn(struct evrt_host *h) {
     if (waits && !uv_is_active((uv_handle_t *)&h->allowance))
         uv_timer_start(&h->allowance, on_allowance, TICK_MS, 0);
     if (pump) evrt_bus_pump(h->bus);
+}
+
+uint64_t host_jobs_cursor(const struct evrt_host *h, const struct host_job_kind *kind) {
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i < h->jobs->count; i++) {
+        const struct host_job *j = h->jobs->all[i];
+        bool runs = j->kind == kind && j->r.state == EVRT_JOB_RUNNING;
+        if (runs && j->r.cursor < first) first = j->r.cursor;
+    }
+    return first;
 }
 
 void host_jobs_stop(struct evrt_host *h) {
@@ -359,12 +441,13 @@ void host_job_json_open(const struct host_job *j, struct evrt_jsonout *o) {
     if (j->kind->describe != NULL) j->kind->describe(j, o);
 }
 
-void evrt_host_jobs(struct evrt_host *h, struct evrt_buf *out) {
+void evrt_host_jobs(struct evrt_host *h, const char *kind, struct evrt_buf *out) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
     evrt_jsonout_key(&o, "items");
     evrt_jsonout_array(&o);
     for (size_t i = h->jobs->count; i-- > 0;) {
+        if (kind != NULL && strcmp(h->jobs->all[i]->kind->name, kind) != 0) continue;
         host_job_json_open(h->jobs->all[i], &o);
         evrt_jsonout_end(&o);
     }
@@ -398,4 +481,45 @@ int evrt_host_job_cancel(struct evrt_host *h, uint64_t id, struct evrt_buf *out,
     end(j, EVRT_JOB_CANCELLED, NULL);
     uv_async_send(&h->wake);
     return evrt_host_job(h, id, out, err);
+}
+
+bool evrt_host_job_is(struct evrt_host *h, uint64_t id, const char *kind) {
+    const struct host_job *j = host_job_find(h, id);
+    return j != NULL && strcmp(j->kind->name, kind) == 0;
+}
+
+/* Someone who is to be told that a job is durable. */
+struct begun {
+    struct evrt_host *host;
+    uint64_t id;
+    evrt_host_json_cb cb;
+    void *arg;
+};
+
+static void on_begun(void *arg, uint64_t unused) {
+    struct begun *b = arg;
+    struct evrt_buf json;
+    struct evrt_error err = {0};
+    (void)unused;
+    evrt_buf_init(&json);
+    int rc = evrt_host_job(b->host, b->id, &json, &err);
+    b->cb(b->arg, rc, rc < 0 ? evrt_slice_of(err.message) : evrt_buf_slice(&json));
+    evrt_buf_finish(&json);
+    free(b);
+}
+
+void evrt_host_job_wait(struct evrt_host *h, uint64_t id, bool ended, evrt_host_json_cb cb,
+                        void *arg) {
+    struct evrt_error err;
+    struct host_job *j = known(h, id, &err);
+    if (j == NULL) {
+        cb(arg, -ENOENT, evrt_slice_of(err.message));
+    } else if (ended) {
+        host_job_wait(j, cb, arg);
+    } else {
+        struct begun *b = evrt_alloc(sizeof *b);
+        *b = (struct begun){h, id, cb, arg};
+        if (j->changed) journal(j);
+        host_barrier(h, on_begun, b);
+    }
 }

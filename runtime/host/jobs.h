@@ -6,7 +6,8 @@
  *                                              ▲                                   │ ended
  *            JOB record, once a turn ◀─ counts, cursor ◀── kind->ended ◀───────────┘
  *
- * The journal has a job as of its last turn: what was in flight at a crash is delivered once more (D4).
+ * The journal has a job as of its last turn, in the group that has its deliveries' effects: what was in flight
+ * at a crash is delivered once more (D4), and nothing after a clean stop.
  * One thread, the loop's. */
 #ifndef EVRT_HOST_JOBS_H
 #define EVRT_HOST_JOBS_H
@@ -45,6 +46,8 @@ struct host_job_kind {
     void (*stop)(struct host_job *j);
     /* Members of its JSON that only this kind has, as "filter". May be NULL. */
     void (*describe)(const struct host_job *j, struct evrt_jsonout *o);
+    /* It began or goes on (j->r.state RUNNING), or has ended: logs that in words of its own. May be NULL. */
+    void (*log)(const struct host_job *j);
 };
 
 /* One that is in flight, or that ended while one before it has not. */
@@ -69,6 +72,10 @@ struct host_job {
     uint64_t passed;             /* all below has been delivered or skipped */
     struct host_job_item *items; /* ascending keys: in flight, and behind the first of those */
     uint32_t count, in_flight;
+    struct evrt_range *before; /* ended above the cursor before the last start */
+    size_t before_count;
+    struct evrt_buf failures; /* the kind's, to tell while it is listed: members of a JSON array */
+    unsigned failure_count;
     void *own; /* the kind's */
     struct host_job_waiter *waiters;
 };
@@ -86,6 +93,8 @@ void host_jobs_restore(struct evrt_host *h, const struct evrt_record_job *r);
 void host_jobs_turn(struct evrt_host *h);
 /* A delivery beside the window ended: evrt_bus_end returned it as *end->delivery. */
 void host_jobs_ended(struct evrt_host *h, const struct host_job_end *end);
+/* The lowest cursor of those of a kind that run; UINT64_MAX: none does. */
+uint64_t host_jobs_cursor(const struct evrt_host *h, const struct host_job_kind *kind);
 /* The host closes: they go on at its next start. */
 void host_jobs_stop(struct evrt_host *h);
 
@@ -104,6 +113,10 @@ uint32_t host_job_room(struct host_job *j);
  * the one before, and moves r.cursor when all below have ended. */
 void host_job_deliver(struct host_job *j, struct evrt_sub *s, uint64_t key, uint16_t attempt,
                       struct evrt_slice event);
+/* That key is not delivered: it has ended already, or need not be. */
+void host_job_skip(struct host_job *j, uint64_t key);
+/* It ended before the last start, though one before it did not: to be skipped and not counted. */
+bool host_job_has_ended(const struct host_job *j, uint64_t key);
 /* Nothing to be delivered has a key below this any more (they were skipped). */
 void host_job_passed(struct host_job *j, uint64_t key);
 /* There is something to be delivered, found by a read that ended: asks kind->more in this turn. */

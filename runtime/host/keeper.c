@@ -9,6 +9,7 @@
 #include "host/node.h"
 
 #include "core/clock.h"
+#include "host/replay.h"
 #include "journal/oldest.h"
 
 enum {
@@ -121,6 +122,9 @@ static void drop_segments(struct evrt_host *h, struct evrt_journal_stats *s) {
     while (evrt_journal_oldest(h->journal, &oldest) &&
            (reason = reason_to_drop(h, s, &oldest)) != NULL) {
         if (host_needed_from(h) < oldest.next_seq) return;
+        /* New events come before a replay of old ones. */
+        bool short_of_space = s->space != 0 || over_max_size(h, s, HOST_SEGMENT_BYTES);
+        if (!short_of_space && host_replays_pin(h) < oldest.next_seq) return;
         if (evrt_state_snapshotted(h->state) + 1 < oldest.next_group) {
             ask_snapshot(h, s);
             return;

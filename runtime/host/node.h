@@ -12,6 +12,7 @@
  *     contain.c   workers that are stuck or died, and the delivery that is to blame
  *     retry.c     failures: tried again, when, or dead; retries.c lists them
  *     jobs.c      what takes long and delivers again: throttled, resumed, cancelled; aside.c: what ended
+ *     replay.c    the kind of job that delivers stored events once more
  *     scripts.c   what scripts declare; scripts_read.c freezes their folders
  *     recover.c   opening: journal, state, counts
  *     keeper.c    from time to time: snapshots, retention, orphans

@@ -137,8 +137,9 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
     if (s->paused) put_time(o, "paused", s->paused_ms);
     put_u64(o, "cursor", cursor);
     put_u64(o, "lag", next - cursor);
-    put_u64(o, "pending", evrt_sub_pending(s) - s->flight - evrt_sub_retrying(s));
-    put_u64(o, "running", s->flight);
+    put_u64(o, "pending", evrt_sub_pending(s) - evrt_sub_running(s) - evrt_sub_retrying(s));
+    put_u64(o, "running", evrt_sub_running(s));
+    put_u64(o, "beside", s->aside_flight);
     put_u64(o, "retrying", evrt_sub_retrying(s));
     put_u64(o, "done", s->done);
     put_u64(o, "dead", s->dead);
@@ -276,7 +277,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     uint64_t flight = 0, dropped, sampled;
     evrt_host_totals(h, &t);
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
-        flight += evrt_bus_get(h->bus, i)->flight;
+        flight += evrt_sub_running(evrt_bus_get(h->bus, i));
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
     put_str(&o, "service", evrt_slice_of(h->config->service.name));

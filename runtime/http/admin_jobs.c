@@ -8,7 +8,7 @@
 
 void evrt_get_jobs(struct evrt_http_request *r) {
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
-    evrt_host_jobs(evrt_request_host(r), &r->out);
+    evrt_host_jobs(evrt_request_host(r), NULL, &r->out);
     evrt_buf_putc(&r->out, '\n');
     evrt_request_answer(r, 200);
 }

@@ -41,6 +41,12 @@ void evrt_get_metrics(struct evrt_http_request *r);
 void evrt_get_log_level(struct evrt_http_request *r);
 void evrt_put_log_level(struct evrt_http_request *r);
 
+/* admin_replays.c */
+void evrt_post_replay(struct evrt_http_request *r);
+void evrt_get_replays(struct evrt_http_request *r);
+void evrt_get_replay(struct evrt_http_request *r);
+void evrt_delete_replay(struct evrt_http_request *r);
+
 /* admin_store.c */
 void evrt_post_cleanup(struct evrt_http_request *r);
 void evrt_post_backup(struct evrt_http_request *r);

@@ -11,6 +11,7 @@ static void free_texts(struct evrt_record_job *r) {
     free((char *)r->kind.p);
     free((char *)r->spec.p);
     free((char *)r->error.p);
+    free((char *)r->ended.p);
 }
 
 void evrt_model_jobs_finish(struct evrt_model_jobs *m) {
@@ -58,6 +59,7 @@ void evrt_model_jobs_apply(struct evrt_model_jobs *m, const struct evrt_record_j
     j->r = *r;
     j->r.kind = copy(r->kind);
     j->r.error = copy(r->error);
+    j->r.ended = copy(r->ended);
     j->r.spec = copy(r->spec.n == 0 && known ? before.spec : r->spec);
     j->changed = true;
     free_texts(&before);

@@ -122,6 +122,17 @@
       "a replay or a reprocessing of dead letters begins, or goes on after a restart")         \
     X(JOB_ENDED, INFO, "Job ended", "job,kind,state,done,failed,skipped,duration,error",       \
       "it is done, failed as a whole, or was cancelled")                                       \
+    X(REPLAY_STARTED, INFO, "Event replay started",                                            \
+      "replay,handler,from_seq,to_seq,dry_run,resumed",                                        \
+      "stored events are delivered to a handler once more, or that goes on after a restart")   \
+    X(REPLAY_DONE, INFO, "Event replay completed successfully",                                \
+      "replay,handler,replayed,failed,skipped,duration", "the handler took all of them")       \
+    X(REPLAY_FAILURES, WARN, "Event replay completed with failures",                           \
+      "replay,handler,replayed,failed,skipped,duration",                                       \
+      "the handler failed some, each of which has a log line of its own")                      \
+    X(REPLAY_FAILED, ERROR, "Event replay failed",                                             \
+      "replay,handler,replayed,failed,skipped,duration,error",                                 \
+      "it ended before its time: cancelled, or what it needs is gone")                         \
     X(OPERATOR_ACTION, INFO, "Operator action", "action,target,peer,outcome",                  \
       "someone changed something through the admin API, or was refused: the audit trail")      \
     /* HTTP. */                                                                                \

@@ -15,7 +15,8 @@ local PAYLOADS = {
         { "retrying", 3ULL }, { "retries", "abc" }, { "retried", "\5\1" } },
     job = { { "id", MAX }, { "state", 3 }, { "kind", "replay" }, { "spec", "{}" }, { "created_ms", 1LL },
         { "ended_ms", -1LL }, { "cursor", MAX }, { "until", 7ULL }, { "total", 4ULL }, { "done", 3ULL },
-        { "failed", 2ULL }, { "skipped", 1ULL }, { "rate", 100ULL }, { "limit", 64ULL }, { "error", "why" } },
+        { "failed", 2ULL }, { "skipped", 1ULL }, { "rate", 100ULL }, { "limit", 64ULL }, { "error", "why" },
+        { "ended", "\5\1" } },
     gap = { { "first_seq", 1ULL }, { "events", 0ULL }, { "first_group", MAX }, { "groups", 2ULL } },
 }
 
