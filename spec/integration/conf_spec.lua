@@ -41,6 +41,11 @@ describe("conf #plain", function()
         holds "amtool check-config conf/alertmanager/alertmanager.yml"
     end)
 
+    it("has Prometheus rules that say what their tests say", function()
+        holds "promtool check config conf/prometheus/prometheus.yml"
+        holds "promtool test rules conf/prometheus/evrt.rules.test.yml"
+    end)
+
     it("has YAML for log shippers that reads evrt's fields", function()
         for _, file in ipairs { "conf/loki/promtail.yaml", "conf/filebeat/filebeat.yml" } do
             holds(('python3 -c \'import sys, yaml; yaml.safe_load(open(sys.argv[1]))\' %s'):format(file))
