@@ -38,7 +38,7 @@ describe("conf #plain", function()
 
     it("has Prometheus rules that say what their tests say", function()
         holds "promtool check config conf/prometheus/prometheus.yml"
-        holds "promtool test rules conf/prometheus/evrt.rules.test.yml"
+        holds "promtool test rules conf/prometheus/evrt.rules.test.yml conf/prometheus/evrt.season.test.yml"
     end)
 
     it("has YAML for log shippers that reads evrt's fields", function()
