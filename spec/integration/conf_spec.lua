@@ -5,7 +5,7 @@ local tools = require "spec.support.tools"
 
 local function holds(script)
     local node = evrt.spawn { program = "/bin/sh", args = { "-ec", script }, env = { PATH = tools.path() } }
-    node:wait(60)
+    node:wait(300)
     assert.equal(0, node.code, table.concat(node.out, "\n") .. table.concat(node.err, "\n"))
 end
 
