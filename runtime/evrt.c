@@ -12,10 +12,14 @@
 #include "host/host.h"
 #include "http/http.h"
 #include "telemetry/log_events.h"
+#include "telemetry/trace.h"
+#include "telemetry/trace_options.h"
 
 struct evrt {
     struct evrt_config config;
     struct evrt_log *log;
+    struct evrt_trace_options trace_options;
+    struct evrt_tracer *tracer; /* NULL: tracing is off */
     struct evrt_host *host;
     struct evrt_http *http;
     char *worker_path;
@@ -48,6 +52,38 @@ static int create_log(struct evrt *rt, struct evrt_error *err) {
         .sample_then = (uint32_t)c->logging.sampling.then_every,
     };
     return evrt_log_create(&rt->log, &options, err);
+}
+
+static void on_ignored(void *arg, const char *name, const char *why) {
+    struct evrt *rt = arg;
+    evrt_log_event(rt->log, TRACING_IGNORED, EVRT_F_CSTR("key", name), EVRT_F_CSTR("error", why));
+}
+
+static void read_trace_options(struct evrt *rt, struct evrt_trace_options *o,
+                               void (*each)(void *arg, const char *name, const char *why)) {
+    const struct evrt_config *c = &rt->config;
+    evrt_trace_options_init(o,
+                            &(struct evrt_trace_config){
+                                .exporter = c->tracing.exporter,
+                                .endpoint = c->tracing.endpoint,
+                                .keep = c->tracing.keep,
+                                .compression = c->tracing.compression,
+                                .service = c->service.name,
+                                .version = c->service.version,
+                                .environment = c->service.environment,
+                                .sample_rate = (double)c->tracing.sample_rate / 1000,
+                                .max_spans_per_second = c->tracing.max_spans_per_second,
+                                .batch_size = c->tracing.batch_size,
+                                .queue_size = c->tracing.queue_size,
+                                .batch_delay_ms = c->tracing.batch_delay,
+                                .timeout_ms = c->tracing.timeout,
+                            },
+                            (const char *const *)environ, each, rt);
+}
+
+static int create_tracer(struct evrt *rt, struct evrt_error *err) {
+    read_trace_options(rt, &rt->trace_options, on_ignored);
+    return evrt_tracer_create(&rt->tracer, &rt->trace_options, rt->log, err);
 }
 
 static char **copy_texts(const char *const *texts) {
@@ -106,6 +142,10 @@ static void apply(void *arg) {
     int level = evrt_log_level_parse(evrt_slice_of(rt->config.logging.level));
     if (level != rt->log_level) evrt_host_set_log_level(rt->host, level);
     rt->log_level = level;
+    struct evrt_trace_options tracing;
+    read_trace_options(rt, &tracing, NULL);
+    evrt_tracer_set(rt->tracer, tracing.ratio, tracing.max_spans_per_second);
+    evrt_trace_options_finish(&tracing);
     evrt_http_tokens_exchange(rt->http, &rt->tokens);
     evrt_http_tokens_finish(&rt->tokens);
 }
@@ -137,6 +177,7 @@ static struct evrt_host_options host_options(struct evrt *rt) {
     return (struct evrt_host_options){
         .config = &rt->config,
         .log = rt->log,
+        .tracer = rt->tracer,
         .worker_path = rt->worker_path,
         .reload = &reload_ops,
         .reload_arg = rt,
@@ -150,6 +191,8 @@ int evrt_start(struct evrt *rt, struct uv_loop_s *loop, struct evrt_error *err) 
                    EVRT_F_I64("pid", getpid()), EVRT_F_CSTR("service", rt->config.service.name),
                    EVRT_F_CSTR("environment", rt->config.service.environment),
                    EVRT_F_CSTR("config", rt->config.file));
+    rc = create_tracer(rt, err);
+    if (rc < 0) return rc;
     struct evrt_host_options options = host_options(rt);
     rc = evrt_host_create(&rt->host, &options, loop, err);
     if (rc == 0) rc = evrt_http_create(&rt->http, rt->host, err);
@@ -271,7 +314,10 @@ void evrt_drain(struct evrt *rt, evrt_drain_cb cb, void *arg) {
 
 void evrt_destroy(struct evrt *rt) {
     if (rt == NULL) return;
+    enum { FLUSH_MS = 5000 };
     evrt_host_destroy(rt->host);
+    evrt_tracer_destroy(rt->tracer, FLUSH_MS);
+    evrt_trace_options_finish(&rt->trace_options);
     if (rt->log != NULL) evrt_log_destroy(rt->log);
     evrt_http_tokens_finish(&rt->tokens);
     evrt_config_finish(&rt->config);

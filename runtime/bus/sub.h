@@ -55,6 +55,11 @@ struct evrt_meter {
     uint64_t in_flight; /* deliveries, kept by the bus */
 };
 
+struct evrt_delivery_trace { /* the host's; flags 0: none */
+    uint64_t high, low, parent;
+    uint8_t flags;
+};
+
 /* What a log line says of a delivery in flight, whose bytes are gone: id, type and time of its event, end
  * to end; in `heap` when they are long. */
 struct evrt_delivery_label {
@@ -63,7 +68,8 @@ struct evrt_delivery_label {
         char here[82];
         char *heap;
     } text;
-    struct evrt_meter *meter; /* set by ops->send; NULL: none */
+    struct evrt_meter *meter;         /* set by ops->send; NULL: none */
+    struct evrt_delivery_trace trace; /* its event's, while it is traced */
 };
 
 /* One delivery; the first cache line has what each of them needs. */

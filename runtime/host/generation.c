@@ -43,6 +43,7 @@ static struct evrt_frame_hello hello_of(const struct evrt_host *h,
     hello.environment = evrt_slice_of(h->config->service.environment);
     hello.user = evrt_slice_of(h->config->workers.user);
     hello.store = evrt_slice_of(h->config->store.path);
+    host_trace_hello(h, &hello);
     hello.kv_writers = evrt_slice_of(h->config->kv.writers);
     return hello;
 }

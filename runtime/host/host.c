@@ -65,6 +65,7 @@ static int open_handles(struct evrt_host *h) {
     uv_timer_init(h->loop, &h->patience);
     uv_timer_init(h->loop, &h->watch);
     uv_timer_init(h->loop, &h->retry);
+    uv_timer_init(h->loop, &h->trace_timer);
     uv_timer_init(h->loop, &h->allowance);
     uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.quiet,
                                   &h->reload.rescan};
@@ -75,8 +76,9 @@ static int open_handles(struct evrt_host *h) {
     }
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
     h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
-        h->retry.data = h->allowance.data = h->wake.data = h->children.data = h;
-    h->handles += rc < 0 ? 7 : 8;
+        h->retry.data = h->trace_timer.data = h->allowance.data = h->wake.data = h->children.data =
+            h;
+    h->handles += rc < 0 ? 8 : 9;
     if (rc == 0) rc = uv_signal_init(h->loop, &h->children);
     if (rc < 0) return rc;
     h->handles++;
@@ -96,6 +98,7 @@ static void close_handles(struct evrt_host *h) {
                           (uv_handle_t *)&h->deadline,
                           (uv_handle_t *)&h->patience,
                           (uv_handle_t *)&h->retry,
+                          (uv_handle_t *)&h->trace_timer,
                           (uv_handle_t *)&h->allowance,
                           (uv_handle_t *)&h->watch,
                           (uv_handle_t *)&h->wake,
@@ -267,6 +270,7 @@ static struct evrt_host *new_host(const struct evrt_host_options *options, uv_lo
     struct evrt_host *h = evrt_zalloc(sizeof *h);
     h->config = options->config;
     h->log = options->log;
+    if (options->tracer != NULL) h->tracing = host_tracing_create(options->tracer);
     h->loop = loop;
     h->worker_path = options->worker_path != NULL ? options->worker_path : "/proc/self/exe";
     h->reload.ops = options->reload;
@@ -357,6 +361,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     evrt_shared_destroy(h->shared);
     evrt_dedup_destroy(h->dedup);
     host_meters_destroy(h);
+    host_tracing_destroy(h->tracing);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
     evrt_buf_finish(&h->notes);

@@ -5,11 +5,12 @@
 
 #include <stdbool.h>
 
-#include "core/buf.h"
+#include "core/trace_context.h"
 
 struct uv_loop_s;
 struct evrt_config;
 struct evrt_log;
+struct evrt_tracer;
 struct evrt_host;
 
 struct evrt_config_change;
@@ -33,6 +34,7 @@ struct evrt_host_reload_ops {
 struct evrt_host_options {
     struct evrt_config *config; /* outlives the host, which a reload lets change it */
     struct evrt_log *log;       /* outlives the host */
+    struct evrt_tracer *tracer; /* outlives the host; NULL: tracing is off */
     const char *worker_path;    /* NULL: this executable */
     const struct evrt_host_reload_ops *reload; /* NULL: only scripts are read anew */
     void *reload_arg;
@@ -92,6 +94,26 @@ struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq,
                                               evrt_host_settled_cb cb, void *arg);
 /* The caller went away: cb will not be called. */
 void evrt_host_wait_cancel(struct evrt_host_wait *w);
+
+/* A request that brings events, as a span (nothing when tracing is off): begun before they are published, put
+ * around them, ended when it is answered. The texts are its headers, or {NULL, 0}, valid until then. */
+struct evrt_host_request_span {
+    bool on;
+    bool single;         /* it brings one event, whose trace may be its own; set by the caller */
+    bool decided;        /* the rest is set */
+    bool sampled, begun; /* begun: the trace begins here */
+    struct evrt_trace_context context;
+    uint64_t parent;
+    int64_t start_ns;
+    struct evrt_slice given, state;
+};
+bool evrt_host_traces(const struct evrt_host *h);
+void evrt_host_request_begin(struct evrt_host *h, struct evrt_slice traceparent,
+                             struct evrt_slice tracestate, struct evrt_host_request_span *span);
+/* From now on; NULL: not any more. */
+void evrt_host_request_around(struct evrt_host *h, struct evrt_host_request_span *span);
+void evrt_host_request_end(struct evrt_host *h, struct evrt_host_request_span *span,
+                           unsigned status, const char *peer);
 
 /* ---- Looking ---- */
 

@@ -30,7 +30,8 @@ void host_note(struct evrt_host *h, uint32_t sub, uint64_t seq, unsigned attempt
         h->notes_dropped++;
         return;
     }
-    evrt_note_put(&h->notes, &(struct evrt_record_note){sub, seq, attempt, evrt_utf8_cut(text, NOTE_MAX)});
+    evrt_note_put(&h->notes,
+                  &(struct evrt_record_note){sub, seq, attempt, evrt_utf8_cut(text, NOTE_MAX)});
 }
 
 void host_cause(struct host_worker *w, uint64_t delivery, struct evrt_event *e) {
@@ -46,11 +47,14 @@ void host_cause(struct host_worker *w, uint64_t delivery, struct evrt_event *e) 
 static void log_handled(struct host_worker *w, const struct evrt_sub *s,
                         const struct evrt_delivery *d, int64_t now) {
     struct evrt_delivery_names names = evrt_delivery_names(d);
+    struct host_trace_text ids;
     evrt_log_event(w->host->log, EVENT_HANDLED, EVRT_F_STR("event_type", names.type),
                    EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
                    EVRT_F_DURATION("duration", now - d->sent_ns), EVRT_F_CSTR("status", "success"),
                    EVRT_F_U64("attempt", d->attempt), EVRT_F_STR("event_time", names.time),
-                   EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number));
+                   EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number),
+                   EVRT_F_STR("trace_id", host_trace_id(d, &ids)),
+                   EVRT_F_STR("span_id", host_span_id(s, d, &ids)));
 }
 
 static int on_done(struct host_worker *w, struct evrt_slice payload) {
@@ -77,6 +81,7 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
             host_meter_done(h, &d, now);
             host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
         }
+        if (h->tracing != NULL) host_trace_handled(h, s, &d, now, NULL);
         log_handled(w, s, &d, now);
     }
     return 0;
@@ -85,13 +90,17 @@ static int on_done(struct host_worker *w, struct evrt_slice payload) {
 void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,
                      const struct evrt_frame_failed *f) {
     struct evrt_delivery_names names = evrt_delivery_names(d);
+    struct host_trace_text ids;
+    int64_t now = evrt_mono_ns();
+    if (w->host->tracing != NULL) host_trace_handled(w->host, s, d, now, f);
     evrt_log_event(w->host->log, EVENT_HANDLE_FAILED, EVRT_F_STR("event_type", names.type),
                    EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
-                   EVRT_F_DURATION("duration", evrt_mono_ns() - d->sent_ns),
-                   EVRT_F_CSTR("status", "error"), EVRT_F_U64("attempt", d->attempt),
-                   EVRT_F_STR("error", f->message), EVRT_F_STR("error_type", f->error_type),
-                   EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d->seq),
-                   EVRT_F_U64("generation", w->generation->number),
+                   EVRT_F_DURATION("duration", now - d->sent_ns), EVRT_F_CSTR("status", "error"),
+                   EVRT_F_U64("attempt", d->attempt), EVRT_F_STR("error", f->message),
+                   EVRT_F_STR("error_type", f->error_type), EVRT_F_STR("event_time", names.time),
+                   EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number),
+                   EVRT_F_STR("trace_id", host_trace_id(d, &ids)),
+                   EVRT_F_STR("span_id", host_span_id(s, d, &ids)),
                    EVRT_F_STR("stacktrace", f->traceback));
 }
 
@@ -258,7 +267,8 @@ static int on_log(struct host_worker *w, struct evrt_slice payload) {
     uint64_t position;
     const struct evrt_sub *s = f.delivery == 0 ? NULL : host_sub_of(h, f.delivery, &position);
     const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
-    struct evrt_log_field fields[5];
+    struct host_trace_text ids;
+    struct evrt_log_field fields[7];
     size_t count = 0;
     if (s != NULL) fields[count++] = EVRT_F_CSTR("handler", s->name);
     if (d != NULL) {
@@ -266,6 +276,8 @@ static int on_log(struct host_worker *w, struct evrt_slice payload) {
         fields[count++] = EVRT_F_STR("event_type", names.type);
         fields[count++] = EVRT_F_STR("event_id", names.id);
         fields[count++] = EVRT_F_U64("seq", d->seq);
+        fields[count++] = EVRT_F_STR("trace_id", host_trace_id(d, &ids));
+        fields[count++] = EVRT_F_STR("span_id", host_span_id(s, d, &ids));
     }
     if (f.fields.n != 0) fields[count++] = EVRT_F_MEMBERS(f.fields);
     evrt_log_write(h->log, f.level, caller, f.message, fields, count);
@@ -282,6 +294,19 @@ static int on_note(struct host_worker *w, struct evrt_slice payload) {
     const struct evrt_sub *s = host_sub_of(h, f.delivery, &position);
     const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
     if (d != NULL) host_note(h, s->id, d->seq, d->attempt, f.text);
+    return 0;
+}
+
+/* ---- SPAN ---- */
+
+static int on_span(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_host *h = w->host;
+    struct evrt_frame_span f;
+    uint64_t position;
+    if (evrt_frame_get_span(payload, &f) < 0) return -EBADMSG;
+    const struct evrt_sub *s = host_sub_of(h, f.delivery, &position);
+    const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
+    if (d != NULL && h->tracing != NULL) host_trace_script(h, s, d, &f);
     return 0;
 }
 
@@ -330,7 +355,7 @@ static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {
     [EVRT_FRAME_DONE] = on_done,       [EVRT_FRAME_FAILED] = on_failed,
     [EVRT_FRAME_PUBLISH] = on_publish, [EVRT_FRAME_LOG] = on_log,
     [EVRT_FRAME_DRAINED] = on_drained, [EVRT_FRAME_SHARE] = host_share_says,
-    [EVRT_FRAME_NOTE] = on_note,
+    [EVRT_FRAME_NOTE] = on_note,       [EVRT_FRAME_SPAN] = on_span,
 };
 
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes) {

@@ -18,6 +18,7 @@
  *     keeper.c    from time to time: snapshots, retention, orphans
  *     share.c     values that all workers share: changed by one, told to all
  *     wait.c      publish(..., wait = handled)
+ *     trace.c     spans of all that
  *     list.c      stored events for people; query.c one of them; tail.c those to come (filter.c: which)
  *     why.c       why one became what it did: gathered from the journal, told by why_json.c
  *     cleanup.c   dropping old segments on demand; backup.c a copy of the store while it is in use
@@ -39,6 +40,7 @@
 #include "host/host.h"
 #include "host/meter.h"
 #include "host/reload.h"
+#include "host/trace.h"
 #include "journal/journal.h"
 #include "state/state.h"
 #include "telemetry/log_events.h"
@@ -98,6 +100,7 @@ enum host_phase { HOST_STARTING, HOST_SERVING, HOST_DRAINING, HOST_CLOSING, HOST
 struct evrt_host {
     struct evrt_config *config;
     struct evrt_log *log;
+    struct host_tracing *tracing; /* NULL: off */
     const char *worker_path;
     uv_loop_t *loop;
     enum host_phase phase;
@@ -108,15 +111,16 @@ struct evrt_host {
     struct evrt_bus *bus;
     struct evrt_random random;
 
-    uv_signal_t children; /* one has ended */
-    uv_async_t wake;      /* the writer and the state thread: something was committed */
-    uv_prepare_t turn;    /* before the loop waits */
-    uv_timer_t tick;      /* the keeper's */
-    uv_timer_t deadline;  /* of draining */
-    uv_timer_t patience;  /* of settlements that wait to be submitted */
-    uv_timer_t watch;     /* of workers: contain.c */
-    uv_timer_t retry;     /* the next one that is due: retry.c */
-    uv_timer_t allowance; /* of a job that is throttled: jobs.c */
+    uv_signal_t children;   /* one has ended */
+    uv_async_t wake;        /* the writer and the state thread: something was committed */
+    uv_prepare_t turn;      /* before the loop waits */
+    uv_timer_t tick;        /* the keeper's */
+    uv_timer_t deadline;    /* of draining */
+    uv_timer_t patience;    /* of settlements that wait to be submitted */
+    uv_timer_t watch;       /* of workers: contain.c */
+    uv_timer_t retry;       /* the next one that is due: retry.c */
+    uv_timer_t trace_timer; /* spans are to be handed over */
+    uv_timer_t allowance;   /* of a job that is throttled: jobs.c */
     int64_t retry_due_ns;
     unsigned handles; /* handles of the host itself that are not closed yet */
 
@@ -269,6 +273,7 @@ static inline void host_contain_done(struct evrt_sub *s) {
 
 /* ---- messages.c: what workers say ---- */
 
+/* An attempt failed: its log line and span. */
 void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,
                      const struct evrt_frame_failed *f);
 /* The subscription and position that a delivery's number means; NULL: it is gone. */

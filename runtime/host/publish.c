@@ -94,8 +94,10 @@ static int repeat(struct evrt_host *h, uint64_t seq, evrt_host_publish_cb cb, vo
     return EVRT_DUPLICATE;
 }
 
-int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,
+int host_publish(struct evrt_host *h, const struct evrt_event *event, evrt_host_publish_cb cb,
                  void *arg, struct evrt_error *err) {
+    struct evrt_event traced;
+    const struct evrt_event *e = event;
     if (e->data.n > h->config->http.max_event_size) {
         host_limit(h, EVRT_LIMIT_MAX_EVENT_SIZE);
         return evrt_error_set(err, -EMSGSIZE,
@@ -107,8 +109,17 @@ int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publ
     uint64_t first = host_dedup_find(h, e, &hash);
     if (first != 0) return repeat(h, first, cb, arg);
     uint64_t seq = evrt_journal_next_seq(h->journal);
+    if (h->tracing != NULL) {
+        traced = *event;
+        host_trace_publish(h, &traced, seq);
+        e = &traced;
+    }
     void *at = evrt_journal_append(h->journal, EVRT_RECORD_EVENT, evrt_event_size(e), &rc);
-    if (at == NULL) return refuse(h, rc, e, err);
+    if (at == NULL) {
+        rc = refuse(h, rc, e, err);
+        if (h->tracing != NULL) host_trace_refused(h, e, seq, rc, err == NULL ? "" : err->message);
+        return rc;
+    }
     evrt_event_encode(e, at);
     host_dedup_add(h, e, hash, seq);
     h->appended++;

@@ -141,11 +141,14 @@ static int64_t decide(struct evrt_host *h, const struct evrt_sub *s, const struc
 static void log_queued(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
                        const struct evrt_frame_failed *f, const struct evrt_record_retry *r) {
     struct evrt_delivery_names names = evrt_delivery_names(d);
+    struct host_trace_text ids;
     evrt_log_event(h->log, EVENT_RETRY_QUEUED, EVRT_F_STR("event_type", names.type),
                    EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
                    EVRT_F_U64("attempt", r->attempt), EVRT_F_DURATION("delay", r->delay_ms * MS),
                    EVRT_F_STR("error", f->message), EVRT_F_STR("error_type", f->error_type),
-                   EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d->seq));
+                   EVRT_F_STR("event_time", names.time), EVRT_F_U64("seq", d->seq),
+                   EVRT_F_STR("trace_id", host_trace_id(d, &ids)),
+                   EVRT_F_STR("span_id", host_span_id(s, d, &ids)));
 }
 
 static void queue(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s, uint64_t position,

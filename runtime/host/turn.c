@@ -24,7 +24,9 @@ static void mark_dirty(void *arg, struct evrt_sub *s) {
 static uint32_t send_delivery(void *arg, const struct evrt_sub *s, uint64_t position,
                               unsigned attempt, const struct evrt_slice *event) {
     uint32_t worker = host_workers_send(arg, s, position, attempt, *event);
+    struct evrt_host *h = arg;
     if (worker == 0) return 0;
+    if (h->tracing != NULL) host_trace_sent(h, s, position, event->p);
     host_meter_sent(arg, s, position, *event);
     if (evrt_sub_is_retry(position)) host_retries_sent(arg, s, attempt, *event);
     return worker;
@@ -98,6 +100,7 @@ void host_turn(struct evrt_host *h) {
     if (submit(h)) host_commits(h);
     host_catch_up(h);
     host_workers_flush(h);
+    if (h->tracing != NULL) host_trace_turn(h);
     if (h->eager || h->dirty != NULL) uv_async_send(&h->wake); /* what the commit set off */
 }
 
@@ -122,11 +125,17 @@ static void commit_event(struct evrt_host *h, struct evrt_slice event, struct ba
     struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
     struct evrt_slice id = evrt_event_field(event.p, EVRT_FIELD_ID);
     uint64_t seq = evrt_event_seq(event.p);
+    struct host_trace_text ids;
+    if (h->tracing != NULL) host_trace_committed(h, event.p);
     evrt_log_event(h->log, EVENT_STORED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
-                   EVRT_F_U64("seq", seq));
+                   EVRT_F_U64("seq", seq),
+                   EVRT_F_STR("trace_id", host_event_trace_id(h, event.p, &ids)),
+                   EVRT_F_STR("span_id", host_event_span_id(h, event.p, &ids)));
     evrt_log_event(
         h->log, EVENT_PUBLISHED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
-        EVRT_F_STR("source", evrt_event_field(event.p, EVRT_FIELD_SOURCE)), EVRT_F_U64("seq", seq));
+        EVRT_F_STR("source", evrt_event_field(event.p, EVRT_FIELD_SOURCE)), EVRT_F_U64("seq", seq),
+        EVRT_F_STR("trace_id", host_event_trace_id(h, event.p, &ids)),
+        EVRT_F_STR("span_id", host_event_span_id(h, event.p, &ids)));
     host_meter_stored(h, type, event, evrt_batch_commit_ns(of->batch), now_ns);
     host_waits_routed(h, seq, type);
     evrt_bus_commit(h->bus, seq, event, &of->hold);
@@ -136,6 +145,7 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
     struct batch_hold *b = evrt_alloc(sizeof *b);
     *b = (struct batch_hold){{1, evrt_batch_bytes(batch), release_batch}, h, batch};
     evrt_bus_held(h->bus, (int64_t)b->hold.bytes);
+    if (h->tracing != NULL) host_trace_batch(h);
     struct evrt_batch_record r;
     int64_t now_ns = h->meters == NULL ? 0 : evrt_mono_ns();
     if (evrt_batch_events(batch) != 0)

@@ -307,17 +307,48 @@ static int take_query(struct evrt_http_request *r) {
     return -EINVAL;
 }
 
-static void post_events(struct evrt_http_request *r) {
+static void publish_body(struct evrt_http_request *r) {
     enum evrt_envelope_mode mode;
     struct evrt_error err;
     if (take_query(r) < 0) return;
     int rc = evrt_envelope_detect(r->headers, r->header_count, &mode, &err);
+    r->span.single = rc == 0 && mode != EVRT_ENVELOPE_BATCH;
     if (rc < 0)
         refuse(r, rc, &err);
     else if (mode == EVRT_ENVELOPE_BATCH)
         publish_batch(r);
     else
         publish_single(r, mode);
+}
+
+/* A second traceparent makes both of them worthless; tracestate may stand in several headers. */
+static struct evrt_slice take_trace(struct evrt_http_request *r, struct evrt_slice *state) {
+    struct evrt_slice parent = {NULL, 0};
+    unsigned parents = 0;
+    evrt_buf_clear(&r->state);
+    for (size_t i = 0; i < r->header_count; i++) {
+        const struct evrt_header *h = &r->headers[i];
+        if (h->name.n < 10 || (h->name.p[0] | 0x20) != 't') continue;
+        if (evrt_caseless_eq(h->name, "traceparent") && ++parents == 1) parent = h->value;
+        if (!evrt_caseless_eq(h->name, "tracestate")) continue;
+        if (r->state.n != 0) evrt_buf_putc(&r->state, ',');
+        evrt_buf_put(&r->state, h->value.p, h->value.n);
+    }
+    *state = evrt_buf_slice(&r->state);
+    return parents == 1 ? parent : (struct evrt_slice){NULL, 0};
+}
+
+static void post_events(struct evrt_http_request *r) {
+    struct evrt_host *host = evrt_request_host(r);
+    if (!evrt_host_traces(host)) {
+        publish_body(r);
+        return;
+    }
+    struct evrt_slice state, parent = take_trace(r, &state);
+    evrt_host_request_begin(host, parent, state, &r->span);
+    evrt_host_request_around(host, &r->span);
+    publish_body(r);
+    evrt_host_request_around(host, NULL);
 }
 
 static uint64_t events_limit(const struct evrt_http_request *r) {

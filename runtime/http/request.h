@@ -7,12 +7,11 @@
 #ifndef EVRT_HTTP_REQUEST_H
 #define EVRT_HTTP_REQUEST_H
 
+#include "host/host.h"
 #include "http/envelope.h"
 #include "http/route.h"
 
 struct MHD_Connection;
-struct evrt_host;
-struct evrt_host_wait;
 struct evrt_http;
 struct evrt_http_server;
 
@@ -66,6 +65,8 @@ struct evrt_http_request {
     int64_t begun_ns;   /* when its first line was in */
 
     /* What POST /events keeps; embedded so that nothing is allocated per request. */
+    struct evrt_host_request_span span;
+    struct evrt_buf state; /* tracestate of several headers */
     struct evrt_envelope envelope;
     struct evrt_batch batch;
     struct evrt_http_item one, *items;

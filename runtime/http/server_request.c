@@ -38,7 +38,7 @@ static struct evrt_http_request *take(struct evrt_http_server *s) {
 }
 
 void evrt_http_request_free(struct evrt_http_request *r) {
-    struct evrt_buf *const bufs[] = {&r->uri, &r->body, &r->out, &r->allow, &r->text};
+    struct evrt_buf *const bufs[] = {&r->uri, &r->body, &r->out, &r->allow, &r->text, &r->state};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         evrt_buf_finish(bufs[i]);
     evrt_envelope_finish(&r->envelope);
@@ -49,13 +49,9 @@ void evrt_http_request_free(struct evrt_http_request *r) {
 
 static void give_back(struct evrt_http_request *r) {
     struct evrt_http_server *s = r->server;
-    struct evrt_buf *const bufs[] = {&r->uri,
-                                     &r->body,
-                                     &r->out,
-                                     &r->allow,
-                                     &r->text,
-                                     &r->envelope.text,
-                                     &r->envelope.extensions};
+    struct evrt_buf *const bufs[] = {
+        &r->uri,  &r->body,  &r->out,           &r->allow,
+        &r->text, &r->state, &r->envelope.text, &r->envelope.extensions};
     if (s->spare_count == SPARE_MAX) {
         evrt_http_request_free(r);
         return;
@@ -75,6 +71,7 @@ static void give_back(struct evrt_http_request *r) {
     r->close = r->authenticate = false;
     r->begun = r->complete = r->queued = r->park = r->parked = r->dropped = false;
     r->drained = 0;
+    r->span.on = false;
     r->header_count = r->item_count = r->waiting = 0;
     r->wait = NULL;
     r->cancel = NULL;
@@ -96,8 +93,18 @@ void evrt_request_release(struct evrt_http_request *r) {
     if (s->stopping && s->holds == 0) evrt_http_server_wake(s);
 }
 
+static void end_span(struct evrt_http_request *r) {
+    char peer[64] = "", *port = NULL;
+    bool wanted = r->span.sampled || !r->span.decided;
+    if (wanted && r->peer != NULL)
+        port = strrchr(evrt_http_peer_name(r->peer, peer, sizeof peer), ':');
+    if (port != NULL) *port = '\0';
+    evrt_host_request_end(r->server->host, &r->span, r->status, peer);
+}
+
 void evrt_request_answer(struct evrt_http_request *r, unsigned status) {
     r->status = status;
+    if (r->span.on) end_span(r);
     if (!r->complete || r->connection == NULL)
         return; /* in the daemon's callback, or nobody there */
     if (r->parked) {

@@ -13,21 +13,27 @@
 /* id, level, text, the fields it has ('?': where there is one), what it means. */
 #define EVRT_LOG_MESSAGES(X)                                                                   \
     /* An event's way, named as the dashboards know it. */                                     \
-    X(EVENT_PUBLISHED, INFO, "Event published", "event_type,event_id,source,seq",              \
+    X(EVENT_PUBLISHED, INFO, "Event published",                                                \
+      "event_type,event_id,source,seq,"                                                        \
+      "trace_id?,span_id?",                                                                    \
       "an event was accepted and is durable as configured")                                    \
-    X(EVENT_STORED, DEBUG, "Event stored successfully", "event_type,event_id,seq,duration?",   \
+    X(EVENT_STORED, DEBUG, "Event stored successfully",                                        \
+      "event_type,event_id,seq,duration?,"                                                     \
+      "trace_id?,span_id?",                                                                    \
       "the journal's commit that holds the event is done")                                     \
     X(EVENT_STORAGE_FAILED, ERROR, "Event storage failed", "event_type,event_id,error",        \
       "an event was refused because it could not be stored; its publisher was told")           \
     X(EVENT_HANDLED, INFO, "Event handled successfully",                                       \
-      "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation",         \
+      "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation,"         \
+      "trace_id?,span_id?",                                                                    \
       "a handler returned for this event and that is settled in the journal")                  \
     X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                       \
       "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"   \
-      "generation,stacktrace?",                                                                \
+      "generation,stacktrace?,trace_id?,span_id?",                                             \
       "a handler raised, was rejected, ran out of time or died with this event")               \
     X(EVENT_RETRY_QUEUED, WARN, "Event queued for retry",                                      \
-      "event_type,event_id,handler,attempt,delay,error,error_type,event_time,seq",             \
+      "event_type,event_id,handler,attempt,delay,error,error_type,event_time,seq,"             \
+      "trace_id?,span_id?",                                                                    \
       "the handler gets this event again, after `delay`, as its `attempt`-th")                 \
     X(EVENT_RETRY_ATTEMPT, INFO, "Event retry attempt",                                        \
       "event_type,event_id,handler,attempt,event_time,seq",                                    \

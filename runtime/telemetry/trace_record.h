@@ -5,10 +5,10 @@
 #include "telemetry/trace.h"
 
 /* Slices of a span, in the order in which their bytes stand. */
-#define EVRT_SPAN_TEXTS(X)                                                              \
-    X(type)                                                                             \
-    X(source) X(event_id) X(handler) X(name) X(state) X(error_type) X(message) X(stack) \
-        X(attributes)
+#define EVRT_SPAN_TEXTS(X) \
+    X(type)                \
+    X(source)              \
+    X(event_id) X(handler) X(name) X(state) X(error_type) X(message) X(stack) X(attributes)
 
 enum { EVRT_SPAN_TEXT_MAX = 16384 }; /* bytes of one of them */
 
