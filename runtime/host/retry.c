@@ -257,12 +257,14 @@ void host_retries_turn(struct evrt_host *h) {
 
 void host_retries_sent(struct evrt_host *h, const struct evrt_sub *s, unsigned attempt,
                        struct evrt_slice event) {
+    struct host_trace_text ids;
     evrt_log_event(h->log, EVENT_RETRY_ATTEMPT,
                    EVRT_F_STR("event_type", evrt_event_field(event.p, EVRT_FIELD_TYPE)),
                    EVRT_F_STR("event_id", evrt_event_field(event.p, EVRT_FIELD_ID)),
                    EVRT_F_CSTR("handler", s->name), EVRT_F_U64("attempt", attempt),
                    EVRT_F_STR("event_time", evrt_event_field(event.p, EVRT_FIELD_TIME)),
-                   EVRT_F_U64("seq", evrt_event_seq(event.p)));
+                   EVRT_F_U64("seq", evrt_event_seq(event.p)),
+                   EVRT_F_STR("trace_id", host_event_trace_id(h, event.p, &ids)));
 }
 
 /* Whatever the clock says now, it waits no longer than it was to wait. What is due later than that, or was

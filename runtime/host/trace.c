@@ -272,12 +272,8 @@ void host_trace_refused(struct evrt_host *h, const struct evrt_event *e, uint64_
 }
 
 void host_trace_batch(struct evrt_host *h) {
-    h->tracing->committed_ns = 0;
-}
-
-static int64_t committed_at(struct host_tracing *t) {
-    if (t->committed_ns == 0) t->committed_ns = evrt_mono_ns();
-    return t->committed_ns;
+    struct host_tracing *t = h->tracing;
+    if (t->pending_head != t->pending_tail || t->held != NULL) t->committed_ns = evrt_mono_ns();
 }
 
 static struct evrt_slice state_of(struct host_tracing *t, const char *event) {
@@ -290,7 +286,7 @@ void host_trace_committed(struct evrt_host *h, const char *event) {
     struct host_tracing *t = h->tracing;
     uint64_t seq = evrt_event_seq(event);
     if (t->held != NULL && t->held[seq % HELD_MAX].seq == seq)
-        t->held[seq % HELD_MAX].end_ns = committed_at(t);
+        t->held[seq % HELD_MAX].end_ns = t->committed_ns;
     if (t->pending_head == t->pending_tail) return;
     const struct host_pending_span *p = &t->pending[t->pending_head & t->pending_mask];
     if (p->seq != seq) return;
@@ -302,7 +298,7 @@ void host_trace_committed(struct evrt_host *h, const char *event) {
         .parent = p->parent,
         .flags = EVRT_TRACE_SAMPLED,
         .start_ns = p->start_ns,
-        .end_ns = committed_at(t),
+        .end_ns = t->committed_ns,
         .status = EVRT_SPAN_OK,
         .seq = seq,
         .type = evrt_event_field(event, EVRT_FIELD_TYPE),

@@ -45,7 +45,7 @@ struct host_tracing {
     struct host_held_span *held; /* a ring, by sequence; NULL: nothing is held */
     struct evrt_buf extensions;  /* of what is published now */
     struct evrt_buf state;       /* a tracestate that was checked */
-    int64_t committed_ns;        /* when this batch was taken; 0: not looked yet */
+    int64_t committed_ns;        /* when this batch was taken */
 };
 
 struct host_tracing *host_tracing_create(struct evrt_tracer *tracer);

@@ -36,7 +36,7 @@
       "trace_id?,span_id?",                                                                    \
       "the handler gets this event again, after `delay`, as its `attempt`-th")                 \
     X(EVENT_RETRY_ATTEMPT, INFO, "Event retry attempt",                                        \
-      "event_type,event_id,handler,attempt,event_time,seq",                                    \
+      "event_type,event_id,handler,attempt,event_time,seq,trace_id?",                          \
       "a delivery that failed before is sent to its handler once more")                        \
     X(BATCH_STARTED, DEBUG, "Batch processing started", "events",                              \
       "a request with a batch of events has come whole")                                       \
