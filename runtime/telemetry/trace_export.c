@@ -13,6 +13,7 @@
 #include "core/attributes.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "telemetry/gzip.h"
 #include "telemetry/log_events.h"
 #include "telemetry/trace_json.h"
 #include "telemetry/trace_otlp.h"
@@ -207,7 +208,11 @@ static void export_otlp(struct evrt_trace_exporter_state *x, const struct evrt_t
     if (!is_over(x) && (x->sender != NULL || make_sender(x) == 0)) {
         struct evrt_slice body =
             evrt_otlp_encode(x->otlp, evrt_buf_slice(&c->records), c->spans, unix_ns());
-        if (evrt_trace_sender_zips(x->sender)) body = evrt_otlp_gzip(x->otlp, body);
+        if (evrt_trace_sender_zips(x->sender)) {
+            evrt_buf_clear(&x->zipped);
+            evrt_gzip(body, &x->zipped);
+            body = evrt_buf_slice(&x->zipped);
+        }
         sent = deliver(x, c->spans, body);
     }
     if (!sent) atomic_fetch_add(&x->failed, c->spans);
@@ -315,6 +320,7 @@ void evrt_trace_exporter_stop(struct evrt_trace_exporter_state *x, int64_t ms) {
     evrt_trace_sender_destroy(x->sender);
     evrt_otlp_destroy(x->otlp);
     evrt_buf_finish(&x->lines);
+    evrt_buf_finish(&x->zipped);
     for (struct evrt_trace_chunk *c; (c = take_spare(x)) != NULL;)
         evrt_trace_chunk_destroy(c);
     pthread_cond_destroy(&x->wake);

@@ -42,7 +42,7 @@ struct evrt_trace_exporter_state {
     struct evrt_otlp *otlp;
     struct evrt_trace_sender *sender; /* under lock as far as it is woken; NULL: not made yet */
     struct evrt_random random;
-    struct evrt_buf lines;
+    struct evrt_buf lines, zipped;
     struct evrt_error trouble; /* the last one */
     uint64_t told;             /* of all losses, so many are in the log */
     int64_t told_ns;

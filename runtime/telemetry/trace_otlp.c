@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <otlp.pb-c.h>
 #include <stdlib.h>
-#include <zlib.h>
 
 #include "core/attributes.h"
 #include "core/utf8.h"
@@ -28,12 +27,9 @@ struct evrt_otlp {
     struct attributes attributes, exception;
     struct evrt_buf packed;  /* spans, end to end */
     struct evrt_buf request; /* all of it */
-    struct evrt_buf zipped;
     struct evrt_buf clean; /* texts that were not UTF-8, made so; room for them is made before */
     ProtobufCBinaryData *spans;
     size_t spans_cap;
-    bool zip_open;
-    z_stream zip;
 };
 
 struct evrt_otlp *evrt_otlp_create(struct evrt_slice resource) {
@@ -45,8 +41,7 @@ struct evrt_otlp *evrt_otlp_create(struct evrt_slice resource) {
 
 void evrt_otlp_destroy(struct evrt_otlp *o) {
     if (o == NULL) return;
-    if (o->zip_open) deflateEnd(&o->zip);
-    struct evrt_buf *all[] = {&o->packed, &o->request, &o->zipped, &o->clean};
+    struct evrt_buf *all[] = {&o->packed, &o->request, &o->clean};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         evrt_buf_finish(all[i]);
     free(o->spans);
@@ -268,24 +263,6 @@ struct evrt_slice evrt_otlp_encode(struct evrt_otlp *o, struct evrt_slice record
     evrt_buf_room(&o->clean, 3 * o->resource.n);
     pack_request(o, n);
     return evrt_buf_slice(&o->request);
-}
-
-struct evrt_slice evrt_otlp_gzip(struct evrt_otlp *o, struct evrt_slice body) {
-    enum { GZIP = 15 + 16, MEMORY = 8 };
-    if (!o->zip_open)
-        o->zip_open = deflateInit2(&o->zip, Z_BEST_SPEED, Z_DEFLATED, GZIP, MEMORY,
-                                   Z_DEFAULT_STRATEGY) == Z_OK;
-    if (!o->zip_open || deflateReset(&o->zip) != Z_OK) abort(); /* out of memory */
-    size_t most = deflateBound(&o->zip, body.n);
-    evrt_buf_clear(&o->zipped);
-    o->zip.next_in = (Bytef *)(uintptr_t)body.p;
-    o->zip.avail_in = (uInt)body.n;
-    o->zip.next_out = (Bytef *)evrt_buf_room(&o->zipped, most);
-    o->zip.avail_out = (uInt)most;
-    int rc = deflate(&o->zip, Z_FINISH);
-    assert(rc == Z_STREAM_END);
-    o->zipped.n = most - o->zip.avail_out;
-    return evrt_buf_slice(&o->zipped);
 }
 
 uint64_t evrt_otlp_rejected(struct evrt_slice answer, struct evrt_buf *why) {

@@ -14,8 +14,6 @@ void evrt_otlp_destroy(struct evrt_otlp *o);
  * ahead of the monotonic one. */
 struct evrt_slice evrt_otlp_encode(struct evrt_otlp *o, struct evrt_slice records, size_t spans,
                                    int64_t unix_ns);
-/* The same, compressed. */
-struct evrt_slice evrt_otlp_gzip(struct evrt_otlp *o, struct evrt_slice body);
 /* How many spans the collector refused though it took the request; *why is its text, appended. */
 uint64_t evrt_otlp_rejected(struct evrt_slice answer, struct evrt_buf *why);
 
