@@ -39,6 +39,10 @@
 ---@field deadline? number  On the clock of `evrt.time.monotonic()`; nil without a timeout
 ---@field replay boolean
 ---@field idempotency_key string  The same for every attempt of this handler at this event: pass it on to others
+---@field trace_id? string  Of the event's trace, 32 hex digits; nil when tracing is off
+---@field span_id? string  Of the innermost span that is open, 16 hex digits: a `ctx.span`'s, or the handling's own
+---@field span fun(name: string, fn: fun(): ..., attributes?: table<string, string|number|boolean>): ...  Calls fn; how
+--- long it took and whether it failed is a span of the event's trace
 ---@field log evrt.log
 ---@field state table  Stays from one delivery to the next, in this worker: the handler's; inside of a policy, its own
 

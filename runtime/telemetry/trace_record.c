@@ -116,7 +116,8 @@ static void of_request(const struct teller *t, const struct evrt_span *s) {
 static void of_script(const struct teller *t, const struct evrt_span *s) {
     struct evrt_attribute a;
     for (size_t at = 0; evrt_attributes_next(s->attributes, &at, &a);)
-        t->each(t->arg, &a);
+        if (s->status != EVRT_SPAN_ERROR || !evrt_slice_eq(a.name, EVRT_STR("error.type")))
+            t->each(t->arg, &a);
 }
 
 void evrt_span_attributes(const struct evrt_span *s,

@@ -14,6 +14,7 @@ struct lua_State;
     X("evrt.c.publish", evrt_publish_open)   \
     X("evrt.c.script", evrt_script_open)     \
     X("evrt.c.shared", evrt_shared_open)     \
+    X("evrt.c.trace", evrt_trace_open)       \
     X("evrt.c.stack", evrt_stack_open)
 
 #define X(module, open) int open(struct lua_State *L);

@@ -84,6 +84,15 @@ static int encode_data(lua_State *L, struct evrt_worker *w, bool json, struct ev
     return evrt_json_check(e->data, NULL, err);
 }
 
+static bool has_traceparent(lua_State *L) {
+    lua_getfield(L, 1, "extensions");
+    bool table = lua_istable(L, -1);
+    if (table) lua_getfield(L, -1, "traceparent");
+    bool given = table && !lua_isnil(L, -1);
+    lua_pop(L, table ? 2 : 1);
+    return given;
+}
+
 /* Fills *e; what it points into lives in the table, the scratch and the two texts. */
 static int build(lua_State *L, struct evrt_worker *w, struct evrt_event *e, char id[EVRT_UUID_SIZE],
                  char time[25], struct evrt_error *err) {
@@ -99,6 +108,7 @@ static int build(lua_State *L, struct evrt_worker *w, struct evrt_event *e, char
     };
     evrt_buf_clear(&w->scratch);
     int rc = encode_extensions(L, &w->scratch, err);
+    evrt_spans_extend(w, e, &w->scratch, has_traceparent(L));
     size_t extensions = w->scratch.n;
     if (rc == 0) rc = encode_data(L, w, lua_toboolean(L, 2), e, err);
     if (rc < 0) return rc;

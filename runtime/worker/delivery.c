@@ -14,8 +14,10 @@ void evrt_deliveries_init(struct evrt_deliveries *ds) {
 }
 
 void evrt_deliveries_finish(struct evrt_deliveries *ds) {
-    for (size_t i = 0; i < ds->count; i++)
+    for (size_t i = 0; i < ds->count; i++) {
+        evrt_spans_finish(ds->all[i]);
         free(ds->all[i]);
+    }
     free(ds->all);
     evrt_inbox_finish(&ds->inbox);
 }
@@ -51,6 +53,7 @@ struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_fr
         d->deadline_ns = evrt_mono_ns() + f->timeout_ms * 1000000;
     d->expired = false;
     d->retry_ms = EVRT_RETRY_BY_POLICY;
+    evrt_spans_begin(w, d, f);
     ds->running = d;
     evrt_page_runs(w->page, d->id);
     ds->open++;

@@ -11,6 +11,7 @@
 
 #include "frame/frame.h"
 #include "worker/inbox.h"
+#include "worker/trace.h"
 
 struct evrt_runner;
 struct evrt_worker;
@@ -31,6 +32,7 @@ struct evrt_delivery {
     bool expired;               /* its deadline has been told to the script */
     bool timer_is_deadline;
     bool lent; /* waits for other handlers: does not count as in progress */
+    struct evrt_delivery_spans spans;
 };
 
 struct evrt_deliveries {

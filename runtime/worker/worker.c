@@ -44,6 +44,7 @@ void evrt_worker_flush(struct evrt_worker *w) {
 
 void evrt_worker_settle_done(struct evrt_worker *w) {
     struct evrt_delivery *d = w->deliveries.running;
+    evrt_spans_end(w, d, false);
     evrt_frame_put_done(evrt_channel_out(&w->channel), &w->done, d->id);
     evrt_delivery_end(d);
     if (++w->settled == FLUSH_AT) evrt_worker_flush(w);
@@ -53,6 +54,7 @@ void evrt_worker_settle_failed(struct evrt_worker *w, const struct evrt_frame_fa
     struct evrt_delivery *d = w->deliveries.running;
     struct evrt_frame_failed failed = *f;
     failed.delivery = d->id;
+    evrt_spans_end(w, d, true);
     evrt_frame_put_failed(evrt_worker_out(w), &failed);
     evrt_delivery_end(d);
 }

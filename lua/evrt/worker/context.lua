@@ -1,7 +1,9 @@
 -- The second argument of a handler.
+local ctrace = require "evrt.c.trace"
 local event = require "evrt.c.event"
 local log = require "evrt.log"
 local scripts = require "evrt.worker.scripts"
+local trace = require "evrt.worker.trace"
 
 local context = {}
 
@@ -11,7 +13,7 @@ local optional = { deadline = true }
 --- The metatable of every ctx of a handler. A ctx holds the encoded event, attempt and deadline; what is
 --- the same for all deliveries is here, what is rarely asked for is made when it is.
 function context.class(handler)
-    local shared = { handler = handler.name, replay = false, log = log, state = {} }
+    local shared = { handler = handler.name, replay = false, log = log, span = trace.span, state = {} }
     return {
         __index = function(ctx, key)
             local value = shared[key]
@@ -20,6 +22,10 @@ function context.class(handler)
                 value = event.idempotency_key(ctx[0], handler.name)
                 ctx[key] = value
                 return value
+            end
+            if key == "trace_id" or key == "span_id" then
+                local trace_id, span_id = ctrace.ids(ctx[0], ctx.attempt)
+                return key == "trace_id" and trace_id or key == "span_id" and span_id or nil
             end
             if optional[key] then return nil end
             error(("%s: ctx has no field %q"):format(scripts.where(1) or "?", tostring(key)), 0)

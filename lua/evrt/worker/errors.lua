@@ -120,15 +120,35 @@ local function name_policy(value, layer, place)
     return ("policy %q (%s): %s"):format(layer.name, position, text)
 end
 
+-- What was raised last through a handler of ours that raised it again, and what was told of it where it was first
+-- raised.
+local raised, told
+
 --- The handler for xpcall: the stack of the error is still there. What was explained already stays as it is.
 ---@return evrt.Failure
 function errors.explain(value)
     if is_a(value, Failure) then return value end
+    if told and rawequal(value, raised) then
+        local failure = told
+        raised, told = nil, nil
+        return failure
+    end
     local where, traceback, layer, place = look(scripts.paths, errors.layers)
     local failure = errors.failure(value, where)
     failure.traceback = traceback
     failure.message = layer and name_policy(value, layer, place) or failure.message
     return failure
 end
+
+--- The same for one who raises the value again: what is explained then is what it was first.
+function errors.explain_and_pass(value)
+    local failure = errors.explain(value)
+    raised, told = value, failure
+    return value
+end
+
+--- The failure that errors.explain_and_pass has just made.
+---@return evrt.Failure
+function errors.passed() return told end
 
 return errors
