@@ -11,6 +11,7 @@ local evrt = {
     version = require "evrt.c.script".version,
     json = require "evrt.json",
     log = require "evrt.log",
+    metrics = require "evrt.metrics",
     policy = require "evrt.policy",
     publish = publish.publish,
     raw = publish.raw,

@@ -14,7 +14,7 @@
     X(u32, worker) X(u64, generation) X(u64, concurrency) X(u64, memory_limit) X(u64, max_event_size) \
     X(u32, max_hops) X(u8, allow_ffi) X(u8, log_level) X(i64, load_timeout_ms) X(u8, confine) \
     X(u32, kv_max_key) X(u32, kv_max_value) X(u64, kv_max_effects) X(slice, kv_writers) \
-    X(u8, tracing) X(u64, trace_threshold) \
+    X(u32, max_series) X(u8, tracing) X(u64, trace_threshold) \
     X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)
 #define FAILED_FIELDS(X) \
     X(u64, delivery) X(slice, error_type) X(slice, message) X(slice, traceback) X(i64, retry_ms)
@@ -29,6 +29,9 @@
 #define SPAN_FIELDS(X) \
     X(u64, delivery) X(u64, id) X(u64, parent) X(i64, start_ns) X(i64, end_ns) X(slice, name) \
     X(u8, failed) X(slice, error_type) X(slice, message) X(slice, attributes)
+#define METRIC_FIELDS(X) \
+    X(u32, metric) X(u8, type) X(slice, name) X(slice, help) X(slice, labels) X(slice, bounds)
+#define METRIC_SERIES_FIELDS(X) X(u32, series) X(u32, metric) X(u8, overflow) X(slice, values)
 #define SHARE_FIELDS(X) \
     X(u64, token) X(u64, version) X(i64, ttl_ms) X(u8, remove) X(slice, key) X(slice, value)
 #define SHARED_FIELDS(X) \
@@ -134,6 +137,8 @@ CODEC(log, LOG)
 CODEC(note, NOTE)
 CODEC(span, SPAN)
 CODEC(share, SHARE)
+CODEC(metric, METRIC)
+CODEC(metric_series, METRIC_SERIES)
 CODEC(shared, SHARED)
 CODEC(effects, EFFECTS)
 CODEC(read, READ)
@@ -184,6 +189,13 @@ void evrt_frame_put_done(struct evrt_buf *out, size_t *frame, uint64_t delivery)
     if (*frame == SIZE_MAX) *frame = open_frame(out, EVRT_FRAME_DONE);
     put_u64(out, delivery);
     close_frame(out, *frame);
+}
+
+void evrt_frame_put_metric_counts(struct evrt_buf *out, const struct evrt_frame_metric_count *items,
+                                  size_t n) {
+    size_t at = open_frame(out, EVRT_FRAME_METRIC_COUNTS);
+    evrt_buf_put(out, items, n * sizeof *items);
+    close_frame(out, at);
 }
 
 /* ---- Taking ---- */

@@ -39,7 +39,10 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(READ, 43, '<', "a key of the key-value store, or those of a prefix")                    \
     X(WRITE, 44, '<', "an operation of the key-value store that is no delivery's effect")     \
     X(SPAN, 46, '<', "something that a script did in a delivery, and how long it took")       \
-    X(NOTE, 48, '<', "what a policy did with a delivery")
+    X(NOTE, 48, '<', "what a policy did with a delivery")                                     \
+    X(METRIC, 52, '<', "a script defines a metric")                                           \
+    X(METRIC_SERIES, 53, '<', "... and counts for these label values")                        \
+    X(METRIC_COUNTS, 54, '<', "what was counted since the last of these")
 
 enum evrt_frame_type {
 #define X(name, number, direction, help) EVRT_FRAME_##name = number,
@@ -61,6 +64,7 @@ struct evrt_frame_hello {
     uint8_t log_level;         /* lines below it need not be sent */
     int64_t load_timeout_ms;   /* scripts that load for longer are refused; 0: never */
     uint8_t confine;           /* keep scripts from the store and the host */
+    uint32_t max_series;       /* label sets of one metric of scripts; 0: nothing is counted */
     uint8_t tracing;           /* EVRT_TRACING_* */
     uint64_t trace_threshold;  /* of evrt_event_trace() */
     struct evrt_slice service; /* default source of published events */
@@ -147,6 +151,29 @@ struct evrt_frame_note {
     struct evrt_slice text; /* "filter: not wanted" */
 };
 
+struct evrt_frame_metric {
+    uint32_t metric; /* chosen by the worker, counting from 0 */
+    uint8_t type;    /* enum evrt_metric_type */
+    struct evrt_slice name, help;
+    struct evrt_slice labels; /* names, comma-separated */
+    struct evrt_slice bounds; /* doubles */
+};
+
+struct evrt_frame_metric_series {
+    uint32_t series; /* chosen by the worker, counting from 0 */
+    uint32_t metric;
+    uint8_t overflow;         /* 1: for all that has no room; no values */
+    struct evrt_slice values; /* of its labels, joined by NUL */
+};
+
+/* METRIC_COUNTS: items to the end of the frame: u32 series, u32 what, f64 by how much. */
+struct evrt_frame_metric_count {
+    uint32_t series;
+    uint32_t what; /* as below; from EVRT_METRIC_BUCKET on: so many more in that bucket */
+    double v;
+};
+enum { EVRT_METRIC_ADD, EVRT_METRIC_SET, EVRT_METRIC_BUCKET };
+
 struct evrt_frame_share {
     uint64_t token;   /* chosen by the worker, comes back in SHARED */
     uint64_t version; /* that the key must have; 0: it must not exist */
@@ -201,6 +228,10 @@ void evrt_frame_put_published(struct evrt_buf *out, const struct evrt_frame_publ
 void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
 void evrt_frame_put_note(struct evrt_buf *out, const struct evrt_frame_note *f);
 void evrt_frame_put_span(struct evrt_buf *out, const struct evrt_frame_span *f);
+void evrt_frame_put_metric(struct evrt_buf *out, const struct evrt_frame_metric *f);
+void evrt_frame_put_metric_series(struct evrt_buf *out, const struct evrt_frame_metric_series *f);
+void evrt_frame_put_metric_counts(struct evrt_buf *out, const struct evrt_frame_metric_count *items,
+                                  size_t n);
 void evrt_frame_put_share(struct evrt_buf *out, const struct evrt_frame_share *f);
 void evrt_frame_put_log_level(struct evrt_buf *out, const struct evrt_frame_log_level *f);
 void evrt_frame_put_shared(struct evrt_buf *out, const struct evrt_frame_shared *f);
@@ -236,6 +267,9 @@ EVRT_MUST_CHECK int evrt_frame_get_write(struct evrt_slice payload, struct evrt_
 EVRT_MUST_CHECK int evrt_frame_get_value(struct evrt_slice payload, struct evrt_frame_value *f);
 EVRT_MUST_CHECK int evrt_frame_get_effects(struct evrt_slice payload, struct evrt_frame_effects *f);
 EVRT_MUST_CHECK int evrt_frame_get_span(struct evrt_slice payload, struct evrt_frame_span *f);
+EVRT_MUST_CHECK int evrt_frame_get_metric(struct evrt_slice payload, struct evrt_frame_metric *f);
+EVRT_MUST_CHECK int evrt_frame_get_metric_series(struct evrt_slice payload,
+                                                 struct evrt_frame_metric_series *f);
 EVRT_MUST_CHECK int evrt_frame_get_share(struct evrt_slice payload, struct evrt_frame_share *f);
 EVRT_MUST_CHECK int evrt_frame_get_log_level(struct evrt_slice payload,
                                              struct evrt_frame_log_level *f);

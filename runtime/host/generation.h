@@ -19,6 +19,7 @@
 struct evrt_host;
 struct evrt_page;
 struct host_generation;
+struct host_own;
 
 enum host_worker_state {
     HOST_WORKER_NONE,
@@ -53,9 +54,10 @@ struct host_worker {
     uint32_t outstanding; /* deliveries it has */
     uint32_t lent;        /* of those, that wait for others */
     int64_t started_ns, died_ns;
-    bool told;         /* it was told to end */
-    unsigned failures; /* quick deaths in a row: the restart backs off */
-    char reason[128];  /* why it is being ended, for the log */
+    bool told;            /* it was told to end */
+    unsigned failures;    /* quick deaths in a row: the restart backs off */
+    char reason[128];     /* why it is being ended, for the log */
+    struct host_own *own; /* metrics that its scripts define: meter_own.c */
 };
 
 enum host_generation_state {

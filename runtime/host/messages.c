@@ -351,11 +351,19 @@ static int on_drained(struct host_worker *w, struct evrt_slice payload) {
 }
 
 static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {
-    [EVRT_FRAME_READY] = on_ready,     [EVRT_FRAME_REFUSED] = on_refused,
-    [EVRT_FRAME_DONE] = on_done,       [EVRT_FRAME_FAILED] = on_failed,
-    [EVRT_FRAME_PUBLISH] = on_publish, [EVRT_FRAME_LOG] = on_log,
-    [EVRT_FRAME_DRAINED] = on_drained, [EVRT_FRAME_SHARE] = host_share_says,
-    [EVRT_FRAME_NOTE] = on_note,       [EVRT_FRAME_SPAN] = on_span,
+    [EVRT_FRAME_READY] = on_ready,
+    [EVRT_FRAME_REFUSED] = on_refused,
+    [EVRT_FRAME_DONE] = on_done,
+    [EVRT_FRAME_FAILED] = on_failed,
+    [EVRT_FRAME_PUBLISH] = on_publish,
+    [EVRT_FRAME_LOG] = on_log,
+    [EVRT_FRAME_DRAINED] = on_drained,
+    [EVRT_FRAME_SHARE] = host_share_says,
+    [EVRT_FRAME_NOTE] = on_note,
+    [EVRT_FRAME_SPAN] = on_span,
+    [EVRT_FRAME_METRIC] = host_meter_defines,
+    [EVRT_FRAME_METRIC_SERIES] = host_meter_series,
+    [EVRT_FRAME_METRIC_COUNTS] = host_meter_counts,
 };
 
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes) {

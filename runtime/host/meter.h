@@ -140,6 +140,12 @@ void host_meter_frame(struct evrt_host *h, unsigned type, size_t bytes);
 void host_meter_died(struct evrt_host *h, const struct host_worker *w, int status, int signal,
                      uint64_t again);
 
+/* Frames METRIC, METRIC_SERIES and METRIC_COUNTS; and the end of the worker that sent them. */
+int host_meter_defines(struct host_worker *w, struct evrt_slice payload);
+int host_meter_series(struct host_worker *w, struct evrt_slice payload);
+int host_meter_counts(struct host_worker *w, struct evrt_slice payload);
+void host_meter_own_forget(struct host_worker *w);
+
 /* ---- Now and then ---- */
 
 /* The subscription left the scripts and has nothing left; or is removed. Its gauges go, what was counted stays

@@ -22,7 +22,7 @@
  *     list.c      stored events for people; query.c one of them; tail.c those to come (filter.c: which)
  *     why.c       why one became what it did: gathered from the journal, told by why_json.c
  *     cleanup.c   dropping old segments on demand; backup.c a copy of the store while it is in use
- *     meter.c     what is counted of events; meter_collect.c looked at, meter_life.c made and gone
+ *     meter.c     what is counted of events; meter_collect.c looked at, meter_own.c of scripts, meter_life.c
  *     ask.c       state.db asked without waiting; report.c what the node says of itself
  *
  * One thread, the loop's, except where a function says otherwise. */

@@ -116,7 +116,7 @@ static void free_series(struct evrt_series *s) {
     free(s);
 }
 
-static struct evrt_series *overflow_of(struct evrt_family *f, uint64_t n) {
+struct evrt_series *evrt_family_overflow(struct evrt_family *f, uint64_t n) {
     if (f->overflow == NULL) {
         static const char labels[] = "overflow=\"true\"";
         f->overflow = new_series(f);
@@ -142,7 +142,7 @@ struct evrt_series *evrt_family_series(struct evrt_family *f, const struct evrt_
     }
     struct evrt_series *s = evrt_map_get(&f->by_key, evrt_buf_slice(&key));
     if (s == NULL && f->count >= f->metrics->max_series && f->label_count != 0) {
-        s = overflow_of(f, 1);
+        s = evrt_family_overflow(f, 1);
     } else if (s == NULL) {
         struct evrt_buf labels = {0};
         s = new_series(f);
@@ -312,7 +312,7 @@ struct evrt_series *evrt_metrics_series(struct evrt_metrics *m, enum evrt_metric
 }
 
 struct evrt_series *evrt_metrics_overflow(struct evrt_metrics *m, enum evrt_metric_id id) {
-    return overflow_of(&m->table[id], 0);
+    return evrt_family_overflow(&m->table[id], 0);
 }
 
 void evrt_metrics_count(struct evrt_metrics *m, enum evrt_metric_id id,

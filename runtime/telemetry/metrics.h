@@ -13,17 +13,11 @@
 #include <stdbool.h>
 
 #include "core/buf.h"
+#include "core/metric.h"
 #include "telemetry/metrics_table.h"
-
-enum evrt_metric_type {
-    EVRT_METRIC_TYPE_COUNTER,
-    EVRT_METRIC_TYPE_GAUGE,
-    EVRT_METRIC_TYPE_HISTOGRAM
-};
 
 /* Upper bounds, ascending, of integers; the last bucket has none. `start`: the first bucket that a value of so
  * many bits may be in, so that a search is one step or two. */
-enum { EVRT_BUCKETS_MAX = 64 };
 struct evrt_buckets {
     uint32_t n;
     uint8_t start[65];
@@ -109,26 +103,15 @@ size_t evrt_metrics_count_series(const struct evrt_metrics *m);
 
 /* ---- Families of scripts ---- */
 
-struct evrt_metrics_definition {
-    enum evrt_metric_type type;
-    struct evrt_slice name, help;
-    struct evrt_slice labels; /* names, comma-separated */
-    const double *bounds;     /* histograms: ascending */
-    uint32_t bound_count;
-    uint64_t generation; /* of the scripts that define it */
-};
-/* 0, or -EINVAL with the reason: a name or label that is none, or is the runtime's. */
-EVRT_MUST_CHECK int evrt_metrics_check(const struct evrt_metrics_definition *d,
-                                       struct evrt_error *err);
 /* A family of scripts; the same definition gives the same family. When one of that name looks otherwise, the
  * newer generation's is shown. Counted in until evrt_metrics_undefine. NULL: there are max_series of them. */
 struct evrt_family *evrt_metrics_define(struct evrt_metrics *m,
-                                        const struct evrt_metrics_definition *d);
+                                        const struct evrt_metric_definition *d);
 /* A worker that has it is gone. */
 void evrt_metrics_undefine(struct evrt_family *f, int64_t now_ns);
-/* Its series with these label values, as many as it has labels. The value and the sum are doubles. */
-struct evrt_series *evrt_metrics_own(struct evrt_metrics *m, struct evrt_family *f,
-                                     const struct evrt_slice *values);
+/* Its series with these label values, as many as it has labels; NULL: that for what has no room of its own. The
+ * value and the sum are doubles. */
+struct evrt_series *evrt_metrics_own(struct evrt_family *f, const struct evrt_slice *values);
 uint32_t evrt_family_labels(const struct evrt_family *f);
 enum evrt_metric_type evrt_family_type(const struct evrt_family *f);
 /* Drops families that no worker has had since `before_ns`. */

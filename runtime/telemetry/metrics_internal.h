@@ -5,7 +5,7 @@
 #include "core/map.h"
 #include "telemetry/metrics.h"
 
-enum { EVRT_LABELS_MAX = 10, EVRT_LABEL_VALUE_MAX = 256 };
+enum { EVRT_LABEL_VALUE_MAX = 256 };
 
 struct evrt_family {
     struct evrt_metrics *metrics;
@@ -52,6 +52,8 @@ void evrt_buckets_init(struct evrt_buckets *b);
 void evrt_family_init(struct evrt_metrics *m, struct evrt_family *f);
 void evrt_family_finish(struct evrt_family *f);
 struct evrt_series *evrt_family_series(struct evrt_family *f, const struct evrt_slice *values);
+/* The series for what has no room of its own; `n` went there. */
+struct evrt_series *evrt_family_overflow(struct evrt_family *f, uint64_t n);
 void evrt_family_clear(struct evrt_family *f);
 /* Frees what was dropped, unless a shot is there. */
 void evrt_metrics_bury(struct evrt_metrics *m);

@@ -10,6 +10,7 @@ struct lua_State;
     X("evrt.c.delivery", evrt_delivery_open) \
     X("evrt.c.event", evrt_event_open)       \
     X("evrt.c.log", evrt_log_open)           \
+    X("evrt.c.metrics", evrt_metrics_open)   \
     X("evrt.c.policy", evrt_policy_open)     \
     X("evrt.c.publish", evrt_publish_open)   \
     X("evrt.c.script", evrt_script_open)     \

@@ -14,6 +14,7 @@
 #include "worker/memory.h"
 #include "worker/runner.h"
 
+struct evrt_counts;
 struct lua_State;
 
 enum evrt_worker_phase {
@@ -37,7 +38,8 @@ struct evrt_worker {
     struct lua_State *L;
     struct evrt_deliveries deliveries;
     struct evrt_runners runners;
-    struct evrt_map shared; /* copy of the values that all workers share: bind_shared.c */
+    struct evrt_counts *counts; /* metrics of scripts: bind_metrics.c; NULL: none */
+    struct evrt_map shared;     /* copy of the values that all workers share: bind_shared.c */
     struct evrt_random random;
     struct evrt_buf scratch; /* for what a binding encodes; cleared by each that uses it */
     size_t done;             /* the open DONE frame in the channel's output, or SIZE_MAX */

@@ -21,6 +21,7 @@
 #include "core/error.h"
 #include "core/event.h"
 #include "worker/confine.h"
+#include "worker/counts.h"
 #include "worker/process.h"
 #include "worker/shared.h"
 #include "worker/state.h"
@@ -37,6 +38,7 @@ struct evrt_buf *evrt_worker_out(struct evrt_worker *w) {
 }
 
 void evrt_worker_flush(struct evrt_worker *w) {
+    evrt_counts_put(w);
     w->done = SIZE_MAX;
     w->settled = 0;
     if (evrt_channel_backlog(&w->channel) > 0) evrt_channel_flush(&w->channel);
@@ -335,6 +337,7 @@ static void finish(struct evrt_worker *w) {
     evrt_deliveries_finish(&w->deliveries);
     evrt_buf_finish(&w->scratch);
     evrt_shared_finish(&w->shared);
+    evrt_counts_finish(w);
     free(w->hello_bytes);
     munmap((void *)(uintptr_t)w->snapshot.p, w->snapshot.n);
 }

@@ -141,7 +141,7 @@ describe("telemetry/metrics", function()
         local types = { counter = 0, gauge = 1, histogram = 2 }
         local function definition(d)
             local bounds = ffi.new("double[?]", #(d.bounds or {}) + 1, d.bounds or {})
-            local def = ffi.new("struct evrt_metrics_definition", {
+            local def = ffi.new("struct evrt_metric_definition", {
                 type = types[d.type or "counter"], name = c.slice(d.name), help = c.slice(d.help or ""),
                 labels = c.slice(d.labels or ""), bounds = bounds, bound_count = #(d.bounds or {}),
                 generation = d.generation or 1,
@@ -151,7 +151,7 @@ describe("telemetry/metrics", function()
         local function why(d)
             local def, keep = definition(d)
             local err = ffi.new "struct evrt_error"
-            local rc = lib.evrt_metrics_check(def, err)
+            local rc = lib.evrt_metric_check(def, err)
             return rc ~= 0 and ffi.string(err.message) or nil, keep
         end
         local function define(d)
@@ -182,10 +182,10 @@ describe("telemetry/metrics", function()
         it("is one for the same definition, and shows the newest generation's of those that differ", function()
             local a = define { name = "x_total", labels = "k", generation = 1 }
             assert.equal(a, (define { name = "x_total", labels = "k", generation = 1 }))
-            lib.evrt_metrics_own(m, a, slices { "v" }).v.d = 1.5
+            lib.evrt_metrics_own(a, slices { "v" }).v.d = 1.5
             local b = define { name = "x_total", labels = "k,l", generation = 2 }
             assert.are_not.equal(a, b)
-            lib.evrt_metrics_own(m, b, slices { "v", "w" }).v.d = 2
+            lib.evrt_metrics_own(b, slices { "v", "w" }).v.d = 2
             assert.same({ 'x_total{k="v",l="w"} 2' }, lines "^x_total")
             assert.equal(a, (define { name = "x_total", labels = "k", generation = 1 }))
             assert.same({ 'x_total{k="v",l="w"} 2' }, lines "^x_total")
@@ -202,7 +202,7 @@ describe("telemetry/metrics", function()
 
         it("shows bounds as they are", function()
             local f = define { type = "histogram", name = "h", bounds = { -1, 0.1, 1 / 3, 1e6, 1e21 } }
-            lib.evrt_metrics_own(m, f, slices {})
+            lib.evrt_metrics_own(f, slices {})
             local le = {}
             for _, line in ipairs(lines "^h_bucket") do le[#le + 1] = line:match 'le="([^"]+)"' end
             assert.equal("-1.0 0.1 0.3333333333333333 1e+06 1e+21 +Inf", table.concat(le, " "))
