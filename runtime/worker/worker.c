@@ -245,6 +245,7 @@ static void end_drain(struct evrt_worker *w) {
 
 static void on_flush(uv_prepare_t *prepare) {
     struct evrt_worker *w = prepare->data;
+    evrt_counts_put(w);
     if (w->phase == EVRT_WORKER_DRAINING) end_drain(w);
     evrt_worker_flush(w);
     if (w->page != NULL) evrt_page_store(&w->page->memory, w->memory.used);

@@ -99,7 +99,7 @@ local defaults = {
     worker = 0, generation = 1, concurrency = 256, memory_limit = 64 * 2 ^ 20, max_event_size = 2 ^ 20,
     max_hops = 16, allow_ffi = 0, log_level = 0, load_timeout_ms = 0,
     service = "spec", service_version = "1", environment = "test",
-    confine = 0, user = "", store = "",
+    max_series = 100, confine = 0, user = "", store = "",
 }
 
 --- Starts a worker and greets it. Stop it in the same spec.
@@ -110,7 +110,7 @@ function worker.start(files, hello)
     local SOCK_STREAM_CLOEXEC = bit.bor(1, 0x80000)
     assert(C.socketpair(1, SOCK_STREAM_CLOEXEC, 0, fds) == 0)
     local snapshot = seal(files)
-    local self = setmetatable({ fd = fds[0], bytes = "", delivery = 0, frames = {}, notes = {} }, Worker)
+    local self = setmetatable({ fd = fds[0], bytes = "", delivery = 0, frames = {}, notes = {}, metrics = {} }, Worker)
     self.pid = spawn(fds[1], snapshot)
     C.close(fds[1])
     C.close(snapshot)
@@ -175,12 +175,15 @@ function Worker:deliver(event, with)
     return self.delivery
 end
 
-local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log", SHARE = "share", NOTE = "note" }
+local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log", SHARE = "share", NOTE = "note",
+    METRIC = "metric", METRIC_SERIES = "metric_series" }
 local members = {
     FAILED = { "delivery", "error_type", "message", "traceback" },
     PUBLISH = { "token", "delivery", "wait", "timeout_ms", "event" },
     LOG = { "level", "delivery", "caller", "message", "fields" },
     NOTE = { "delivery", "text" },
+    METRIC = { "metric", "type", "name", "help", "labels", "bounds" },
+    METRIC_SERIES = { "series", "metric", "overflow", "values" },
     SHARE = { "token", "version", "ttl_ms", "remove", "key", "value" },
 }
 
@@ -190,6 +193,11 @@ local function decode(f)
         t.deliveries = {}
         for i = 0, tonumber(f.payload.n) / 8 - 1 do
             t.deliveries[i + 1] = tonumber(ffi.cast("uint64_t *", f.payload.p)[i])
+        end
+    elseif t.frame == "METRIC_COUNTS" then
+        local items = ffi.cast("struct evrt_frame_metric_count *", f.payload.p)
+        for i = 0, tonumber(f.payload.n) / ffi.sizeof "struct evrt_frame_metric_count" - 1 do
+            t[#t + 1] = { series = items[i].series, what = items[i].what, v = items[i].v }
         end
     elseif decoded[t.frame] then
         local kind = decoded[t.frame]
@@ -236,6 +244,10 @@ function Worker:expect(name)
         local f = self:next()
         if f == nil then error("the worker has gone; expected " .. name, 2) end
         if f.frame == name then return f end
+        if f.frame:find "^METRIC" then
+            self.metrics[#self.metrics + 1] = f
+            goto continue
+        end
         if f.frame == "NOTE" then
             self.notes[#self.notes + 1] = f.text
         elseif f.frame ~= "LOG" then
@@ -243,6 +255,7 @@ function Worker:expect(name)
         else
             self.logs[#self.logs + 1] = f
         end
+        ::continue::
     end
 end
 
@@ -289,6 +302,8 @@ function Worker:settle(delivery)
             self.settled[f.delivery] = f
         elseif f.frame == "LOG" then
             self.logs[#self.logs + 1] = f
+        elseif f.frame:find "^METRIC" then
+            self.metrics[#self.metrics + 1] = f
         elseif f.frame == "NOTE" then
             self.notes[#self.notes + 1] = f.text
         elseif f.frame == "SHARE" and self.store then
