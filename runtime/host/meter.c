@@ -204,14 +204,15 @@ static int64_t appended_ns(struct evrt_host *h, int64_t now_ns) {
     return m->marks[m->mark_head & m->mark_mask].ns;
 }
 
-/* The trace that the event belongs to, 32 hex digits; false: none. */
+/* The trace that the event belongs to, 32 hex digits; false: none, or one that nobody keeps. */
 static bool trace_of(struct evrt_slice event, char out[33]) {
     struct evrt_extension x;
     struct evrt_slice all = evrt_event_field(event.p, EVRT_FIELD_EXTENSIONS);
-    enum { VERSION = 3, TRACE = 32 };
+    enum { VERSION = 3, TRACE = 32, FLAGS = 53, ALL = 55 };
     for (size_t at = 0; evrt_extensions_next(all, &at, &x);) {
         if (!evrt_slice_eq(x.name, EVRT_STR("traceparent"))) continue;
-        if (x.value.n < VERSION + TRACE || x.value.p[2] != '-') return false;
+        if (x.value.n < ALL || x.value.p[2] != '-' || x.value.p[FLAGS - 1] != '-') return false;
+        if (strchr("13579bdf", x.value.p[FLAGS + 1]) == NULL) return false; /* not sampled */
         for (int i = 0; i < TRACE; i++) {
             char c = x.value.p[VERSION + i];
             if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "core/jsonout.h"
@@ -248,6 +249,9 @@ static void note_failure(struct host_job *j, uint64_t key, const struct host_job
 static void ended(struct host_job *j, uint64_t key, const struct host_job_end *end) {
     struct replay *r = j->own;
     if (r != NULL) r->bytes -= end->delivery->n;
+    host_meter_replayed(j->host, evrt_delivery_names(end->delivery).type,
+                        end->done ? (struct evrt_slice){NULL, 0} : end->error_type,
+                        evrt_mono_ns() - end->delivery->sent_ns);
     if (end->done) {
         j->r.done++;
         return;
