@@ -108,9 +108,10 @@ describe("/metrics", function()
         assert.is_true(m.process_resident_memory_bytes > 1e6)
         -- Buckets are cumulative, and the last is the count.
         local last = -1
-        for _, le in ipairs { "5e-05", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
-            "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf" } do
-            local n = m[('events_publish_duration_seconds_bucket{event_type="like.good",source="/spec",le="%s"}'):format(le)]
+        local bucket = 'events_publish_duration_seconds_bucket{event_type="like.good",source="/spec",le="%s"}'
+        for _, le in ipairs { "5e-05", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025",
+            "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf" } do
+            local n = m[bucket:format(le)]
             assert.is_true(n >= last, le)
             last = n
         end
@@ -140,7 +141,8 @@ describe("/metrics", function()
     it("is what was asked for: text or OpenMetrics, packed or not", function()
         local node = evrt.start { handlers = handlers }
         node:publish { type = "like.good", traceparent = "00-" .. TRACE .. "-b7ad6b7169203331-01" }
-        node:publish { type = "like.bad", traceparent = "00-" .. ("1"):rep(32) .. "-b7ad6b7169203331-00", data = { n = 1 } }
+        local unsampled = "00-" .. ("1"):rep(32) .. "-b7ad6b7169203331-00"
+        node:publish { type = "like.bad", traceparent = unsampled, data = { n = 1 } }
         settled(node)
         local text, r = scrape(node)
         assert.equal("text/plain; version=0.0.4; charset=utf-8", r.headers["content-type"])
@@ -151,10 +153,11 @@ describe("/metrics", function()
         assert.equal("application/openmetrics-text; version=1.0.0; charset=utf-8", r.headers["content-type"])
         assert.truthy(open:find "\n# EOF\n$")
         for _, name in ipairs { "events_publish_duration_seconds", "events_handling_duration_seconds" } do
-            assert.truthy(open:find("\n" .. name .. '_bucket{[^\n]+} %d+ # {trace_id="' .. TRACE .. '"} %S+ %d+%.%d%d%d\n'), name)
+            local line = "\n" .. name .. '_bucket{[^\n]+} %d+ # {trace_id="' .. TRACE .. '"} %S+ %d+%.%d%d%d\n'
+            assert.truthy(open:find(line), name)
         end
         assert.is_nil(open:find(("1"):rep(32), 1, true)) -- a trace that nobody keeps
-        _, r = scrape(node, { ["Accept-Encoding"] = "gzip" })
+        r = select(2, scrape(node, { ["Accept-Encoding"] = "gzip" }))
         assert.equal("gzip", r.headers["content-encoding"])
         assert.equal("\31\139", r.body:sub(1, 2))
         assert.equal(400, node:get("/metrics?x=1").status)
@@ -177,8 +180,8 @@ describe("/metrics", function()
         assert.equal(404, node:get("/metrics").status)
         assert.equal(1, node:get("/api/v1/stats").json.done)
         assert.equal(0, (node:stop()))
-        local code, _, err = evrt.run { "check", evrt.lay { config = { metrics = { path = "/api/v1/x" } }, handlers = handlers }
-            .. "/evrt.yaml" }
+        local dir = evrt.lay { config = { metrics = { path = "/api/v1/x" } }, handlers = handlers }
+        local code, _, err = evrt.run { "check", dir .. "/evrt.yaml" }
         assert.equal(78, code)
         assert.truthy(err:find("metrics.path: expected a path", 1, true), err)
     end)
@@ -293,7 +296,8 @@ describe("/metrics", function()
             assert.same({ 1, 10, 30, 30 },
                 { m['size_bucket{le="1.0"}'], m['size_bucket{le="10.0"}'], m['size_bucket{le="+Inf"}'], m.size_count })
             -- Other workers, the same counters.
-            evrt.write(node.dir .. "/handlers/b.lua", [[return { name = "B", events = { "no" }, handle = function() end }]])
+            evrt.write(node.dir .. "/handlers/b.lua",
+                [[return { name = "B", events = { "no" }, handle = function() end }]])
             assert.equal(200, node:post_admin("/api/v1/reload").status)
             node:publish { type = "order", data = { country = "de", n = 7 } }
             await(node, 'orders_total{country="de"}', 21)
