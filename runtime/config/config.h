@@ -87,7 +87,7 @@ struct evrt_config {
         uint64_t max;
     } dead_letters;
     struct {
-        uint64_t concurrency, max, keep;
+        uint64_t concurrency, replay_concurrency, max, keep;
     } jobs;
     struct {
         int64_t window;

@@ -124,7 +124,9 @@
     X(dead_letters.max, NUMBER, "1000000", 0, 100000000, NULL, RELOAD,                           \
       "Dead letters that are kept; one more, and the oldest is discarded.")                      \
     X(jobs.concurrency, NUMBER, "64", 1, 4096, NULL, RELOAD,                                     \
-      "Deliveries in flight at once of a job: a replay, or the reprocessing of dead letters.")   \
+      "Deliveries in flight at once of a job: the reprocessing of dead letters.")                \
+    X(jobs.replay_concurrency, NUMBER, "512", 1, 4096, NULL, RELOAD,                             \
+      "The same for a replay; never more than half of the handler's concurrency.")               \
     X(jobs.max, NUMBER, "4", 1, 64, NULL, RELOAD, "Jobs that run at once.")                      \
     X(jobs.keep, NUMBER, "100", 1, 10000, NULL, RELOAD, "Jobs that are listed, ended ones too.") \
     X(dedup.window, DURATION, "2m", 0, 7 * DAY, NULL, RELOAD,                                    \

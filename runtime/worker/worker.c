@@ -136,6 +136,7 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, text);
     if (rc == 0) {
         evrt_inbox_init(&w->deliveries.inbox, w->handlers);
+        evrt_inbox_init(&w->deliveries.later, w->handlers);
         evrt_runners_init(w);
     }
     if (rc < 0) evrt_worker_leave(w, EX_CONFIG);
@@ -147,7 +148,8 @@ static int on_deliver(struct evrt_worker *w, struct evrt_slice payload) {
     struct evrt_event e;
     if (evrt_frame_get_deliver(payload, &f) < 0 || f.handler >= w->handlers) return -EBADMSG;
     if (evrt_event_decode(f.event.p, f.event.n, &e) < 0) return -EBADMSG;
-    evrt_inbox_push(&w->deliveries.inbox, f.handler, payload);
+    bool later = f.purpose == EVRT_PURPOSE_REPLAY || f.purpose == EVRT_PURPOSE_REPROCESS;
+    evrt_inbox_push(later ? &w->deliveries.later : &w->deliveries.inbox, f.handler, payload);
     return 0;
 }
 

@@ -216,7 +216,7 @@ describe("replay", function()
 
     for _, signal in ipairs { "sigterm", "sigkill" } do
         it("goes on after " .. signal, function()
-            local node = start(nil, "evrt.sleep(0.002)", { jobs = { concurrency = 8 } })
+            local node = start(nil, "evrt.sleep(0.002)", { jobs = { replay_concurrency = 8 } })
             publish(node, 400)
             settled(node)
             local r = begin(node, { handler = "A", from_seq = 1, limit = 390 })
