@@ -312,6 +312,9 @@ void host_retries_expire(struct evrt_host *h);
 void host_aside_ended(struct host_worker *w, struct evrt_sub *s, const struct evrt_delivery *d,
                       const struct evrt_frame_failed *f);
 
+/* Why it is beside the window, for people; {NULL,0}: it is not. */
+struct evrt_slice host_purpose(const struct evrt_delivery *d);
+
 /* ---- share.c ---- */
 
 void host_share_open(struct evrt_host *h);

@@ -25,11 +25,11 @@
       "an event was refused because it could not be stored; its publisher was told")           \
     X(EVENT_HANDLED, INFO, "Event handled successfully",                                       \
       "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation,"         \
-      "trace_id?,span_id?",                                                                    \
+      "purpose?,trace_id?,span_id?",                                                           \
       "a handler returned for this event and that is settled in the journal")                  \
     X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                       \
       "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"   \
-      "generation,stacktrace?,trace_id?,span_id?",                                             \
+      "generation,purpose?,stacktrace?,trace_id?,span_id?",                                    \
       "a handler raised, was rejected, ran out of time or died with this event")               \
     X(EVENT_RETRY_QUEUED, WARN, "Event queued for retry",                                      \
       "event_type,event_id,handler,attempt,delay,error,error_type,event_time,seq,"             \
