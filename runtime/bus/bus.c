@@ -417,6 +417,11 @@ int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq) {
     return evrt_sub_take_retry(s, seq) == NULL ? not_waiting(s, seq) : 0;
 }
 
+void evrt_bus_letter_left(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, bool done) {
+    evrt_sub_letter_left(s, seq, done);
+    mark_dirty(b, s);
+}
+
 void evrt_bus_aside(struct evrt_bus *b, struct evrt_sub *s, const struct evrt_aside *a) {
     (void)b;
     evrt_sub_add_aside(s, a);

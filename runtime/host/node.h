@@ -11,6 +11,7 @@
  *     workers.c   worker processes: started, fed, replaced, ended
  *     contain.c   workers that are stuck or died, and the delivery that is to blame
  *     retry.c     failures: tried again, when, or dead; retries.c lists them
+ *     dead.c      dead letters made; letters.c lists and changes them, reprocess.c gives them once more
  *     jobs.c      what takes long and delivers again: throttled, resumed, cancelled; aside.c: what ended
  *     replay.c    the kind of job that delivers stored events once more
  *     scripts.c   what scripts declare; scripts_read.c freezes their folders
@@ -305,6 +306,26 @@ void host_retries_describe(const struct evrt_host *h, const struct evrt_sub *s,
 void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_record_retry *r);
 /* Those of handlers that left the scripts long ago are dead. */
 void host_retries_expire(struct evrt_host *h);
+
+/* ---- dead.c ---- */
+
+/* A delivery that is not tried again. */
+struct host_dead {
+    struct evrt_sub *sub;
+    uint64_t seq;
+    uint32_t attempt;
+    enum evrt_dead_reason reason;
+    int64_t first_failed_ms;    /* 0: now */
+    struct evrt_slice type, id; /* of the event; {NULL,0}: not at hand */
+    struct evrt_slice time;
+    struct evrt_slice error_type, message, traceback;
+    uint64_t generation, script; /* of the attempt */
+    uint8_t hops;                /* of the event */
+};
+/* Makes it a dead letter with the next settlement, or that one anew; logs and tells it. */
+void host_dead(struct evrt_host *h, const struct host_dead *d);
+/* Hash of the handler's file in that generation; 0: it is not in it. */
+uint64_t host_script_of(const struct host_generation *g, const struct evrt_sub *s);
 
 /* ---- aside.c ---- */
 
