@@ -94,6 +94,10 @@ struct evrt_config {
         uint64_t max; /* 0: off */
     } dedup;
     struct {
+        uint64_t max;
+        int64_t max_delay;
+    } schedule;
+    struct {
         uint64_t max_entries, max_value_size; /* of a key and its value */
     } shared;
     struct {

@@ -135,6 +135,10 @@
     X(dedup.max, NUMBER, "1000000", 0, UINT64_C(1) << 30, NULL, RESTART,                         \
       "Most of them that are remembered, some 50 bytes each; 0 turns it off. What has to go "    \
       "before its time is counted.")                                                             \
+    X(schedule.max, NUMBER, "1000000", 0, 100000000, NULL, RELOAD,                               \
+      "Events that wait for their time (deliverat, deliverafter); one more is answered 429.")    \
+    X(schedule.max_delay, DURATION, "366d", 0, 36500 * DAY, NULL, RELOAD,                        \
+      "How far ahead an event may be scheduled.")                                                \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
       "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
     X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \

@@ -21,7 +21,9 @@
     X(SWEEP, 11, "expired keys go")                                   \
     X(NOTES, 16, "what policies did with deliveries, for people")     \
     X(JOB, 24, "an operator's job began, got on or ended")            \
-    X(KEEP, 25, "a copy of an event whose segment is about to go")
+    X(KEEP, 25, "a copy of an event whose segment is about to go")    \
+    X(SCHEDULE, 32, "an event for later")                             \
+    X(UNSCHEDULE, 33, "it was published, or cancelled")
 
 enum evrt_record_kind {
 #define X(name, number, help) EVRT_RECORD_##name = number,

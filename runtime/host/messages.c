@@ -166,7 +166,7 @@ static void on_settled(void *arg, unsigned pending, struct evrt_slice outcomes) 
 static void on_durable(void *arg, uint64_t seq) {
     struct script_publish *p = arg;
     p->seq = seq;
-    if (p->wait)
+    if (p->wait && (p->what & EVRT_SCHEDULED) == 0)
         host_waits_add(p->host, seq, p->delivery, p->timeout_ms, on_settled, p);
     else
         on_settled(p, 0, (struct evrt_slice){NULL, 0});

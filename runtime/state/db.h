@@ -38,6 +38,9 @@
       " key INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                              \
       " generation INTEGER NOT NULL, script INTEGER NOT NULL, type TEXT NOT NULL,"                                                           \
       " history BLOB NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (sub, seq)) STRICT, WITHOUT ROWID")                                         \
+    X(scheduled,                                                                                                                             \
+      "(due_ms INTEGER NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, sum INTEGER NOT NULL,"                                       \
+      " PRIMARY KEY (due_ms, number)) STRICT, WITHOUT ROWID")                                                                                \
     X(dead,                                                                                                                                  \
       "(n INTEGER PRIMARY KEY, seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                        \
       " at_ms INTEGER NOT NULL, first_failed_ms INTEGER NOT NULL, reason INTEGER NOT NULL,"                                                  \
@@ -94,6 +97,12 @@
     X(PUT_RETRY, "REPLACE INTO retries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")  \
     X(END_RETRY, "DELETE FROM retries WHERE sub = ? AND seq = ?")                                 \
     X(FORGET_RETRIES, "DELETE FROM retries WHERE sub = ?")                                        \
+    X(ALL_SCHEDULED, "SELECT * FROM scheduled ORDER BY due_ms, number")                           \
+    X(SCHEDULED_AFTER, "SELECT * FROM scheduled WHERE (due_ms, number) > (?, ?)"                  \
+                       " ORDER BY due_ms, number LIMIT ?")                                        \
+    X(SCHEDULED_OF, "SELECT * FROM scheduled WHERE due_ms = ? AND number = ?")                    \
+    X(PUT_SCHEDULED, "REPLACE INTO scheduled VALUES (?, ?, ?, ?)")                                \
+    X(END_SCHEDULED, "DELETE FROM scheduled WHERE due_ms = ? AND number = ?")                     \
     X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                                               \
     X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                                          \
     X(FORGET_DEAD, "DELETE FROM dead WHERE sub = ?")

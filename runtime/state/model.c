@@ -31,6 +31,7 @@ void evrt_model_finish(struct evrt_model *m) {
     evrt_model_jobs_finish(&m->jobs);
     free(m->forgotten);
     evrt_buf_finish(&m->failed.list);
+    evrt_state_scheduled_finish(&m->scheduled);
     *m = (struct evrt_model){0};
 }
 
@@ -231,6 +232,14 @@ static int apply_job(struct evrt_model *m, struct evrt_slice payload) {
     return 0;
 }
 
+static int apply_schedule(struct evrt_model *m, struct evrt_slice payload) {
+    return evrt_state_scheduled_apply(&m->scheduled, EVRT_RECORD_SCHEDULE, payload);
+}
+
+static int apply_unschedule(struct evrt_model *m, struct evrt_slice payload) {
+    return evrt_state_scheduled_apply(&m->scheduled, EVRT_RECORD_UNSCHEDULE, payload);
+}
+
 static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
     [EVRT_RECORD_SUBSCRIBE] = apply_subscribe,
     [EVRT_RECORD_FORGET] = apply_forget,
@@ -240,6 +249,8 @@ static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
     [EVRT_RECORD_RESUME] = apply_resume,
     [EVRT_RECORD_JOB] = apply_job,
     [EVRT_RECORD_KEEP] = apply_keep,
+    [EVRT_RECORD_SCHEDULE] = apply_schedule,
+    [EVRT_RECORD_UNSCHEDULE] = apply_unschedule,
 };
 
 void evrt_model_enter(struct evrt_model *m, uint64_t group) {
@@ -281,7 +292,7 @@ void evrt_model_normalise(struct evrt_model *m) {
 
 bool evrt_model_changed(const struct evrt_model *m) {
     if (m->applied != m->committed || m->forgotten_count > 0 || m->failed.count > 0 ||
-        m->jobs.changed)
+        m->scheduled.changes.n > 0 || m->jobs.changed)
         return true;
     for (size_t i = 0; i < m->count; i++) {
         if (m->subs[i]->changed) return true;
@@ -297,5 +308,6 @@ void evrt_model_committed(struct evrt_model *m) {
     evrt_model_jobs_committed(&m->jobs);
     m->forgotten_count = 0;
     evrt_failed_clear(&m->failed);
+    evrt_buf_clear(&m->scheduled.changes);
     m->committed = m->applied;
 }

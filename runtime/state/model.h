@@ -8,6 +8,7 @@
 #include "state/ended.h"
 #include "state/model_failed.h"
 #include "state/model_jobs.h"
+#include "state/scheduled.h"
 #include "state/state.h"
 
 struct evrt_model_epoch {
@@ -35,6 +36,7 @@ struct evrt_model {
     uint32_t *forgotten;
     size_t forgotten_count;
     struct evrt_model_failed failed;
+    struct evrt_state_scheduled scheduled;
     uint64_t group, letters; /* of what is applied now; dead letters in it so far */
     bool any_copies;         /* there may be copied events in the tables */
 };

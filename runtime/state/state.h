@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "core/record.h"
+#include "core/schedule.h"
 
 struct evrt_state;
 
@@ -158,6 +159,14 @@ typedef void (*evrt_state_retry_fn)(void *, uint32_t sub, const struct evrt_reco
 EVRT_MUST_CHECK int evrt_state_each_retry(struct evrt_state_view *v,
                                           const struct evrt_state_retries *which,
                                           evrt_state_retry_fn fn, void *arg);
+/* Events for later, soonest first: those after (due_ms, number), at most `limit`. */
+typedef void (*evrt_state_scheduled_fn)(void *, const struct evrt_record_schedule *);
+EVRT_MUST_CHECK int evrt_state_each_scheduled(struct evrt_state_view *v, int64_t due_ms,
+                                              uint64_t number, uint64_t limit,
+                                              evrt_state_scheduled_fn fn, void *arg);
+/* One of them; fn is called once or not at all. */
+EVRT_MUST_CHECK int evrt_state_scheduled(struct evrt_state_view *v, int64_t due_ms, uint64_t number,
+                                         evrt_state_scheduled_fn fn, void *arg);
 /* The retry of one event and handler; fn is called once or not at all. */
 EVRT_MUST_CHECK int evrt_state_retry(struct evrt_state_view *v, uint32_t sub, uint64_t seq,
                                      evrt_state_retry_fn fn, void *arg);

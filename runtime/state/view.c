@@ -41,6 +41,33 @@ int evrt_state_each_job(struct evrt_state_view *v,
     return 0;
 }
 
+/* ---- Events for later: the same ---- */
+
+static void commit_scheduled(struct evrt_state_view *v) {
+    struct evrt_error ignored;
+    if (v->model->scheduled.changes.n == 0) return;
+    int rc = evrt_tables_commit(v->db, v->model, &ignored);
+    (void)rc; /* tried again by the thread, which tells */
+}
+
+int evrt_state_each_scheduled(struct evrt_state_view *v, int64_t due_ms, uint64_t number,
+                              uint64_t limit, evrt_state_scheduled_fn fn, void *arg) {
+    if (v->failed < 0) return v->failed;
+    commit_scheduled(v);
+    return evrt_tables_scheduled(v->db, due_ms, number, limit, fn, arg, &v->error);
+}
+
+int evrt_state_scheduled(struct evrt_state_view *v, int64_t due_ms, uint64_t number,
+                         evrt_state_scheduled_fn fn, void *arg) {
+    struct evrt_record_schedule r;
+    if (v->failed < 0) return v->failed;
+    int found = evrt_state_scheduled_change(&v->model->scheduled, due_ms, number, &r);
+    if (found < 0) return 0;
+    if (found == 0) return evrt_tables_scheduled_one(v->db, due_ms, number, fn, arg, &v->error);
+    fn(arg, &r);
+    return 0;
+}
+
 /* ---- As text ---- */
 
 int evrt_state_open_snapshot(struct evrt_state_view *v, uint64_t *group) {

@@ -175,7 +175,8 @@ static int on_published(struct evrt_worker *w, struct evrt_slice payload) {
         push_slice(L, f.outcomes);
     }
     lua_pushboolean(L, f.status > 0 && (f.status & EVRT_DUPLICATE) != 0);
-    evrt_runner_continue(w, d, 5);
+    lua_pushboolean(L, f.status > 0 && (f.status & EVRT_SCHEDULED) != 0);
+    evrt_runner_continue(w, d, 6);
     return 0;
 }
 
