@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <lua.h>
 #include <luajit.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "core/cpu.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "worker/confine.h"
@@ -136,7 +138,6 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, text);
     if (rc == 0) {
         evrt_inbox_init(&w->deliveries.inbox, w->handlers);
-        evrt_inbox_init(&w->deliveries.later, w->handlers);
         evrt_runners_init(w);
     }
     if (rc < 0) evrt_worker_leave(w, EX_CONFIG);
@@ -148,8 +149,7 @@ static int on_deliver(struct evrt_worker *w, struct evrt_slice payload) {
     struct evrt_event e;
     if (evrt_frame_get_deliver(payload, &f) < 0 || f.handler >= w->handlers) return -EBADMSG;
     if (evrt_event_decode(f.event.p, f.event.n, &e) < 0) return -EBADMSG;
-    bool later = f.purpose == EVRT_PURPOSE_REPLAY || f.purpose == EVRT_PURPOSE_REPROCESS;
-    evrt_inbox_push(later ? &w->deliveries.later : &w->deliveries.inbox, f.handler, payload);
+    evrt_inbox_push(&w->deliveries.inbox, f.handler, payload);
     return 0;
 }
 
@@ -175,8 +175,7 @@ static int on_published(struct evrt_worker *w, struct evrt_slice payload) {
         push_slice(L, f.outcomes);
     }
     lua_pushboolean(L, f.status > 0 && (f.status & EVRT_DUPLICATE) != 0);
-    lua_pushboolean(L, f.status > 0 && (f.status & EVRT_SCHEDULED) != 0);
-    evrt_runner_continue(w, d, 6);
+    evrt_runner_continue(w, d, 5);
     return 0;
 }
 
@@ -259,10 +258,14 @@ static void on_flush(uv_prepare_t *prepare) {
     }
     /* At the limit of concurrency only a timer or a frame can change anything. */
     w->taken = 0;
-    if (evrt_runners_may_take(w))
+    bool more = evrt_runners_may_take(w);
+    if (more)
         uv_idle_start(&w->again, on_again);
     else
         uv_idle_stop(&w->again);
+    /* What the host, or another worker on this CPU, has to do is perhaps for a handler that is not busy. A
+     * kernel may leave them standing until its next tick, 4 ms. */
+    if (more) sched_yield();
 }
 
 static void close_handle(uv_handle_t *handle, void *arg) {
@@ -286,6 +289,7 @@ static void detach(void) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "evrt-worker");
+    evrt_cpu_short_turns();
 }
 
 static int map_snapshot(struct evrt_worker *w) {
