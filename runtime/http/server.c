@@ -34,11 +34,11 @@ static void run(struct evrt_http_server *s) {
     s->progress = false;
     for (int round = 0; round < 2; round++) { /* the second writes what the first has answered */
         s->queued = 0;
-        MHD_run(s->daemon);
+        s->mhd.run(s->daemon);
         if (s->queued == 0) break;
     }
     unsigned long long ms = 0;
-    bool due = MHD_get_timeout(s->daemon, &ms) == MHD_YES;
+    bool due = s->mhd.get_timeout(s->daemon, &ms) == MHD_YES;
     if (due && ms == 0 && s->progress)
         uv_idle_start(&s->soon, on_soon);
     else
@@ -100,7 +100,7 @@ static unsigned stuck_seconds(const struct evrt_config *config) {
 
 static int start_daemon(struct evrt_http_server *s, int fd) {
     const struct evrt_config *c = s->config;
-    s->daemon = MHD_start_daemon(
+    s->daemon = s->mhd.start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         evrt_http_on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
@@ -123,11 +123,13 @@ int evrt_http_server_create(struct evrt_http_server **out, struct evrt_host *hos
     s->metrics = evrt_host_metrics(host);
     s->loop = evrt_host_loop(host);
     s->port = evrt_listen_port(options->fd);
-    if (start_daemon(s, options->fd) < 0) {
-        evrt_error_set(err, -EIO, "cannot start the HTTP server on port %u", s->port);
+    int rc = evrt_mhd_open(&s->mhd, err);
+    if (rc == 0 && (rc = start_daemon(s, options->fd)) < 0)
+        evrt_error_set(err, rc, "cannot start the HTTP server on port %u", s->port);
+    if (rc < 0) {
         close(options->fd);
         free(s);
-        return -EIO;
+        return rc;
     }
     s->listening = true;
     *out = s;
@@ -135,7 +137,7 @@ int evrt_http_server_create(struct evrt_http_server **out, struct evrt_host *hos
 }
 
 void evrt_http_server_start(struct evrt_http_server *s) {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    const union MHD_DaemonInfo *info = s->mhd.get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     uv_poll_init(s->loop, &s->poll, info->epoll_fd);
     uv_timer_init(s->loop, &s->timer);
     uv_timer_init(s->loop, &s->sweep);
@@ -160,7 +162,7 @@ void evrt_http_server_quiesce(struct evrt_http_server *s) {
     s->quiesced = true;
     if (!s->listening) return;
     s->listening = false;
-    int fd = MHD_quiesce_daemon(s->daemon);
+    int fd = s->mhd.quiesce_daemon(s->daemon);
     if (fd >= 0) close(fd);
 }
 
@@ -178,7 +180,7 @@ static void close_all(struct evrt_http_server *s) {
     uv_timer_stop(&s->timer);
     uv_timer_stop(&s->sweep);
     uv_idle_stop(&s->soon);
-    MHD_stop_daemon(s->daemon);
+    s->mhd.stop_daemon(s->daemon);
     s->daemon = NULL;
     for (unsigned i = 0; i < sizeof handles / sizeof handles[0]; i++)
         uv_close(handles[i], on_closed);
@@ -207,7 +209,7 @@ void evrt_http_server_stop(struct evrt_http_server *s, void (*cb)(void *arg), vo
 
 void evrt_http_server_destroy(struct evrt_http_server *s) {
     if (s == NULL) return;
-    if (s->daemon != NULL) MHD_stop_daemon(s->daemon);
+    if (s->daemon != NULL) s->mhd.stop_daemon(s->daemon);
     while (s->spare != NULL) {
         struct evrt_http_request *r = s->spare;
         s->spare = r->next;
@@ -215,8 +217,4 @@ void evrt_http_server_destroy(struct evrt_http_server *s) {
     }
     evrt_http_metrics_finish(s);
     free(s);
-}
-
-const char *evrt_http_library(void) {
-    return MHD_get_version();
 }

@@ -47,10 +47,11 @@ static bool contiguous(const struct evrt_http_request *r, const char *method, co
 
 static int take_headers(struct evrt_http_request *r, const char *method, const char *version) {
     struct evrt_error err;
-    size_t size = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
-                      ->header_size;
+    size_t size =
+        r->server->mhd.get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
+            ->header_size;
     r->method = evrt_slice_of(method);
-    MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, r);
+    r->server->mhd.get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, r);
     if (r->header_count > EVRT_HEADERS_MAX || size > r->server->config->http.max_header_size) {
         r->header_count = 0;
         return distrust(r, 431, "headers_too_large",

@@ -2,9 +2,9 @@
 #ifndef EVRT_HTTP_SERVER_INTERNAL_H
 #define EVRT_HTTP_SERVER_INTERNAL_H
 
-#include <microhttpd.h>
 #include <uv.h>
 
+#include "http/mhd.h"
 #include "http/request.h"
 #include "http/server.h"
 
@@ -32,6 +32,7 @@ struct evrt_http_server {
     struct evrt_host *host;
     const struct evrt_config *config;
     uv_loop_t *loop;
+    struct evrt_mhd mhd;
     struct MHD_Daemon *daemon;
     uint16_t port;
     bool listening, stopping, quiesced;

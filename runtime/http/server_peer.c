@@ -20,7 +20,8 @@ void evrt_http_on_connection(void *cls, struct MHD_Connection *connection, void 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         struct evrt_http_peer *p = evrt_zalloc(sizeof *p);
         p->server = s;
-        p->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        p->fd =
+            s->mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         p->fresh = true;
         p->since = (int64_t)uv_now(s->loop);
         p->next = s->peers;

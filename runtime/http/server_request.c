@@ -109,7 +109,7 @@ void evrt_request_answer(struct evrt_http_request *r, unsigned status) {
         return; /* in the daemon's callback, or nobody there */
     if (r->parked) {
         r->parked = false;
-        MHD_resume_connection(r->connection);
+        r->server->mhd.resume_connection(r->connection);
     }
     evrt_http_server_wake(r->server);
 }
@@ -133,39 +133,39 @@ const struct evrt_config *evrt_request_config(const struct evrt_http_request *r)
 /* ---- Answering ---- */
 
 static void add_headers(struct evrt_http_request *r, struct MHD_Response *response) {
+    __typeof__(MHD_add_response_header) *add = r->server->mhd.add_response_header;
     char number[16];
     const char *type = r->content_type != NULL ? r->content_type : "application/json";
-    if (r->out.n > 0 || r->content_type != NULL)
-        MHD_add_response_header(response, "Content-Type", type);
-    if (r->content_encoding != NULL)
-        MHD_add_response_header(response, "Content-Encoding", r->content_encoding);
-    if (r->vary) MHD_add_response_header(response, "Vary", "Accept, Accept-Encoding");
-    if (r->close) MHD_add_response_header(response, "Connection", "close");
-    if (r->authenticate) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
-    if (r->allow.n > 0) MHD_add_response_header(response, "Allow", evrt_buf_cstr(&r->allow));
+    if (r->out.n > 0 || r->content_type != NULL) add(response, "Content-Type", type);
+    if (r->content_encoding != NULL) add(response, "Content-Encoding", r->content_encoding);
+    if (r->vary) add(response, "Vary", "Accept, Accept-Encoding");
+    if (r->close) add(response, "Connection", "close");
+    if (r->authenticate) add(response, "WWW-Authenticate", "Bearer");
+    if (r->allow.n > 0) add(response, "Allow", evrt_buf_cstr(&r->allow));
     if (r->retry_after > 0) {
         snprintf(number, sizeof number, "%u", r->retry_after);
-        MHD_add_response_header(response, "Retry-After", number);
+        add(response, "Retry-After", number);
     }
     if (r->origin.n > 0) {
         char *origin = evrt_strndup(r->origin.p, r->origin.n);
-        MHD_add_response_header(response, "WebHook-Allowed-Origin", origin);
-        MHD_add_response_header(response, "WebHook-Allowed-Rate", "*");
+        add(response, "WebHook-Allowed-Origin", origin);
+        add(response, "WebHook-Allowed-Rate", "*");
         free(origin);
     }
 }
 
 static enum MHD_Result queue(struct evrt_http_request *r) {
     if (r->queued) return MHD_YES;
+    const struct evrt_mhd *mhd = &r->server->mhd;
     struct MHD_Response *response =
         r->stream_events != NULL
             ? evrt_http_stream_response(r)
-            : MHD_create_response_from_buffer(r->out.n, r->out.p, MHD_RESPMEM_PERSISTENT);
+            : mhd->create_response_from_buffer(r->out.n, r->out.p, MHD_RESPMEM_PERSISTENT);
     if (response == NULL) return MHD_NO;
     if (r->server->quiesced) r->close = true;
     add_headers(r, response);
-    enum MHD_Result rc = MHD_queue_response(r->connection, r->status, response);
-    MHD_destroy_response(response);
+    enum MHD_Result rc = mhd->queue_response(r->connection, r->status, response);
+    mhd->destroy_response(response);
     r->queued = true;
     r->server->queued++;
     evrt_http_metrics_answered(r);
@@ -178,7 +178,7 @@ void *evrt_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connec
     struct evrt_http_server *s = cls;
     struct evrt_http_request *r = take(s);
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        r->server->mhd.get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     r->connection = connection;
     r->peer = info->socket_context;
     r->peer->request = r;
@@ -246,7 +246,7 @@ enum MHD_Result evrt_http_on_access(void *cls, struct MHD_Connection *connection
     if (r->status != 0) return queue(r);
     if (r->park && !r->parked) {
         r->parked = true;
-        MHD_suspend_connection(connection);
+        r->server->mhd.suspend_connection(connection);
     }
     return MHD_YES;
 }

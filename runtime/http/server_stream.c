@@ -17,7 +17,7 @@ static void resume(struct evrt_http_request *r) {
     if (r->connection == NULL || !r->complete) return;
     if (r->parked) {
         r->parked = false;
-        MHD_resume_connection(r->connection);
+        r->server->mhd.resume_connection(r->connection);
     }
     evrt_http_server_wake(r->server);
 }
@@ -32,7 +32,7 @@ static ssize_t take(void *cls, uint64_t position, char *buf, size_t max) {
     if (n == 0 && r->stream_ended) return MHD_CONTENT_READER_END_OF_STREAM;
     if (n == 0) {
         r->parked = true;
-        MHD_suspend_connection(r->connection);
+        r->server->mhd.suspend_connection(r->connection);
         return 0;
     }
     if (n > max) n = max;
@@ -47,7 +47,7 @@ static ssize_t take(void *cls, uint64_t position, char *buf, size_t max) {
 
 struct MHD_Response *evrt_http_stream_response(struct evrt_http_request *r) {
     enum { PIECE = 32 << 10 };
-    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, take, r, NULL);
+    return r->server->mhd.create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, take, r, NULL);
 }
 
 void evrt_http_stream_gone(struct evrt_http_request *r) {
