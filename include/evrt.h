@@ -105,11 +105,13 @@ EVRT_EXPORT EVRT_MUST_CHECK int evrt_create(struct evrt **out, const char *confi
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_start(struct evrt *rt, struct uv_loop_s *loop,
                                            struct evrt_error *err);
 
-/* Called on the loop thread when the event is durable (status 0 or EVRT_DUPLICATE, its seq and the slice
+/* Called on the loop thread when the event is durable (status 0 or bits as below, its seq and the slice
  * `id`, valid during the call). A runtime that loses its store ends the process instead of calling. */
 enum {
     EVRT_DUPLICATE =
-        1, /* the same source and id was published before (dedup.window): seq is that one's */
+        1, /* its source and id were published before (dedup.window): seq is that one's */
+    EVRT_SCHEDULED =
+        2, /* it is for later (deliverat): seq is its number among such, not a sequence */
 };
 typedef void (*evrt_publish_cb)(void *arg, int status, uint64_t seq, struct evrt_slice id);
 

@@ -230,6 +230,10 @@ static void on_handled(void *arg, unsigned pending, struct evrt_slice outcomes) 
 static void on_durable(void *arg, uint64_t seq) {
     struct publish *p = arg;
     p->seq = seq;
+    if (p->handled != NULL && (p->what & EVRT_SCHEDULED) != 0) {
+        on_handled(p, 0, EVRT_STR("[]"));
+        return;
+    }
     if (p->handled != NULL) {
         evrt_host_wait_settled(p->rt->host, seq, p->timeout_ms, on_handled, p);
         return;

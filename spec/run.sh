@@ -8,7 +8,7 @@ packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format
     util-linux strace e2fsprogs eatmydata faketime
     logrotate python3-yaml"
 # Installed, these would start services of their own: they are unpacked beside the build instead.
-tools="prometheus prometheus-alertmanager"
+tools="prometheus prometheus-alertmanager python3-prometheus-client"
 only=
 fast=no
 soak=no

@@ -1,5 +1,6 @@
 -- evrt.publish: checks the table, hands it to the host, waits until it is durable (or handled).
 local cpublish = require "evrt.c.publish"
+local clock = require "evrt.c.clock"
 local cjson = require "evrt.c.json"
 local duration = require "evrt.worker.options".duration
 local log = require "evrt.log"
@@ -24,7 +25,8 @@ function M.raw(text)
 end
 
 local attributes = { "type", "id", "source", "time", "subject", "datacontenttype", "dataschema" }
-local is_attribute, names = {}, { "data", "extensions" }
+local is_attribute, names = {}, { "data", "extensions", "deliver_at", "delay" }
+local is_other = { data = true, extensions = true, deliver_at = true, delay = true }
 for _, name in ipairs(attributes) do
     is_attribute[name] = true
     names[#names + 1] = name
@@ -36,7 +38,7 @@ end
 
 local function check_names(event)
     for name in pairs(event) do
-        if type(name) == "string" and not is_attribute[name] and name ~= "data" and name ~= "extensions" then
+        if type(name) == "string" and not is_attribute[name] and not is_other[name] then
             local near = nearest(name, names)
             misuse("unknown field %q%s; other attributes belong in extensions", name,
                 near and (" (did you mean %q?)"):format(near) or "")
@@ -64,6 +66,30 @@ local function check_extensions(extensions)
     end
 end
 
+-- When it is to be published, as the host wants to be told: extensions of the event.
+local function with_time(event)
+    local at, delay = event.deliver_at, event.delay
+    if at == nil and delay == nil then return event.extensions end
+    if at ~= nil and delay ~= nil then misuse "deliver_at and delay: only one of them says when" end
+    local extensions = {}
+    for name, value in pairs(event.extensions or extensions) do extensions[name] = value end
+    extensions.deliverat, extensions.deliverafter = nil, nil
+    if delay ~= nil then
+        local seconds = duration(delay)
+        if seconds == nil or seconds < 0 or seconds > 1e12 then
+            misuse 'delay: a duration expected, as "90s" or a number of seconds'
+        end
+        extensions.deliverafter = ("%.0fms"):format(seconds * 1000)
+    else
+        local text = type(at) == "number" and clock.format(at) or at
+        if type(text) ~= "string" or not clock.parse(text) then
+            misuse "deliver_at: a time expected, RFC 3339 or a number of seconds since 1970"
+        end
+        extensions.deliverat = text
+    end
+    return extensions
+end
+
 -- "application/json", "application/problem+json; charset=utf-8"
 local function is_json(content_type)
     if content_type == nil then return true end
@@ -75,7 +101,7 @@ end
 local function checked(event)
     if type(event) ~= "table" then misuse("an event (table) expected, got %s", type(event)) end
     check_names(event)
-    local copy = { extensions = event.extensions }
+    local copy = {}
     for _, name in ipairs(attributes) do
         local value = event[name]
         if value ~= nil and type(value) ~= "string" then
@@ -85,6 +111,7 @@ local function checked(event)
     end
     if copy.type == nil then misuse "type is missing" end
     check_extensions(event.extensions)
+    copy.extensions = with_time(event)
     local data, json = event.data, is_json(copy.datacontenttype)
     if getmetatable(data) == Raw then
         copy.raw = data[1]
@@ -120,12 +147,13 @@ end
 --- What is inside of all policies: sends the event, waits for what became of it.
 function M.send(event, ctx)
     local copy, json = checked(event)
-    local problem, id, seq, rest, duplicate = cpublish.send(copy, json, ctx.handled, ctx.timeout)
+    local problem, id, seq, rest, duplicate, scheduled = cpublish.send(copy, json, ctx.handled, ctx.timeout)
     wait.check(problem, "evrt.publish")
     if id == nil then
         return nil, seq, rest
     end
     local outcomes = rest ~= "" and cjson.decode(rest) or nil
+    if scheduled then return { id = id, scheduled = ("%.0f"):format(seq), duplicate = duplicate or nil } end
     return { id = id, seq = seq, outcomes = outcomes, duplicate = duplicate or nil }
 end
 

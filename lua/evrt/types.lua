@@ -130,11 +130,14 @@
 ---@field datacontenttype? string
 ---@field dataschema? string
 ---@field extensions? table<string, string|integer|boolean>  Names in lower-case letters and digits
+---@field deliver_at? string|number  When to publish it: RFC 3339, or seconds since 1970; at once when that has passed
+---@field delay? string|number  How long to wait until it is published: `"90s"` or seconds
 
 --- What became of a published event.
 ---@class evrt.Published
 ---@field id string
----@field seq integer
+---@field seq? integer  nil when it is for later
+---@field scheduled? string  Its id among those for later
 ---@field outcomes? evrt.Outcome[]  With `wait = "handled"`
 ---@field duplicate? true  The same source and id was published before, and is not stored again
 

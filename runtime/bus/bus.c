@@ -178,10 +178,15 @@ static bool try_send(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
     return true;
 }
 
+/* Half of the credit at most, so that what is published finds some. */
+static bool has_aside_credit(const struct evrt_sub *s) {
+    return s->aside_flight < (s->limit + 1) / 2 && s->flight_bytes <= s->limit_bytes / 2 &&
+           evrt_sub_has_credit(s);
+}
+
 /* One that is aside; false: there is none whose key is free, or no worker takes it. */
 static bool send_aside(struct evrt_bus *b, struct evrt_sub *s) {
-    if (s->aside_first == NULL || !s->active || s->reordering || !evrt_sub_has_credit(s))
-        return false;
+    if (s->aside_first == NULL || !s->active || s->reordering || !has_aside_credit(s)) return false;
     struct evrt_delivery *d = evrt_sub_take_aside(s, b->o.ops->key, b->o.arg);
     if (d == NULL) return false;
     struct evrt_slice event = {d->event, d->n};
@@ -410,6 +415,11 @@ int evrt_bus_end_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq,
 int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq) {
     (void)b;
     return evrt_sub_take_retry(s, seq) == NULL ? not_waiting(s, seq) : 0;
+}
+
+void evrt_bus_letter_left(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, bool done) {
+    evrt_sub_letter_left(s, seq, done);
+    mark_dirty(b, s);
 }
 
 void evrt_bus_aside(struct evrt_bus *b, struct evrt_sub *s, const struct evrt_aside *a) {

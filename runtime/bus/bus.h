@@ -110,6 +110,9 @@ EVRT_MUST_CHECK int evrt_bus_end_retry(struct evrt_bus *b, struct evrt_sub *s, u
                                        enum evrt_outcome outcome);
 /* Makes it due. The same. */
 EVRT_MUST_CHECK int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq);
+/* A dead letter is no more: the handler has done it now, or it is given up (and counted as discarded). */
+void evrt_bus_letter_left(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, bool done);
+
 /* ---- Aside ---- */
 
 /* Delivers the event to one subscription beside its window: in none of its counts, after what is ready, and

@@ -116,13 +116,14 @@ static bool is_old(const struct evrt_dedup *d, const struct evrt_dedup_entry *e,
     return now_ms - e->at_ms >= d->window_ms;
 }
 
-/* An old one may stand before one that was added anew. */
+/* One that is old or forgotten may stand before one that was added anew. */
 static struct evrt_dedup_entry *find(const struct evrt_dedup *d, struct evrt_hash128 h,
                                      int64_t now_ms) {
     for (uint64_t i = home_of(d, h.lo); d->slots[i] != 0; i = (i + 1) & mask_of(d)) {
         if (((d->slots[i] ^ h.lo) & TAG) != 0) continue;
         struct evrt_dedup_entry *e = &d->ring[(uint32_t)d->slots[i] - 1];
-        if (e->hash.lo == h.lo && e->hash.hi == h.hi && !is_old(d, e, now_ms)) return e;
+        if (e->hash.lo == h.lo && e->hash.hi == h.hi && e->value != 0 && !is_old(d, e, now_ms))
+            return e;
     }
     return NULL;
 }

@@ -36,7 +36,7 @@ struct evrt_hash128 evrt_dedup_hash(const struct evrt_dedup *d, struct evrt_slic
 uint64_t evrt_dedup_find(const struct evrt_dedup *d, struct evrt_hash128 h, int64_t now_ms);
 /* A value, not 0, for what find did not know. `now_ms` never goes back. */
 void evrt_dedup_add(struct evrt_dedup *d, struct evrt_hash128 h, uint64_t value, int64_t now_ms);
-/* Another value for what is there; false: it is not. */
+/* Another value for what is there, 0 to forget it; false: it is not. */
 bool evrt_dedup_set(struct evrt_dedup *d, struct evrt_hash128 h, uint64_t value, int64_t now_ms);
 /* Lets go of what is older than window_ms, and of memory. */
 void evrt_dedup_expire(struct evrt_dedup *d, int64_t now_ms);

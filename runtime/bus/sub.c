@@ -25,6 +25,7 @@ struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t l
     evrt_buf_init(&s->dead_list);
     evrt_buf_init(&s->retry_list);
     evrt_buf_init(&s->retried_list);
+    evrt_buf_init(&s->left_list);
     return s;
 }
 
@@ -44,6 +45,8 @@ void evrt_sub_destroy(struct evrt_sub *s) {
     evrt_buf_finish(&s->dead_list);
     evrt_buf_finish(&s->retry_list);
     evrt_buf_finish(&s->retried_list);
+    evrt_buf_finish(&s->left_list);
+    free(s->left);
     free(s->epochs);
     free(s->ready);
     free(s->skip);
@@ -274,6 +277,23 @@ static void put_retried(struct evrt_sub *s) {
         evrt_ranges_put(&s->retried_list, &from, (struct evrt_range){seqs[i], 1});
 }
 
+static void put_left(struct evrt_sub *s) {
+    uint64_t from = 0;
+    evrt_buf_clear(&s->left_list);
+    if (s->left_count > 1) qsort(s->left, s->left_count, sizeof *s->left, evrt_sub_ascending);
+    for (size_t i = 0; i < s->left_count; i++)
+        evrt_ranges_put(&s->left_list, &from, (struct evrt_range){s->left[i], 1});
+}
+
+void evrt_sub_letter_left(struct evrt_sub *s, uint64_t seq, bool done) {
+    if ((s->left_count & (s->left_count - 1)) == 0)
+        s->left =
+            evrt_realloc(s->left, (s->left_count == 0 ? 1 : s->left_count * 2) * sizeof *s->left);
+    s->left[s->left_count++] = seq;
+    s->dead--;
+    *(done ? &s->done : &s->discarded) += 1;
+}
+
 static void free_ended(struct evrt_sub *s) {
     for (size_t i = 0; i < s->ended_count && !evrt_sub_is_beside(s->ended[i]); i++) {
         evrt_sub_free_delivery(s, evrt_sub_at(s, s->ended[i]));
@@ -301,6 +321,7 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
     put_ranges(s, ranges);
     free_ended(s);
     put_retried(s);
+    put_left(s);
     *out = (struct evrt_record_settle){
         .sub = s->id,
         .cursor = evrt_sub_cursor(s, next_seq),
@@ -314,12 +335,13 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
         .retrying = s->retrying,
         .retries = evrt_buf_slice(&s->retry_list),
         .retried = evrt_buf_slice(&s->retried_list),
+        .left = evrt_buf_slice(&s->left_list),
     };
     drop_skips(s, out->cursor);
 }
 
 void evrt_sub_settled(struct evrt_sub *s) {
-    s->ended_count = 0;
+    s->ended_count = s->left_count = 0;
     evrt_buf_clear(&s->dead_list);
     evrt_buf_clear(&s->retry_list);
     if (s->begun == 0) s->reordering = false;

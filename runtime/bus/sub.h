@@ -64,6 +64,7 @@ struct evrt_delivery_trace { /* the host's; flags 0: none */
  * to end; in `heap` when they are long. */
 struct evrt_delivery_label {
     uint16_t id_n, type_n, time_n;
+    uint8_t hops; /* of its event */
     union {
         char here[82];
         char *heap;
@@ -216,13 +217,15 @@ struct evrt_sub {
 
     uint64_t *ended; /* positions that ended since the last settlement */
     size_t ended_count, ended_cap;
-    struct evrt_buf dead_list;       /* of the next settlement */
-    struct evrt_buf retry_list;      /* the same: new retries, and those that failed again */
-    struct evrt_buf retried_list;    /* scratch of a settlement */
-    bool dirty;                      /* stands in the bus's list of those to settle */
-    bool listed;                     /* scratch of a listing */
-    uint64_t from_seq;               /* where it began */
-    uint64_t told_cursor, told_seen; /* as of its last settlement record */
+    struct evrt_buf dead_list;  /* of the next settlement */
+    struct evrt_buf retry_list; /* the same: new retries, and those that failed again */
+    uint64_t *left;             /* the same: dead letters that are no more */
+    size_t left_count;
+    struct evrt_buf retried_list, left_list; /* scratch of a settlement */
+    bool dirty;                              /* stands in the bus's list of those to settle */
+    bool listed;                             /* scratch of a listing */
+    uint64_t from_seq;                       /* where it began */
+    uint64_t told_cursor, told_seen;         /* as of its last settlement record */
     struct evrt_sub *next_dirty;
     uint64_t credit_waits; /* how often one was ready and there was no credit */
     void *host;            /* what the host keeps with it (its reader of the journal) */
@@ -377,6 +380,9 @@ void evrt_sub_untake_aside(struct evrt_sub *s, struct evrt_delivery *d);
 /* One of that job that is not in flight is no more; its key (0: none) is the caller's to pass on. false: there
  * is none. */
 bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key);
+
+/* A dead letter is no more: the handler has done it now, or it is given up. The caller has it settled. */
+void evrt_sub_letter_left(struct evrt_sub *s, uint64_t seq, bool done);
 
 /* Moves the cursor over what has ended and fills the record (slices point into the subscription, valid
  * until it changes). `ranges` is scratch. */

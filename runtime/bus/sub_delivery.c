@@ -43,6 +43,7 @@ void evrt_sub_set_label(struct evrt_delivery_label *l, const char *event) {
     l->id_n = (uint16_t)id.n;
     l->type_n = (uint16_t)type.n;
     l->time_n = (uint16_t)time.n;
+    l->hops = evrt_event_hops(event);
     char *to = l->text.here;
     if (label_size(l) > sizeof l->text.here) to = l->text.heap = evrt_alloc(label_size(l));
     memcpy(to, id.p, id.n);

@@ -42,6 +42,9 @@ static const struct evrt_cli_option events_options[] = {
     {"to", "TIME", "Stored before: RFC 3339, or a duration ago.", 0},
     {"after", "SEQ", "Only events with a greater sequence number.", 0},
     {"limit", "N", "At most so many, 1 to 1000; default: 100.", 'n'},
+    {"scheduled", NULL, "Those that wait for their time instead, soonest first.", 0},
+    {"cancel", "ID", "Cancels one of those; there is no way back, so say --yes.", 0},
+    {"yes", NULL, "Cancels.", 'y'},
     URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 

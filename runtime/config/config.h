@@ -87,12 +87,16 @@ struct evrt_config {
         uint64_t max;
     } dead_letters;
     struct {
-        uint64_t concurrency, max, keep;
+        uint64_t concurrency, replay_concurrency, max, keep;
     } jobs;
     struct {
         int64_t window;
         uint64_t max; /* 0: off */
     } dedup;
+    struct {
+        uint64_t max;
+        int64_t max_delay;
+    } schedule;
     struct {
         uint64_t max_entries, max_value_size; /* of a key and its value */
     } shared;

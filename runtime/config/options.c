@@ -124,7 +124,9 @@
     X(dead_letters.max, NUMBER, "1000000", 0, 100000000, NULL, RELOAD,                           \
       "Dead letters that are kept; one more, and the oldest is discarded.")                      \
     X(jobs.concurrency, NUMBER, "64", 1, 4096, NULL, RELOAD,                                     \
-      "Deliveries in flight at once of a job: a replay, or the reprocessing of dead letters.")   \
+      "Deliveries in flight at once of a job: the reprocessing of dead letters.")                \
+    X(jobs.replay_concurrency, NUMBER, "512", 1, 4096, NULL, RELOAD,                             \
+      "The same for a replay; never more than half of the handler's concurrency.")               \
     X(jobs.max, NUMBER, "4", 1, 64, NULL, RELOAD, "Jobs that run at once.")                      \
     X(jobs.keep, NUMBER, "100", 1, 10000, NULL, RELOAD, "Jobs that are listed, ended ones too.") \
     X(dedup.window, DURATION, "2m", 0, 7 * DAY, NULL, RELOAD,                                    \
@@ -133,6 +135,10 @@
     X(dedup.max, NUMBER, "1000000", 0, UINT64_C(1) << 30, NULL, RESTART,                         \
       "Most of them that are remembered, some 50 bytes each; 0 turns it off. What has to go "    \
       "before its time is counted.")                                                             \
+    X(schedule.max, NUMBER, "1000000", 0, 100000000, NULL, RELOAD,                               \
+      "Events that wait for their time (deliverat, deliverafter); one more is answered 429.")    \
+    X(schedule.max_delay, DURATION, "366d", 0, 36500 * DAY, NULL, RELOAD,                        \
+      "How far ahead an event may be scheduled.")                                                \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
       "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
     X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \

@@ -61,6 +61,10 @@ struct evrt_slice evrt_event_field(const void *at, enum evrt_event_field field);
 
 /* In place, for an encoding that is being journaled. */
 void evrt_event_stamp(void *at, uint64_t seq, int64_t stored_ms);
+/* How many publishes by handlers led to it. */
+static inline uint8_t evrt_event_hops(const void *at) {
+    return ((const uint8_t *)at)[17];
+}
 static inline uint64_t evrt_event_seq(const void *at) {
     uint64_t v;
     memcpy(&v, at, sizeof v);

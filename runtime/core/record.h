@@ -20,7 +20,10 @@
     X(KV, 10, "writes to the key-value store")                        \
     X(SWEEP, 11, "expired keys go")                                   \
     X(NOTES, 16, "what policies did with deliveries, for people")     \
-    X(JOB, 24, "an operator's job began, got on or ended")
+    X(JOB, 24, "an operator's job began, got on or ended")            \
+    X(KEEP, 25, "a copy of an event whose segment is about to go")    \
+    X(SCHEDULE, 32, "an event for later")                             \
+    X(UNSCHEDULE, 33, "it was published, or cancelled")
 
 enum evrt_record_kind {
 #define X(name, number, help) EVRT_RECORD_##name = number,
@@ -50,6 +53,23 @@ struct evrt_record_sub {
     int64_t at_ms;
 };
 
+/* Why a delivery is not tried again. Numbers are for ever. */
+#define EVRT_DEAD_REASONS(X)                                                      \
+    X(UNKNOWN, 0, "unknown", "an older version wrote it")                         \
+    X(EXHAUSTED, 1, "exhausted", "it had all the attempts that its policy gives") \
+    X(REJECTED, 2, "rejected", "the handler said evrt.reject")                    \
+    X(CRASHED, 3, "crashed", "it cost three workers")                             \
+    X(DECLINED, 4, "declined", "the policy decided against another attempt")      \
+    X(ORPHANED, 5, "orphaned", "its handler left the scripts, and retry.ttl passed")
+enum evrt_dead_reason {
+#define X(id, number, name, help) EVRT_DEAD_##id = number,
+    EVRT_DEAD_REASONS(X)
+#undef X
+};
+/* "exhausted"; "unknown". And back: -1 when there is none of that name. */
+const char *evrt_dead_reason_name(unsigned reason);
+int evrt_dead_reason_of(struct evrt_slice name);
+
 /* Dead: not to be tried again. */
 struct evrt_record_dead {
     uint64_t seq;
@@ -59,6 +79,19 @@ struct evrt_record_dead {
         error_type; /* error | timeout | rejected | crashed | stalled | memory | cancelled */
     struct evrt_slice message;
     struct evrt_slice traceback;
+    uint8_t reason; /* enum evrt_dead_reason */
+    int64_t first_failed_ms;
+    uint64_t generation,
+        script; /* of the last attempt: its scripts, and the hash of its handler's file */
+    struct evrt_slice type, id; /* of the event; absent where they were not at hand */
+};
+
+/* One attempt that failed, in a history. */
+struct evrt_record_attempt {
+    uint32_t attempt;
+    int64_t at_ms;
+    uint64_t generation, script;
+    struct evrt_slice error_type, message;
 };
 
 /* To be tried again: an attempt failed, and `attempt` is the next one's number. */
@@ -71,6 +104,8 @@ struct evrt_record_retry {
     int64_t first_failed_ms, last_failed_ms;
     uint64_t key; /* that it holds, hashed; 0: none */
     struct evrt_slice error_type, message;
+    uint64_t generation, script; /* as above */
+    struct evrt_slice type;      /* of the event */
 };
 
 /* NOTES: some of these, to the end. */
@@ -86,7 +121,8 @@ struct evrt_record_note {
  * events below `seen`. `ranges` are the
  * sequences that ended with this record, ascending: runs of (first, count) where sequences between the
  * members of a run that did not match the handler may be included. A retry is in none of the counts but
- * `matched`; `retried` are those that ended with this record. */
+ * `matched`; `retried` are those that ended with this record. `left` are dead letters that are no more:
+ * reprocessed (and counted in `done` now), or given up (in `discarded`). */
 struct evrt_record_settle {
     uint32_t sub;
     uint64_t cursor;
@@ -100,6 +136,7 @@ struct evrt_record_settle {
     uint64_t retrying;         /* retries there are after this record */
     struct evrt_slice retries; /* new ones, and those that failed again; evrt_retry_next */
     struct evrt_slice retried; /* evrt_ranges_next, each of one sequence */
+    struct evrt_slice left;    /* the same */
 };
 
 struct evrt_range {
@@ -129,6 +166,12 @@ struct evrt_record_job {
     struct evrt_slice ended; /* keys at or above cursor that have ended too; evrt_ranges_next */
 };
 
+/* KEEP: what a handler's retry or dead letter still needs of a segment. */
+struct evrt_record_keep {
+    uint32_t sub;
+    struct evrt_slice event; /* its encoding */
+};
+
 /* GAP: what the damaged bytes held, as far as the neighbours tell. */
 struct evrt_record_gap {
     uint64_t first_seq, events; /* sequences lost: [first_seq, first_seq + events) */
@@ -152,6 +195,7 @@ void evrt_record_put_subscribe(struct evrt_buf *out, const struct evrt_record_su
 void evrt_record_put_sub(struct evrt_buf *out, const struct evrt_record_sub *r);
 void evrt_record_put_settle(struct evrt_buf *out, const struct evrt_record_settle *r);
 void evrt_record_put_job(struct evrt_buf *out, const struct evrt_record_job *r);
+void evrt_record_put_keep(struct evrt_buf *out, const struct evrt_record_keep *r);
 void evrt_record_put_gap(struct evrt_buf *out, const struct evrt_record_gap *r);
 void evrt_record_put_kv(struct evrt_buf *out, const struct evrt_record_kv *r);
 void evrt_record_put_sweep(struct evrt_buf *out, const struct evrt_record_sweep *r);
@@ -161,6 +205,7 @@ EVRT_MUST_CHECK int evrt_record_get_subscribe(struct evrt_slice s, struct evrt_r
 EVRT_MUST_CHECK int evrt_record_get_sub(struct evrt_slice s, struct evrt_record_sub *r);
 EVRT_MUST_CHECK int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r);
 EVRT_MUST_CHECK int evrt_record_get_job(struct evrt_slice s, struct evrt_record_job *r);
+EVRT_MUST_CHECK int evrt_record_get_keep(struct evrt_slice s, struct evrt_record_keep *r);
 EVRT_MUST_CHECK int evrt_record_get_gap(struct evrt_slice s, struct evrt_record_gap *r);
 EVRT_MUST_CHECK int evrt_record_get_kv(struct evrt_slice s, struct evrt_record_kv *r);
 EVRT_MUST_CHECK int evrt_record_get_sweep(struct evrt_slice s, struct evrt_record_sweep *r);
@@ -175,5 +220,10 @@ void evrt_note_put(struct evrt_buf *out, const struct evrt_record_note *n);
 int evrt_note_next(struct evrt_slice notes, size_t *at, struct evrt_record_note *n);
 void evrt_retry_put(struct evrt_buf *out, const struct evrt_record_retry *r);
 int evrt_retry_next(struct evrt_slice retries, size_t *at, struct evrt_record_retry *r);
+
+/* A history: attempts, oldest first. Add cuts long messages, and keeps the first and the latest when there are
+ * many. */
+void evrt_history_add(struct evrt_buf *history, const struct evrt_record_attempt *a);
+int evrt_history_next(struct evrt_slice history, size_t *at, struct evrt_record_attempt *a);
 
 #endif

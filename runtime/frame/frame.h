@@ -115,7 +115,7 @@ struct evrt_frame_publish {
 
 struct evrt_frame_published {
     uint64_t token;
-    int32_t status; /* 0, EVRT_DUPLICATE, or a negative errno */
+    int32_t status; /* 0, EVRT_DUPLICATE and EVRT_SCHEDULED, or a negative errno */
     uint64_t seq;
     struct evrt_slice id;
     struct evrt_slice message;  /* when status < 0 */

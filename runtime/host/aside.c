@@ -17,3 +17,11 @@ void host_aside_ended(struct host_worker *w, struct evrt_sub *s, const struct ev
                                  .generation = w->generation->number,
                              });
 }
+
+struct evrt_slice host_purpose(const struct evrt_delivery *d) {
+    static const char *const names[] = {[EVRT_PURPOSE_REPLAY] = "replay",
+                                        [EVRT_PURPOSE_REPROCESS] = "reprocess",
+                                        [EVRT_PURPOSE_NOTICE] = "notice"};
+    bool aside = evrt_sub_is_aside(d->position) && d->purpose != EVRT_PURPOSE_HANDLE;
+    return aside ? evrt_slice_of(names[d->purpose]) : (struct evrt_slice){NULL, 0};
+}

@@ -68,7 +68,8 @@ void evrt_host_collect(struct evrt_host *h);
 typedef void (*evrt_host_publish_cb)(void *arg, uint64_t seq);
 /* Journals an event whose attributes are complete and checked (evrt_event_defaults, evrt_event_check).
  * The event is copied. It is committed at the end of this loop turn's batch.
- * 0, or EVRT_DUPLICATE: nothing is stored, and cb is called with the first one's seq once that is durable; or
+ * 0, or EVRT_DUPLICATE: nothing is stored, and cb is called with the first one's seq once that is durable;
+ * EVRT_SCHEDULED: it is for later, and cb is called with its number (both: the first one is); or -EINVAL,
  * -ENOSPC, -EAGAIN, -EMSGSIZE, -ESHUTDOWN with the reason: cb is not called then. */
 EVRT_MUST_CHECK int evrt_host_publish(struct evrt_host *h, const struct evrt_event *e,
                                       evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
@@ -178,6 +179,15 @@ bool evrt_host_job_is(struct evrt_host *h, uint64_t id, const char *kind);
 /* Retries by handler's number and sequence, those after the two given; handler {NULL,0}: of all. */
 void evrt_host_retries(struct evrt_host *h, struct evrt_slice handler, uint32_t after_sub,
                        uint64_t after_seq, uint32_t limit, evrt_host_json_cb cb, void *arg);
+
+/* Events for later, soonest first: those after the time and number given. {"items":[{"id","deliver_at",
+ * "accepted","kind":"at|after|timer","event":CloudEvent}],"next":"MS-NUMBER"|null} */
+void evrt_host_scheduled(struct evrt_host *h, int64_t after_ms, uint64_t after_number,
+                         uint32_t limit, evrt_host_json_cb cb, void *arg);
+/* Cancels one: cb is called once that is durable. -ENOENT, -EBUSY: it is being published; -ESHUTDOWN. */
+EVRT_MUST_CHECK int evrt_host_unschedule(struct evrt_host *h, uint64_t number,
+                                         evrt_host_publish_cb cb, void *arg,
+                                         struct evrt_error *err);
 
 struct evrt_host_filter {
     struct evrt_slice type;            /* a pattern as in handlers; {NULL,0}: all */

@@ -65,7 +65,7 @@ static struct host_job *add(struct evrt_host *h, const struct host_job_kind *kin
     j->kind = kind;
     j->r.id = id;
     j->r.kind = evrt_slice_of(kind->name);
-    j->limit = (uint32_t)h->config->jobs.concurrency;
+    j->limit = (uint32_t)(kind->most != NULL ? kind->most(h->config) : h->config->jobs.concurrency);
     j->items = evrt_alloc(j->limit * sizeof *j->items);
     jobs->all = evrt_realloc(jobs->all, (jobs->count + 1) * sizeof(struct host_job *));
     jobs->all[jobs->count++] = j;

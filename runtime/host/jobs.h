@@ -31,6 +31,8 @@ struct host_job_end {
 struct host_job_kind {
     const char *name;          /* in the journal, for ever */
     enum evrt_purpose purpose; /* of its deliveries */
+    /* So many in flight at most; NULL: jobs.concurrency. */
+    uint64_t (*most)(const struct evrt_config *config);
     /* It begins, or goes on after a restart: spec, cursor, until and counts are as they were last journaled.
      * Sets j->own. A negative errno ends it as failed. */
     int (*start)(struct host_job *j, struct evrt_error *err);
@@ -65,7 +67,7 @@ struct host_job {
     bool fresh;                  /* was never journaled */
     bool resume;                 /* goes on in the next turn */
     bool pump;                   /* has delivered in this turn */
-    uint32_t limit;              /* in flight at most (jobs.concurrency, unless asked for less) */
+    uint32_t limit;              /* in flight at most (as configured, unless asked for less) */
     uint64_t rate;               /* a second at most; 0: as fast as can be */
     double allowance;            /* of rate: so many may go now */
     int64_t allowed_ns;          /* as of then */

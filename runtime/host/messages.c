@@ -53,6 +53,7 @@ static void log_handled(struct host_worker *w, const struct evrt_sub *s,
                    EVRT_F_DURATION("duration", now - d->sent_ns), EVRT_F_CSTR("status", "success"),
                    EVRT_F_U64("attempt", d->attempt), EVRT_F_STR("event_time", names.time),
                    EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number),
+                   EVRT_F_STR("purpose", host_purpose(d)),
                    EVRT_F_STR("trace_id", host_trace_id(d, &ids)),
                    EVRT_F_STR("span_id", host_span_id(s, d, &ids)));
 }
@@ -101,7 +102,7 @@ void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const stru
                    EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number),
                    EVRT_F_STR("trace_id", host_trace_id(d, &ids)),
                    EVRT_F_STR("span_id", host_span_id(s, d, &ids)),
-                   EVRT_F_STR("stacktrace", f->traceback));
+                   EVRT_F_STR("purpose", host_purpose(d)), EVRT_F_STR("stacktrace", f->traceback));
 }
 
 static int on_failed(struct host_worker *w, struct evrt_slice payload) {
@@ -165,7 +166,7 @@ static void on_settled(void *arg, unsigned pending, struct evrt_slice outcomes) 
 static void on_durable(void *arg, uint64_t seq) {
     struct script_publish *p = arg;
     p->seq = seq;
-    if (p->wait)
+    if (p->wait && (p->what & EVRT_SCHEDULED) == 0)
         host_waits_add(p->host, seq, p->delivery, p->timeout_ms, on_settled, p);
     else
         on_settled(p, 0, (struct evrt_slice){NULL, 0});

@@ -12,6 +12,7 @@ enum {
     TRACE_MS = 100,    /* between two exemplars of one meter */
     TRACED_MS = 60000, /* what was to be one is waited for */
     MARKS_START = 256,
+    RETRIES_SHOWN = 3, /* numbers of retries that are shown before there are any */
 };
 
 /* ---- Finding meters ---- */
@@ -100,7 +101,39 @@ static struct host_source_meter *source_meter(struct host_meters *m, struct evrt
 
 /* ---- By handler and type ---- */
 
-/* Those that a rate or a quotient needs are there from the first delivery on, as 0. */
+static struct evrt_series *error_series(struct host_meters *m, struct host_meter *t, size_t type) {
+    static const char *const names[] = {
+#define X(id, name) name,
+        HOST_ERROR_TYPES(X)
+#undef X
+    };
+    if (t->errors[type] == NULL)
+        t->errors[type] = evrt_metrics_series(
+            m->metrics, EVRT_METRIC_HANDLING_ERRORS,
+            EVRT_LABELS(t->type, evrt_slice_of(t->handler), evrt_slice_of(names[type])));
+    return t->errors[type];
+}
+
+static size_t error_type_of(struct evrt_slice name) {
+#define X(id, text) \
+    if (evrt_slice_eq(name, EVRT_STR(text))) return HOST_ERROR_##id;
+    HOST_ERROR_TYPES(X)
+#undef X
+    return HOST_ERROR_ERROR;
+}
+
+/* Of retry number `i` + 1. */
+static struct evrt_series *retried_series(struct host_meters *m, struct host_meter *t, size_t i) {
+    static const char *const numbers[HOST_RETRY_NUMBERS] = {"1", "2", "3", "4", "5",
+                                                            "6", "7", "8", "9", "10+"};
+    if (t->retried[i] == NULL)
+        t->retried[i] = evrt_metrics_series(
+            m->metrics, EVRT_METRIC_RETRIED,
+            EVRT_LABELS(t->type, evrt_slice_of(t->handler), evrt_slice_of(numbers[i])));
+    return t->retried[i];
+}
+
+/* Those of a rate are there from the first delivery on, as 0: one that begins at 5 has no increase of 5. */
 static void open_series(struct host_meters *m, struct host_meter *t) {
     struct evrt_slice handler = evrt_slice_of(t->handler), type = t->type;
     struct evrt_metrics *x = m->metrics;
@@ -113,10 +146,10 @@ static void open_series(struct host_meters *m, struct host_meter *t) {
     t->retry_queued = evrt_metrics_series(x, EVRT_METRIC_RETRY_QUEUED, pair);
     t->retry_failed = evrt_metrics_series(x, EVRT_METRIC_RETRY_FAILED, pair);
     t->dead = evrt_metrics_series(x, EVRT_METRIC_DEAD_LETTER, pair);
-    t->errors[HOST_ERROR_ERROR] = evrt_metrics_series(
-        x, EVRT_METRIC_HANDLING_ERRORS, EVRT_LABELS(type, handler, EVRT_STR("error")));
-    t->retried[0] =
-        evrt_metrics_series(x, EVRT_METRIC_RETRIED, EVRT_LABELS(type, handler, EVRT_STR("1")));
+    for (size_t i = 0; i < HOST_ERROR_TYPE_COUNT; i++)
+        (void)error_series(m, t, i);
+    for (size_t i = 0; i < RETRIES_SHOWN; i++)
+        (void)retried_series(m, t, i);
 }
 
 static struct host_meter *delivery_overflow(struct host_meters *m) {
@@ -268,34 +301,10 @@ void host_meter_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t pos
     t->traced = look_for_trace(event, now_ms, &t->next_trace_ms, t->trace) ? position : 0;
 }
 
-static struct evrt_series *error_series(struct host_meters *m, struct host_meter *t,
-                                        struct evrt_slice error_type) {
-    static const char *const names[] = {
-#define X(id, name) name,
-        HOST_ERROR_TYPES(X)
-#undef X
-    };
-    size_t i = 0;
-    while (i < HOST_ERROR_TYPE_COUNT && !evrt_slice_eq(error_type, evrt_slice_of(names[i])))
-        i++;
-    if (i == HOST_ERROR_TYPE_COUNT) i = HOST_ERROR_ERROR;
-    if (t->errors[i] == NULL)
-        t->errors[i] = evrt_metrics_series(
-            m->metrics, EVRT_METRIC_HANDLING_ERRORS,
-            EVRT_LABELS(t->type, evrt_slice_of(t->handler), evrt_slice_of(names[i])));
-    return t->errors[i];
-}
-
 static void count_retry(struct host_meters *m, struct host_meter *t, unsigned attempt) {
-    static const char *const numbers[HOST_RETRY_NUMBERS] = {"1", "2", "3", "4", "5",
-                                                            "6", "7", "8", "9", "10+"};
     if (attempt < 2) return;
     unsigned i = attempt - 2 < HOST_RETRY_NUMBERS ? attempt - 2 : HOST_RETRY_NUMBERS - 1;
-    if (t->retried[i] == NULL)
-        t->retried[i] = evrt_metrics_series(
-            m->metrics, EVRT_METRIC_RETRIED,
-            EVRT_LABELS(t->type, evrt_slice_of(t->handler), evrt_slice_of(numbers[i])));
-    evrt_series_add(t->retried[i], 1);
+    evrt_series_add(retried_series(m, t, i), 1);
 }
 
 static void observe(struct host_meter *t, const struct evrt_delivery *d, int64_t now_ns) {
@@ -320,7 +329,7 @@ void host_meter_failed(struct evrt_host *h, const struct evrt_delivery *d,
     if (h->meters == NULL || t == NULL) return;
     evrt_series_add(t->error, 1);
     observe(t, d, evrt_mono_ns());
-    evrt_series_add(error_series(h->meters, t, error_type), 1);
+    evrt_series_add(error_series(h->meters, t, error_type_of(error_type)), 1);
     count_retry(h->meters, t, d->attempt);
     if (d->attempt > 1) evrt_series_add(t->retry_failed, 1);
     evrt_series_add(again ? t->retry_queued : t->dead, 1);

@@ -2,6 +2,7 @@
  *
  *     publish.c   an event into the journal, the caller told when it is durable
  *     dedup.c     what was published before
+ *     schedule.c  what is to be published later; scheduled.c lists it
  *     turn.c      the end of a loop turn: settle, submit, send; and what a commit sets off
  *     subs.c      subscriptions against the scripts: added, changed, orphaned, forgotten
  *     key.c       what an event is ordered by
@@ -11,6 +12,7 @@
  *     workers.c   worker processes: started, fed, replaced, ended
  *     contain.c   workers that are stuck or died, and the delivery that is to blame
  *     retry.c     failures: tried again, when, or dead; retries.c lists them
+ *     dead.c      dead letters made; letters.c lists and changes them, reprocess.c gives them once more
  *     jobs.c      what takes long and delivers again: throttled, resumed, cancelled; aside.c: what ended
  *     replay.c    the kind of job that delivers stored events once more
  *     scripts.c   what scripts declare; scripts_read.c freezes their folders
@@ -50,6 +52,7 @@ struct evrt_jsonout;
 struct evrt_shared;
 struct evrt_journal_oldest;
 struct host_cleanup;
+struct host_schedule;
 struct host_jobs;
 struct host_tails;
 struct host_wait_table;
@@ -122,7 +125,8 @@ struct evrt_host {
     uv_timer_t trace_timer; /* spans are to be handed over */
     uv_timer_t allowance;   /* of a job that is throttled: jobs.c */
     int64_t retry_due_ns;
-    unsigned handles; /* handles of the host itself that are not closed yet */
+    uv_timer_t schedule_timer; /* the next event for later: schedule.c */
+    unsigned handles;          /* handles of the host itself that are not closed yet */
 
     uint64_t appended, submitted, committed; /* records, since start */
     bool eager;                   /* someone waits for what was appended since the last submit */
@@ -136,6 +140,8 @@ struct evrt_host {
     uint64_t refused_full, refused_backlog; /* events: no space; store.max_backlog */
     struct evrt_dedup *dedup;               /* NULL: dedup.max is 0 */
     uint64_t duplicates;                    /* told so */
+    struct host_schedule *schedule;
+    bool schedule_changed; /* something may be due sooner */
 
     struct host_generation *generations; /* all that have a handle or process left, newest first */
     struct host_generation *serving;     /* new deliveries are its; kept until the host is freed */
@@ -179,6 +185,8 @@ struct evrt_host {
 EVRT_MUST_CHECK int host_publish(struct evrt_host *h, const struct evrt_event *e,
                                  evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
 
+/* Appends an event for which the journal holds room. */
+void host_emit(struct evrt_host *h, const struct evrt_event *e);
 /* Calls cb when everything that has ended or was appended so far is durable. */
 void host_barrier(struct evrt_host *h, evrt_host_publish_cb cb, void *arg);
 void host_waiters_push(struct host_waiters *w, struct host_waiter waiter);
@@ -196,7 +204,38 @@ uint64_t host_dedup_find(struct evrt_host *h, const struct evrt_event *e,
                          struct evrt_hash128 *hash);
 void host_dedup_add(struct evrt_host *h, const struct evrt_event *e, struct evrt_hash128 hash,
                     uint64_t value);
+/* One that is published whatever was before: it was scheduled, or a timer made it. */
+void host_dedup_emitted(struct evrt_host *h, const struct evrt_event *e, uint64_t seq);
 void host_dedup_expire(struct evrt_host *h);
+/* In what an event was added with: it has no seq yet, the rest is its number among those for later. */
+#define HOST_SCHEDULED (UINT64_C(1) << 63)
+
+/* ---- schedule.c ---- */
+
+struct evrt_deliver;
+struct evrt_record_schedule;
+
+struct host_schedule_stats {
+    uint64_t pending, fired, cancelled;
+};
+
+void host_schedule_create(struct evrt_host *h);
+void host_schedule_destroy(struct evrt_host *h);
+/* A SCHEDULE's payload for a complete event, to be appended at once; -EINVAL, -EAGAIN. */
+EVRT_MUST_CHECK int host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
+                                          const struct evrt_deliver *d, uint64_t *number,
+                                          struct evrt_buf *out, struct evrt_error *err);
+/* It was not appended. */
+void host_schedule_unprepare(struct evrt_host *h);
+/* A SCHEDULE is durable. */
+void host_schedule_committed(struct evrt_host *h, struct evrt_slice payload);
+/* A row of state.db, at start. */
+void host_schedule_restore(struct evrt_host *h, const struct evrt_record_schedule *r);
+/* At the end of a turn, and when the node begins to serve. */
+void host_schedule_turn(struct evrt_host *h);
+void host_schedule_note_cancelled(struct evrt_host *h, uint64_t number);
+bool host_schedule_is_cancelled(const struct evrt_host *h, uint64_t number);
+void host_schedule_stats(const struct evrt_host *h, struct host_schedule_stats *out);
 
 /* ---- turn.c ---- */
 
@@ -306,11 +345,34 @@ void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_r
 /* Those of handlers that left the scripts long ago are dead. */
 void host_retries_expire(struct evrt_host *h);
 
+/* ---- dead.c ---- */
+
+/* A delivery that is not tried again. */
+struct host_dead {
+    struct evrt_sub *sub;
+    uint64_t seq;
+    uint32_t attempt;
+    enum evrt_dead_reason reason;
+    int64_t first_failed_ms;    /* 0: now */
+    struct evrt_slice type, id; /* of the event; {NULL,0}: not at hand */
+    struct evrt_slice time;
+    struct evrt_slice error_type, message, traceback;
+    uint64_t generation, script; /* of the attempt */
+    uint8_t hops;                /* of the event */
+};
+/* Makes it a dead letter with the next settlement, or that one anew; logs and tells it. */
+void host_dead(struct evrt_host *h, const struct host_dead *d);
+/* Hash of the handler's file in that generation; 0: it is not in it. */
+uint64_t host_script_of(const struct host_generation *g, const struct evrt_sub *s);
+
 /* ---- aside.c ---- */
 
 /* A delivery beside the window ended, as evrt_bus_end returned it; f NULL: the handler succeeded. */
 void host_aside_ended(struct host_worker *w, struct evrt_sub *s, const struct evrt_delivery *d,
                       const struct evrt_frame_failed *f);
+
+/* Why it is beside the window, for people; {NULL,0}: it is not. */
+struct evrt_slice host_purpose(const struct evrt_delivery *d);
 
 /* ---- share.c ---- */
 
@@ -388,5 +450,7 @@ void host_waits_finish(struct evrt_host *h);
 /* The CloudEvent plus seq and stored time; `open` leaves the object open for more members. */
 void host_event_json(struct evrt_jsonout *o, const struct evrt_event *e);
 void host_event_json_open(struct evrt_jsonout *o, const struct evrt_event *e);
+/* The CloudEvent alone: it has no seq yet. Any thread. */
+void host_event_attributes(struct evrt_jsonout *o, const struct evrt_event *e);
 
 #endif

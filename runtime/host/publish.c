@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "core/schedule.h"
 #include "json/json.h"
 
 void host_waiters_push(struct host_waiters *w, struct host_waiter waiter) {
@@ -87,11 +89,46 @@ static int refuse(struct evrt_host *h, int rc, const struct evrt_event *e, struc
 
 /* The first one has a seq and may not be durable yet: everything that was appended so far covers it. Told in
  * the next turn at the soonest, never from inside of this call. */
-static int repeat(struct evrt_host *h, uint64_t seq, evrt_host_publish_cb cb, void *arg) {
-    if (cb == NULL) return EVRT_DUPLICATE;
+static int repeat(struct evrt_host *h, uint64_t value, evrt_host_publish_cb cb, void *arg) {
+    uint64_t seq = value & ~HOST_SCHEDULED;
+    int what = EVRT_DUPLICATE | (seq != value ? EVRT_SCHEDULED : 0);
+    if (cb == NULL) return what;
     host_waiters_push(&h->waiters, (struct host_waiter){h->appended, seq, cb, arg});
     uv_async_send(&h->wake);
-    return EVRT_DUPLICATE;
+    return what;
+}
+
+static int schedule(struct evrt_host *h, const struct evrt_event *e, const struct evrt_deliver *d,
+                    struct evrt_hash128 hash, struct host_waiter waiter, struct evrt_error *err) {
+    struct evrt_buf record = {0};
+    int rc = evrt_journal_refuses(h->journal, evrt_journal_record_bytes(evrt_event_size(e)));
+    if (rc < 0) return refuse(h, rc, e, err);
+    rc = host_schedule_prepare(h, e, d, &waiter.seq, &record, err);
+    if (rc < 0) return rc;
+    void *at = evrt_journal_append(h->journal, EVRT_RECORD_SCHEDULE, record.n, &rc);
+    if (at == NULL) {
+        host_schedule_unprepare(h);
+        evrt_buf_finish(&record);
+        return refuse(h, rc, e, err);
+    }
+    memcpy(at, record.p, record.n);
+    evrt_buf_finish(&record);
+    host_dedup_add(h, e, hash, waiter.seq | HOST_SCHEDULED);
+    waiter.record = ++h->appended;
+    h->eager = true;
+    if (waiter.cb != NULL) host_waiters_push(&h->waiters, waiter);
+    return EVRT_SCHEDULED;
+}
+
+void host_emit(struct evrt_host *h, const struct evrt_event *e) {
+    int rc = 0;
+    uint64_t seq = evrt_journal_next_seq(h->journal);
+    void *at = evrt_journal_append(h->journal, EVRT_RECORD_EVENT, evrt_event_size(e), &rc);
+    assert(at != NULL);
+    evrt_event_encode(e, at);
+    host_dedup_emitted(h, e, seq);
+    h->appended++;
+    h->eager = true;
 }
 
 int host_publish(struct evrt_host *h, const struct evrt_event *event, evrt_host_publish_cb cb,
@@ -104,10 +141,15 @@ int host_publish(struct evrt_host *h, const struct evrt_event *event, evrt_host_
                               "data has %zu bytes, at most %llu (http.max_event_size)", e->data.n,
                               (unsigned long long)h->config->http.max_event_size);
     }
-    int rc = 0;
+    struct evrt_deliver when = {EVRT_SCHEDULE_NONE, 0, 0};
+    int rc =
+        e->extensions.n == 0 ? 0 : evrt_deliver_parse(e->extensions, evrt_wall_ms(), &when, err);
+    if (rc < 0) return rc;
     struct evrt_hash128 hash = {0, 0};
     uint64_t first = host_dedup_find(h, e, &hash);
     if (first != 0) return repeat(h, first, cb, arg);
+    if (when.kind != EVRT_SCHEDULE_NONE)
+        return schedule(h, e, &when, hash, (struct host_waiter){0, 0, cb, arg}, err);
     uint64_t seq = evrt_journal_next_seq(h->journal);
     if (h->tracing != NULL) {
         traced = *event;

@@ -76,9 +76,10 @@ static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice v
     evrt_jsonout_str(o, value);
 }
 
-static void note_dead(void *arg, uint32_t sub, const struct evrt_record_dead *d) {
+static void note_dead(void *arg, const struct evrt_state_letter *l) {
     struct query *q = arg;
-    struct dead dead = {sub, false, q->dead_text.n, 0};
+    const struct evrt_record_dead *d = &l->dead;
+    struct dead dead = {l->sub, false, q->dead_text.n, 0};
     struct evrt_jsonout o = evrt_jsonout_start(&q->dead_text);
     evrt_jsonout_object(&o);
     put_str(&o, "type", d->error_type);

@@ -121,6 +121,10 @@ static void restore_job_row(void *arg, const struct evrt_record_job *r) {
     host_jobs_restore(arg, r);
 }
 
+static void restore_scheduled(void *arg, const struct evrt_record_schedule *r) {
+    host_schedule_restore(arg, r);
+}
+
 struct restore {
     struct evrt_host *host;
     int rc;
@@ -132,6 +136,9 @@ static void restore_job(struct evrt_state_view *view, void *arg) {
     if (r->rc == 0) r->rc = evrt_state_each_epoch(view, restore_epoch, r->host);
     const struct evrt_state_retries all = {.limit = INT64_MAX};
     if (r->rc == 0) r->rc = evrt_state_each_retry(view, &all, restore_retry, r->host);
+    if (r->rc == 0)
+        r->rc =
+            evrt_state_each_scheduled(view, INT64_MIN, 0, INT64_MAX, restore_scheduled, r->host);
     if (r->rc == 0) r->rc = evrt_state_each_job(view, restore_job_row, r->host);
 }
 

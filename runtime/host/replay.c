@@ -405,9 +405,14 @@ static void log_job(const struct host_job *j) {
     evrt_buf_finish(&name);
 }
 
+static uint64_t most(const struct evrt_config *config) {
+    return config->jobs.replay_concurrency;
+}
+
 const struct host_job_kind host_replay_kind = {
     .name = "replay",
     .purpose = EVRT_PURPOSE_REPLAY,
+    .most = most,
     .start = start,
     .more = more,
     .ended = ended,

@@ -74,9 +74,7 @@ static void put_extensions(struct evrt_jsonout *o, struct evrt_slice extensions)
 }
 
 /* The members, without the braces around them. */
-static void put_event(struct evrt_jsonout *o, const struct evrt_event *e) {
-    put_u64(o, "seq", e->seq);
-    put_time(o, "stored", e->stored_ms);
+static void put_attributes(struct evrt_jsonout *o, const struct evrt_event *e) {
     put_str(o, "specversion", EVRT_STR("1.0"));
     put_str(o, "id", e->id);
     put_str(o, "type", e->type);
@@ -87,6 +85,18 @@ static void put_event(struct evrt_jsonout *o, const struct evrt_event *e) {
     if (e->dataschema.n != 0) put_str(o, "dataschema", e->dataschema);
     put_extensions(o, e->extensions);
     put_data(o, e);
+}
+
+static void put_event(struct evrt_jsonout *o, const struct evrt_event *e) {
+    put_u64(o, "seq", e->seq);
+    put_time(o, "stored", e->stored_ms);
+    put_attributes(o, e);
+}
+
+void host_event_attributes(struct evrt_jsonout *o, const struct evrt_event *e) {
+    evrt_jsonout_object(o);
+    put_attributes(o, e);
+    evrt_jsonout_end(o);
 }
 
 void host_event_json(struct evrt_jsonout *o, const struct evrt_event *e) {
@@ -250,6 +260,17 @@ static void put_dedup(const struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_end(o);
 }
 
+static void put_scheduled(const struct evrt_host *h, struct evrt_jsonout *o) {
+    struct host_schedule_stats s;
+    host_schedule_stats(h, &s);
+    evrt_jsonout_key(o, "scheduled");
+    evrt_jsonout_object(o);
+    put_u64(o, "pending", s.pending);
+    put_u64(o, "published", s.fired);
+    put_u64(o, "cancelled", s.cancelled);
+    evrt_jsonout_end(o);
+}
+
 /* Deliveries that cost a worker. */
 static void put_charged(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_key(o, "charged");
@@ -304,6 +325,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_u64(&o, "log_lines_sampled_out", sampled);
     put_store(h, &o);
     put_dedup(h, &o);
+    put_scheduled(h, &o);
     put_shared(h, &o);
     put_workers(h, &o);
     evrt_jsonout_end(&o);

@@ -124,14 +124,22 @@ static int64_t delay_of(struct evrt_host *h, const struct policy *p, unsigned n)
     return (int64_t)delay;
 }
 
-/* The milliseconds until the next attempt, or -1: there is none. */
+static int64_t never(enum evrt_dead_reason why, enum evrt_dead_reason *reason) {
+    *reason = why;
+    return -1;
+}
+
+/* The milliseconds until the next attempt, or -1: there is none, and why. */
 static int64_t decide(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
-                      unsigned crashes, const struct evrt_frame_failed *f) {
-    if (crashes >= CRASHES_MAX || f->retry_ms == EVRT_RETRY_NEVER) return -1;
-    if (evrt_slice_eq(f->error_type, EVRT_STR("rejected"))) return -1;
+                      unsigned crashes, const struct evrt_frame_failed *f,
+                      enum evrt_dead_reason *reason) {
+    if (crashes >= CRASHES_MAX) return never(EVRT_DEAD_CRASHED, reason);
+    if (evrt_slice_eq(f->error_type, EVRT_STR("rejected")))
+        return never(EVRT_DEAD_REJECTED, reason);
+    if (f->retry_ms == EVRT_RETRY_NEVER) return never(EVRT_DEAD_DECLINED, reason);
     struct policy p = policy_of(h, s, evrt_delivery_names(d).type);
     bool asked = f->retry_ms >= 0;
-    if (d->attempt > p.max_retries && !(asked && p.asks)) return -1;
+    if (d->attempt > p.max_retries && !(asked && p.asks)) return never(EVRT_DEAD_EXHAUSTED, reason);
     int64_t delay = asked ? f->retry_ms : delay_of(h, &p, d->attempt);
     return delay < DELAY_MAX_MS ? delay : DELAY_MAX_MS;
 }
@@ -176,6 +184,9 @@ static void queue(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s
         .key = again.key,
         .error_type = f->error_type,
         .message = f->message,
+        .generation = w->generation->number,
+        .script = host_script_of(w->generation, s),
+        .type = evrt_delivery_names(&d).type,
     };
     evrt_retry_put(&s->retry_list, &row);
     host_meter_failed(h, &d, f->error_type, true);
@@ -185,12 +196,26 @@ static void queue(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s
 }
 
 static void bury(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s, uint64_t position,
-                 const struct evrt_frame_failed *f) {
+                 enum evrt_dead_reason reason, const struct evrt_frame_failed *f) {
     struct evrt_delivery d;
     if (evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) return;
-    evrt_dead_put(&s->dead_list,
-                  &(struct evrt_record_dead){d.seq, d.attempt, evrt_wall_ms(), f->error_type,
-                                             f->message, f->traceback});
+    struct evrt_delivery_names names = evrt_delivery_names(&d);
+    host_dead(h, &(struct host_dead){
+                     .sub = s,
+                     .seq = d.seq,
+                     .attempt = d.attempt,
+                     .reason = reason,
+                     .first_failed_ms = d.first_failed_ms,
+                     .type = names.type,
+                     .id = names.id,
+                     .time = names.time,
+                     .error_type = f->error_type,
+                     .message = f->message,
+                     .traceback = f->traceback,
+                     .generation = w->generation->number,
+                     .script = host_script_of(w->generation, s),
+                     .hops = d.label->hops,
+                 });
     host_meter_failed(h, &d, f->error_type, false);
     host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DEAD, f->error_type, f->message);
     host_log_failed(w, s, &d, f);
@@ -221,9 +246,10 @@ void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool 
         return;
     }
     if (died && d->crashes < CRASHES_MAX) d->crashes++;
-    int64_t delay = decide(h, s, d, d->crashes, f);
+    enum evrt_dead_reason reason = EVRT_DEAD_UNKNOWN;
+    int64_t delay = decide(h, s, d, d->crashes, f, &reason);
     if (delay < 0)
-        bury(h, w, s, position, f);
+        bury(h, w, s, position, reason, f);
     else
         queue(h, w, s, position, delay, f);
     if (s->dead_list.n + s->retry_list.n > SETTLE_BYTES) host_settle(h);
@@ -302,9 +328,13 @@ void host_retries_expire(struct evrt_host *h) {
         if (s->retrying == 0 || !host_orphaned_for(s, h->config->retry.ttl)) continue;
         for (uint64_t seq; (seq = evrt_sub_any_retry(s)) != 0 && count < EXPIRE_MOST; count++) {
             if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD) < 0) break;
-            evrt_dead_put(&s->dead_list,
-                          &(struct evrt_record_dead){
-                              seq, 0, evrt_wall_ms(), EVRT_STR("cancelled"), why, {NULL, 0}});
+            host_dead(h, &(struct host_dead){
+                             .sub = s,
+                             .seq = seq,
+                             .reason = EVRT_DEAD_ORPHANED,
+                             .error_type = EVRT_STR("cancelled"),
+                             .message = why,
+                         });
         }
     }
 }

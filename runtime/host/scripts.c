@@ -162,10 +162,14 @@ static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_
         .priority = (int)number_at(m->value, "priority"),
         .retry_skips = strcmp(on_retry, "skip") == 0,
         .chain = text_at(m->value, "chain"),
+        .on_dead_letter =
+            evrt_slice_eq(evrt_json_at(m->value, EVRT_STR("on_dead_letter")), EVRT_STR("true")),
     };
     free(start);
     free(on_retry);
     struct evrt_handler *h = &s->handlers[s->count - 1];
+    for (size_t i = 0; i < s->file_count; i++)
+        if (strcmp(s->files[i].path, h->file) == 0) h->script = s->files[i].hash;
     int rc = patterns_at(m->value, "events", &h->patterns, err);
     return rc < 0 ? rc : add_policies(h, m->value, err);
 }
@@ -187,7 +191,7 @@ bool evrt_handler_same(const struct evrt_handler *a, const struct evrt_handler *
            a->timeout_ms == b->timeout_ms && a->concurrency == b->concurrency &&
            a->from_beginning == b->from_beginning && same_text(a->ordered_by, b->ordered_by) &&
            a->priority == b->priority && a->retry_skips == b->retry_skips &&
-           same_text(a->chain, b->chain);
+           a->on_dead_letter == b->on_dead_letter && same_text(a->chain, b->chain);
 }
 
 /* One "file:line: message". */

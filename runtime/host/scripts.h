@@ -42,6 +42,8 @@ struct evrt_handler {
     struct evrt_retry *retries; /* outermost first: of those that match an event the last counts */
     size_t retry_count;
     bool retry_skips; /* its retries let others of their key pass */
+    bool on_dead_letter;
+    uint64_t script; /* hash of its file */
 };
 
 struct evrt_script_file {

@@ -95,6 +95,7 @@ void host_turn(struct evrt_host *h) {
     evrt_bus_pump(h->bus);
     host_settle(h);
     host_retries_turn(h);
+    host_schedule_turn(h);
     host_jobs_turn(h);
     host_workers_flush(h); /* they work while this thread writes */
     if (submit(h)) host_commits(h);
@@ -159,6 +160,7 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
             commit_event(h, payload, b, now_ns);
         else
             evrt_state_apply(h->state, evrt_batch_group(batch), r.kind, payload);
+        if (r.kind == EVRT_RECORD_SCHEDULE) host_schedule_committed(h, payload);
     }
     if (--b->hold.refs == 0) release_batch(&b->hold);
 }

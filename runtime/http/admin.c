@@ -129,6 +129,10 @@ const struct evrt_route evrt_admin_routes[] = {
     {"PUT", "/api/v1/log-level", evrt_put_log_level, evrt_admin_body, false, "",
      "Sets it to {level}, debug, info, warn or error, until it is set again, a reload changes "
      "logging.level, or a restart."},
+    {"GET", "/api/v1/scheduled", evrt_get_scheduled, NULL, false, "after,limit",
+     "Events that wait for their time, soonest first."},
+    {"DELETE", "/api/v1/scheduled/{id}", evrt_delete_scheduled, NULL, false, "",
+     "Cancels one of them; answers once that is durable."},
     {"POST", "/api/v1/cleanup", evrt_post_cleanup, evrt_admin_body, false, "",
      "Drops segments that ended before the time in {before,dry_run} and that nobody needs; answers "
      "what went, what stays and why."},

@@ -47,6 +47,10 @@ void evrt_get_replays(struct evrt_http_request *r);
 void evrt_get_replay(struct evrt_http_request *r);
 void evrt_delete_replay(struct evrt_http_request *r);
 
+/* admin_scheduled.c */
+void evrt_get_scheduled(struct evrt_http_request *r);
+void evrt_delete_scheduled(struct evrt_http_request *r);
+
 /* admin_store.c */
 void evrt_post_cleanup(struct evrt_http_request *r);
 void evrt_post_backup(struct evrt_http_request *r);

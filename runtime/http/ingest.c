@@ -57,13 +57,14 @@ static struct evrt_slice item_text(const struct evrt_http_item *item) {
     return (struct evrt_slice){item->request->text.p + item->text, item->text_n};
 }
 
-/* "id":..,"seq":..,"durability":..,"duplicate":true? */
+/* "id":..,"seq":..,"durability":..,"duplicate":true?; of one for later "seq":null,"scheduled":"ID" */
 static void put_accepted(struct evrt_http_request *r, const struct evrt_http_item *item) {
     evrt_buf_puts(&r->out, "\"id\":");
     evrt_json_quote(&r->out, item_text(item));
-    evrt_buf_puts(&r->out, ",\"seq\":");
+    bool later = (item->what & EVRT_SCHEDULED) != 0;
+    evrt_buf_puts(&r->out, later ? ",\"seq\":null,\"scheduled\":\"" : ",\"seq\":");
     evrt_buf_put_u64(&r->out, item->seq);
-    evrt_buf_puts(&r->out, ",\"durability\":\"");
+    evrt_buf_puts(&r->out, later ? "\",\"durability\":\"" : ",\"durability\":\"");
     evrt_buf_puts(&r->out, evrt_host_durability(evrt_request_host(r)));
     evrt_buf_puts(&r->out, item->what & EVRT_DUPLICATE ? "\",\"duplicate\":true" : "\"");
 }
@@ -164,7 +165,7 @@ static void all_durable(struct evrt_http_request *r) {
     if (r->connection == NULL) return; /* nobody to tell */
     if (r->item_count > 0)
         answer_batch(r);
-    else if (r->wait_ms >= 0)
+    else if (r->wait_ms >= 0 && (r->one.what & EVRT_SCHEDULED) == 0)
         start_wait(r);
     else
         answer_one(r);

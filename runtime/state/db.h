@@ -29,14 +29,24 @@
     X(epochs, "(sub INTEGER NOT NULL, from_seq INTEGER NOT NULL, patterns TEXT NOT NULL,"                                                    \
               " PRIMARY KEY (sub, from_seq)) STRICT, WITHOUT ROWID")                                                                         \
     X(jobs, "(id INTEGER PRIMARY KEY, record BLOB NOT NULL, sum INTEGER NOT NULL) STRICT")                                                   \
-    X(retries, "(sub INTEGER NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                      \
-               " crashes INTEGER NOT NULL, due_ms INTEGER NOT NULL, delay_ms INTEGER NOT NULL,"                                              \
-               " first_failed_ms INTEGER NOT NULL, last_failed_ms INTEGER NOT NULL,"                                                         \
-               " key INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                     \
-               " sum INTEGER NOT NULL, PRIMARY KEY (sub, seq)) STRICT, WITHOUT ROWID")                                                       \
-    X(dead, "(seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                         \
-            " at_ms INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                      \
-            " traceback TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (seq, sub)) STRICT")
+    X(copies,                                                                                                                                \
+      "(sub INTEGER NOT NULL, seq INTEGER NOT NULL, event BLOB NOT NULL, sum INTEGER NOT NULL, UNIQUE (sub, seq)) STRICT")                   \
+    X(retries,                                                                                                                               \
+      "(sub INTEGER NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                                               \
+      " crashes INTEGER NOT NULL, due_ms INTEGER NOT NULL, delay_ms INTEGER NOT NULL,"                                                       \
+      " first_failed_ms INTEGER NOT NULL, last_failed_ms INTEGER NOT NULL,"                                                                  \
+      " key INTEGER NOT NULL, error_type TEXT NOT NULL, message TEXT NOT NULL,"                                                              \
+      " generation INTEGER NOT NULL, script INTEGER NOT NULL, type TEXT NOT NULL,"                                                           \
+      " history BLOB NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (sub, seq)) STRICT, WITHOUT ROWID")                                         \
+    X(scheduled,                                                                                                                             \
+      "(due_ms INTEGER NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, sum INTEGER NOT NULL,"                                       \
+      " PRIMARY KEY (due_ms, number)) STRICT, WITHOUT ROWID")                                                                                \
+    X(dead,                                                                                                                                  \
+      "(n INTEGER PRIMARY KEY, seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                        \
+      " at_ms INTEGER NOT NULL, first_failed_ms INTEGER NOT NULL, reason INTEGER NOT NULL,"                                                  \
+      " type TEXT NOT NULL, id TEXT NOT NULL, generation INTEGER NOT NULL, script INTEGER NOT NULL,"                                         \
+      " error_type TEXT NOT NULL, message TEXT NOT NULL, traceback TEXT NOT NULL, history BLOB NOT NULL,"                                    \
+      " sum INTEGER NOT NULL, UNIQUE (seq, sub), UNIQUE (sub, n)) STRICT")
 
 #define EVRT_DB_STATEMENTS(X)                                                                     \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                   \
@@ -46,7 +56,7 @@
     X(PUT_META, "REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")                                       \
     X(ALL_SUBS, "SELECT * FROM subs ORDER BY sub")                                                \
     X(ALL_EPOCHS, "SELECT * FROM epochs ORDER BY sub, from_seq")                                  \
-    X(ALL_DEAD, "SELECT * FROM dead ORDER BY seq, sub")                                           \
+    X(ALL_DEAD, "SELECT * FROM dead ORDER BY n")                                                  \
     X(CHECK_DEAD, "SELECT * FROM dead")                                                           \
     X(DEAD_OF, "SELECT * FROM dead WHERE seq = ? ORDER BY sub")                                   \
     X(DEAD_IN, "SELECT seq FROM dead WHERE seq >= ? AND seq < ? AND sub = ?")                     \
@@ -59,13 +69,40 @@
     X(DROP_ENDED, "DELETE FROM ended WHERE sub = ? AND chunk = ?")                                \
     X(FORGET_ENDED, "DELETE FROM ended WHERE sub = ?")                                            \
     X(PUT_EPOCH, "INSERT INTO epochs VALUES (?, ?, ?)")                                           \
-    X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?)")                              \
+    X(PUT_DEAD, "REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")      \
+    X(END_DEAD, "DELETE FROM dead WHERE seq = ? AND sub = ?")                                     \
+    X(DEAD_ONE, "SELECT * FROM dead WHERE seq = ? AND sub = ?")                                   \
+    X(DEAD_DOWN, "SELECT * FROM dead WHERE n < ? ORDER BY n DESC")                                \
+    X(DEAD_UP, "SELECT * FROM dead WHERE n > ? ORDER BY n")                                       \
+    X(SUB_DEAD_DOWN, "SELECT * FROM dead WHERE sub = ? AND n < ? ORDER BY n DESC")                \
+    X(SUB_DEAD_UP, "SELECT * FROM dead WHERE sub = ? AND n > ? ORDER BY n")                       \
+    X(LAST_DEAD, "SELECT ifnull(max(n), 0) FROM dead")                                            \
+    X(PUT_COPY, "REPLACE INTO copies SELECT ?1, ?2, ?3, ?4 WHERE"                                 \
+                " EXISTS (SELECT 1 FROM dead WHERE seq = ?2 AND sub = ?1) OR"                     \
+                " EXISTS (SELECT 1 FROM retries WHERE sub = ?1 AND seq = ?2)")                    \
+    X(END_COPY, "DELETE FROM copies WHERE sub = ?1 AND seq = ?2 AND"                              \
+                " NOT EXISTS (SELECT 1 FROM dead WHERE seq = ?2 AND sub = ?1) AND"                \
+                " NOT EXISTS (SELECT 1 FROM retries WHERE sub = ?1 AND seq = ?2)")                \
+    X(COPY_OF, "SELECT event, sum FROM copies WHERE sub = ? AND seq = ?")                         \
+    X(ANY_COPY, "SELECT EXISTS (SELECT 1 FROM copies)")                                           \
+    X(ALL_COPIES, "SELECT sub, seq, sum FROM copies ORDER BY sub, seq")                           \
+    X(FORGET_COPIES, "DELETE FROM copies WHERE sub = ?")                                          \
+    X(BARE_DEAD, "SELECT sub, seq FROM dead d WHERE seq >= ? AND seq < ? AND"                     \
+                 " NOT EXISTS (SELECT 1 FROM copies c WHERE c.sub = d.sub AND c.seq = d.seq)")    \
+    X(BARE_RETRIES, "SELECT sub, seq FROM retries r WHERE seq >= ? AND seq < ? AND sub = ? AND"   \
+                    " NOT EXISTS (SELECT 1 FROM copies c WHERE c.sub = r.sub AND c.seq = r.seq)") \
     X(ALL_RETRIES, "SELECT * FROM retries ORDER BY sub, seq")                                     \
     X(RETRIES_AFTER, "SELECT * FROM retries WHERE (sub, seq) > (?, ?) ORDER BY sub, seq LIMIT ?") \
     X(RETRY_OF, "SELECT * FROM retries WHERE sub = ? AND seq = ?")                                \
-    X(PUT_RETRY, "REPLACE INTO retries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")              \
+    X(PUT_RETRY, "REPLACE INTO retries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")  \
     X(END_RETRY, "DELETE FROM retries WHERE sub = ? AND seq = ?")                                 \
     X(FORGET_RETRIES, "DELETE FROM retries WHERE sub = ?")                                        \
+    X(ALL_SCHEDULED, "SELECT * FROM scheduled ORDER BY due_ms, number")                           \
+    X(SCHEDULED_AFTER, "SELECT * FROM scheduled WHERE (due_ms, number) > (?, ?)"                  \
+                       " ORDER BY due_ms, number LIMIT ?")                                        \
+    X(SCHEDULED_OF, "SELECT * FROM scheduled WHERE due_ms = ? AND number = ?")                    \
+    X(PUT_SCHEDULED, "REPLACE INTO scheduled VALUES (?, ?, ?, ?)")                                \
+    X(END_SCHEDULED, "DELETE FROM scheduled WHERE due_ms = ? AND number = ?")                     \
     X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                                               \
     X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                                          \
     X(FORGET_DEAD, "DELETE FROM dead WHERE sub = ?")

@@ -7,10 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "core/bytes.h"
+#include "core/event.h"
 
-#define DEAD_HEADER 8          /* u32 sub, u32 length */
-#define RETRY_ENDED (1u << 31) /* in the length: what follows is a sequence */
+enum { GROUP_SHIFT = 22 }; /* a group has not room for so many dead letters */
 
 void evrt_model_init(struct evrt_model *m) {
     *m = (struct evrt_model){0};
@@ -31,8 +30,8 @@ void evrt_model_finish(struct evrt_model *m) {
     free(m->subs);
     evrt_model_jobs_finish(&m->jobs);
     free(m->forgotten);
-    evrt_buf_finish(&m->dead);
-    evrt_buf_finish(&m->retries);
+    evrt_buf_finish(&m->failed.list);
+    evrt_state_scheduled_finish(&m->scheduled);
     *m = (struct evrt_model){0};
 }
 
@@ -130,30 +129,12 @@ static int apply_resume(struct evrt_model *m, struct evrt_slice payload) {
     return set_paused(m, payload, false);
 }
 
-/* Takes the sub's entries out of those that wait for the tables. */
-static void forget_entries(struct evrt_buf *entries, size_t *count, uint32_t sub) {
-    size_t kept = 0;
-    for (size_t at = 0; at < entries->n;) {
-        char *entry = entries->p + at;
-        size_t n = DEAD_HEADER + (evrt_get_u32(entry + 4) & ~RETRY_ENDED);
-        at += n;
-        if (evrt_get_u32(entry) == sub) {
-            (*count)--;
-            continue;
-        }
-        memmove(entries->p + kept, entry, n);
-        kept += n;
-    }
-    entries->n = kept;
-}
-
 static int apply_forget(struct evrt_model *m, struct evrt_slice payload) {
     struct evrt_record_sub r;
     if (evrt_record_get_sub(payload, &r) < 0) return -EBADMSG;
     struct evrt_model_sub *s = evrt_model_find(m, r.sub);
     if (s == NULL) return 0;
-    forget_entries(&m->dead, &m->dead_count, r.sub);
-    forget_entries(&m->retries, &m->retry_count, r.sub);
+    evrt_failed_forget(&m->failed, r.sub);
     m->forgotten = evrt_realloc(m->forgotten, (m->forgotten_count + 1) * sizeof *m->forgotten);
     m->forgotten[m->forgotten_count++] = r.sub;
     sub_free(s);
@@ -162,70 +143,62 @@ static int apply_forget(struct evrt_model *m, struct evrt_slice payload) {
     return 0;
 }
 
-static void add_dead(struct evrt_model *m, uint32_t sub, const struct evrt_record_dead *d) {
-    size_t start = m->dead.n;
-    evrt_buf_room(&m->dead, DEAD_HEADER);
-    m->dead.n += DEAD_HEADER;
-    evrt_dead_put(&m->dead, d);
-    evrt_set_u32(m->dead.p + start, sub);
-    evrt_set_u32(m->dead.p + start + 4, (uint32_t)(m->dead.n - start - DEAD_HEADER));
-    m->dead_count++;
-}
-
-static size_t open_retry(struct evrt_model *m, uint32_t sub) {
-    size_t start = m->retries.n;
-    evrt_set_u32(evrt_buf_room(&m->retries, DEAD_HEADER), sub);
-    m->retries.n += DEAD_HEADER;
-    m->retry_count++;
-    return start;
-}
-
-static void add_retry(struct evrt_model *m, uint32_t sub, const struct evrt_record_retry *r) {
-    size_t start = open_retry(m, sub);
-    evrt_retry_put(&m->retries, r);
-    evrt_set_u32(m->retries.p + start + 4, (uint32_t)(m->retries.n - start - DEAD_HEADER));
-}
-
-static void end_retry(struct evrt_model *m, uint32_t sub, uint64_t seq) {
-    size_t start = open_retry(m, sub);
-    evrt_buf_put(&m->retries, &seq, sizeof seq);
-    evrt_set_u32(m->retries.p + start + 4, RETRY_ENDED | (uint32_t)sizeof seq);
-}
-
 /* A record is applied whole or not at all, so its lists are walked once before they are used. */
-static int check_settle(const struct evrt_record_settle *r) {
+static int check_ranges(struct evrt_slice ranges, bool single) {
     struct evrt_range run;
-    struct evrt_record_dead dead;
     uint64_t from = 0;
     size_t at = 0;
     int rc;
-    while ((rc = evrt_ranges_next(r->ranges, &at, &from, &run)) == 1)
-        ;
-    if (rc < 0) return rc;
-    at = 0;
-    while ((rc = evrt_dead_next(r->dead, &at, &dead)) == 1)
-        ;
-    if (rc < 0) return rc;
-    struct evrt_record_retry retry;
-    at = from = 0;
-    while ((rc = evrt_ranges_next(r->retried, &at, &from, &run)) == 1)
-        if (run.count != 1) return -EBADMSG;
-    if (rc < 0) return rc;
-    at = 0;
-    while ((rc = evrt_retry_next(r->retries, &at, &retry)) == 1)
-        ;
+    while ((rc = evrt_ranges_next(ranges, &at, &from, &run)) == 1)
+        if (single && run.count != 1) return -EBADMSG;
     return rc;
 }
 
-/* One that failed again is not among those that ended. */
-static void apply_retries(struct evrt_model *m, const struct evrt_record_settle *r) {
-    struct evrt_range run;
+static int check_settle(const struct evrt_record_settle *r) {
+    struct evrt_record_dead dead;
     struct evrt_record_retry retry;
+    size_t at = 0;
+    int rc = check_ranges(r->ranges, false);
+    while (rc == 0 && (rc = evrt_dead_next(r->dead, &at, &dead)) == 1)
+        rc = 0;
+    at = 0;
+    while (rc == 0 && (rc = evrt_retry_next(r->retries, &at, &retry)) == 1)
+        rc = 0;
+    if (rc == 0) rc = check_ranges(r->retried, true);
+    return rc == 0 ? check_ranges(r->left, true) : rc;
+}
+
+static void add_gone(struct evrt_model *m, uint32_t sub, struct evrt_slice seqs,
+                     enum evrt_failed_op op) {
+    struct evrt_range run;
     uint64_t from = 0;
-    for (size_t at = 0; evrt_ranges_next(r->retried, &at, &from, &run) == 1;)
-        end_retry(m, r->sub, run.first);
-    for (size_t at = 0; evrt_retry_next(r->retries, &at, &retry) == 1;)
-        add_retry(m, r->sub, &retry);
+    for (size_t at = 0; evrt_ranges_next(seqs, &at, &from, &run) == 1;)
+        evrt_failed_add(&m->failed, &(struct evrt_failed){.op = op, .sub = sub, .seq = run.first});
+}
+
+/* A dead letter takes over what its retry knew, so that comes before the retry's end. One that failed again is
+ * not among those that ended. */
+static void apply_failed(struct evrt_model *m, const struct evrt_record_settle *r) {
+    struct evrt_failed dead = {.op = EVRT_FAILED_DEAD, .sub = r->sub};
+    struct evrt_failed retry = {.op = EVRT_FAILED_RETRY, .sub = r->sub};
+    add_gone(m, r->sub, r->left, EVRT_FAILED_DEAD_GONE);
+    for (size_t at = 0; evrt_dead_next(r->dead, &at, &dead.dead) == 1;) {
+        dead.n = (m->group << GROUP_SHIFT) + m->letters++;
+        evrt_failed_add(&m->failed, &dead);
+    }
+    add_gone(m, r->sub, r->retried, EVRT_FAILED_RETRY_GONE);
+    for (size_t at = 0; evrt_retry_next(r->retries, &at, &retry.retry) == 1;)
+        evrt_failed_add(&m->failed, &retry);
+}
+
+static int apply_keep(struct evrt_model *m, struct evrt_slice payload) {
+    struct evrt_record_keep r;
+    if (evrt_record_get_keep(payload, &r) < 0 || r.event.n < EVRT_EVENT_HEADER) return -EBADMSG;
+    if (evrt_model_find(m, r.sub) == NULL) return 0;
+    m->any_copies = true;
+    evrt_failed_add(&m->failed,
+                    &(struct evrt_failed){.op = EVRT_FAILED_COPY, .sub = r.sub, .event = r.event});
+    return 0;
 }
 
 static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
@@ -243,17 +216,12 @@ static int apply_settle(struct evrt_model *m, struct evrt_slice payload) {
     s->changed = true;
 
     struct evrt_range run;
-    struct evrt_record_dead dead;
     uint64_t from = 0;
-    size_t at = 0;
-    while (evrt_ranges_next(r.ranges, &at, &from, &run) == 1) {
+    for (size_t at = 0; evrt_ranges_next(r.ranges, &at, &from, &run) == 1;) {
         /* Most of what ends is below the cursor that it moved. */
         if (run.first + run.count > s->row.cursor) evrt_ended_add(&s->ended, run);
     }
-    at = 0;
-    while (evrt_dead_next(r.dead, &at, &dead) == 1)
-        add_dead(m, r.sub, &dead);
-    apply_retries(m, &r);
+    apply_failed(m, &r);
     return 0;
 }
 
@@ -264,6 +232,14 @@ static int apply_job(struct evrt_model *m, struct evrt_slice payload) {
     return 0;
 }
 
+static int apply_schedule(struct evrt_model *m, struct evrt_slice payload) {
+    return evrt_state_scheduled_apply(&m->scheduled, EVRT_RECORD_SCHEDULE, payload);
+}
+
+static int apply_unschedule(struct evrt_model *m, struct evrt_slice payload) {
+    return evrt_state_scheduled_apply(&m->scheduled, EVRT_RECORD_UNSCHEDULE, payload);
+}
+
 static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
     [EVRT_RECORD_SUBSCRIBE] = apply_subscribe,
     [EVRT_RECORD_FORGET] = apply_forget,
@@ -272,7 +248,16 @@ static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
     [EVRT_RECORD_PAUSE] = apply_pause,
     [EVRT_RECORD_RESUME] = apply_resume,
     [EVRT_RECORD_JOB] = apply_job,
+    [EVRT_RECORD_KEEP] = apply_keep,
+    [EVRT_RECORD_SCHEDULE] = apply_schedule,
+    [EVRT_RECORD_UNSCHEDULE] = apply_unschedule,
 };
+
+void evrt_model_enter(struct evrt_model *m, uint64_t group) {
+    if (group == m->group) return;
+    m->group = group;
+    m->letters = 0;
+}
 
 bool evrt_model_wants(uint32_t kind) {
     return kind < sizeof apply_kind / sizeof apply_kind[0] && apply_kind[kind] != NULL;
@@ -306,8 +291,8 @@ void evrt_model_normalise(struct evrt_model *m) {
 }
 
 bool evrt_model_changed(const struct evrt_model *m) {
-    if (m->applied != m->committed || m->forgotten_count > 0 || m->dead_count > 0 ||
-        m->retry_count > 0 || m->jobs.changed)
+    if (m->applied != m->committed || m->forgotten_count > 0 || m->failed.count > 0 ||
+        m->scheduled.changes.n > 0 || m->jobs.changed)
         return true;
     for (size_t i = 0; i < m->count; i++) {
         if (m->subs[i]->changed) return true;
@@ -322,41 +307,7 @@ void evrt_model_committed(struct evrt_model *m) {
     }
     evrt_model_jobs_committed(&m->jobs);
     m->forgotten_count = 0;
-    m->dead_count = 0;
-    evrt_buf_clear(&m->dead);
-    m->retry_count = 0;
-    evrt_buf_clear(&m->retries);
+    evrt_failed_clear(&m->failed);
+    evrt_buf_clear(&m->scheduled.changes);
     m->committed = m->applied;
-}
-
-bool evrt_model_next_dead(const struct evrt_model *m, size_t *at, uint32_t *sub,
-                          struct evrt_record_dead *out) {
-    if (*at >= m->dead.n) return false;
-    const char *entry = m->dead.p + *at;
-    struct evrt_slice body = {entry + DEAD_HEADER, evrt_get_u32(entry + 4)};
-    size_t inner = 0;
-    *sub = evrt_get_u32(entry);
-    *at += DEAD_HEADER + body.n;
-    int rc = evrt_dead_next(body, &inner, out);
-    assert(rc == 1);
-    return true;
-}
-
-bool evrt_model_next_retry(const struct evrt_model *m, size_t *at, uint32_t *sub, bool *ended,
-                           struct evrt_record_retry *out) {
-    if (*at >= m->retries.n) return false;
-    const char *entry = m->retries.p + *at;
-    uint32_t length = evrt_get_u32(entry + 4);
-    struct evrt_slice body = {entry + DEAD_HEADER, length & ~RETRY_ENDED};
-    *sub = evrt_get_u32(entry);
-    *ended = (length & RETRY_ENDED) != 0;
-    *at += DEAD_HEADER + body.n;
-    if (*ended) {
-        memcpy(&out->seq, body.p, sizeof out->seq);
-        return true;
-    }
-    size_t inner = 0;
-    int rc = evrt_retry_next(body, &inner, out);
-    assert(rc == 1);
-    return true;
 }

@@ -6,7 +6,9 @@
 #define EVRT_STATE_MODEL_H
 
 #include "state/ended.h"
+#include "state/model_failed.h"
 #include "state/model_jobs.h"
+#include "state/scheduled.h"
 #include "state/state.h"
 
 struct evrt_model_epoch {
@@ -33,11 +35,10 @@ struct evrt_model {
     /* Not in the tables yet. Rows of a forgotten sub go before anything of the same number comes. */
     uint32_t *forgotten;
     size_t forgotten_count;
-    struct evrt_buf dead; /* u32 sub, u32 length, as evrt_dead_put writes; repeated */
-    size_t dead_count;
-    struct evrt_buf
-        retries; /* u32 sub, u32 length, as evrt_retry_put writes, or a u64 seq; repeated */
-    size_t retry_count;
+    struct evrt_model_failed failed;
+    struct evrt_state_scheduled scheduled;
+    uint64_t group, letters; /* of what is applied now; dead letters in it so far */
+    bool any_copies;         /* there may be copied events in the tables */
 };
 
 void evrt_model_init(struct evrt_model *m);
@@ -49,6 +50,8 @@ bool evrt_model_wants(uint32_t kind);
  * of another version, or a defect; nothing was changed. */
 EVRT_MUST_CHECK int evrt_model_apply(struct evrt_model *m, uint32_t kind,
                                      struct evrt_slice payload);
+/* What is applied from now on is of this group of the journal: dead letters are numbered by it. */
+void evrt_model_enter(struct evrt_model *m, uint64_t group);
 /* Brings everything to the form that is stored and shown. */
 void evrt_model_normalise(struct evrt_model *m);
 /* Is anything not in the tables yet? */
@@ -61,12 +64,5 @@ struct evrt_model_sub *evrt_model_find(struct evrt_model *m, uint32_t sub);
 /* For loading: adds an empty sub (no such one yet), one epoch (copied, replaces one of that from_seq). */
 struct evrt_model_sub *evrt_model_add(struct evrt_model *m, uint32_t sub, struct evrt_slice name);
 void evrt_model_add_epoch(struct evrt_model_sub *s, uint64_t from_seq, struct evrt_slice patterns);
-
-/* Steps through dead deliveries not in the tables yet: *at starts at 0; false at the end. */
-bool evrt_model_next_dead(const struct evrt_model *m, size_t *at, uint32_t *sub,
-                          struct evrt_record_dead *out);
-/* The same with changes of retries. *ended: the one of out->seq is no more (the rest of *out is not set). */
-bool evrt_model_next_retry(const struct evrt_model *m, size_t *at, uint32_t *sub, bool *ended,
-                           struct evrt_record_retry *out);
 
 #endif

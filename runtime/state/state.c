@@ -11,6 +11,7 @@
 #include "core/bytes.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/jsonout.h"
 #include "state/recover.h"
 #include "state/thread.h"
 
@@ -260,6 +261,45 @@ static void dump_job(struct evrt_state_view *view, void *arg) {
 int evrt_state_dump_now(struct evrt_state *s, struct evrt_buf *out) {
     struct text_query q = {.out = out};
     evrt_state_query(s, dump_job, &q);
+    return q.rc;
+}
+
+struct letters_query {
+    const struct evrt_state_letters *which;
+    struct evrt_buf *out;
+    int rc;
+};
+
+static void put_letter(void *arg, const struct evrt_state_letter *l) {
+    struct letters_query *q = arg;
+    struct evrt_jsonout o = evrt_jsonout_start(q->out);
+    struct evrt_record_attempt a;
+    evrt_buf_printf(
+        q->out, "{\"sub\":%u,\"seq\":%llu,\"after\":\"%llu\",\"attempt\":%u,\"history\":", l->sub,
+        (unsigned long long)l->dead.seq, (unsigned long long)l->n, l->dead.attempt);
+    evrt_jsonout_array(&o);
+    for (size_t at = 0; evrt_history_next(l->history, &at, &a) == 1;) {
+        evrt_jsonout_array(&o);
+        evrt_jsonout_str(&o, a.message);
+        evrt_jsonout_i64(&o, a.at_ms);
+        evrt_jsonout_end(&o);
+    }
+    evrt_jsonout_end(&o);
+    evrt_buf_puts(q->out, ",\"message\":");
+    evrt_json_quote(q->out, l->dead.message);
+    evrt_buf_puts(q->out, "}\n");
+}
+
+static void letters_job(struct evrt_state_view *view, void *arg) {
+    struct letters_query *q = arg;
+    struct evrt_state_letters_end end;
+    q->rc = evrt_state_letters(view, q->which, put_letter, q, &end);
+}
+
+int evrt_state_letters_now(struct evrt_state *s, const struct evrt_state_letters *which,
+                           struct evrt_buf *out) {
+    struct letters_query q = {which, out, 0};
+    evrt_state_query(s, letters_job, &q);
     return q.rc;
 }
 

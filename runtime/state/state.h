@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "core/record.h"
+#include "core/schedule.h"
 
 struct evrt_state;
 
@@ -98,10 +99,51 @@ EVRT_MUST_CHECK int evrt_state_each_sub(struct evrt_state_view *v,
 EVRT_MUST_CHECK int evrt_state_each_epoch(struct evrt_state_view *v,
                                           void (*fn)(void *, const struct evrt_state_epoch *),
                                           void *arg);
-/* Dead deliveries of one event, of all handlers. fn may have seen some rows before an error. */
-EVRT_MUST_CHECK int
-evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
-                     void (*fn)(void *, uint32_t sub, const struct evrt_record_dead *), void *arg);
+/* A dead letter. `n` is its number among all, in the order in which they died; another one when it fails again. */
+struct evrt_state_letter {
+    uint64_t n;
+    uint32_t sub;
+    struct evrt_record_dead dead;
+    struct evrt_slice history; /* of the attempts before the last; evrt_history_next */
+};
+typedef void (*evrt_state_letter_fn)(void *, const struct evrt_state_letter *);
+/* Those of one event, of all handlers. fn may have seen some before an error. */
+EVRT_MUST_CHECK int evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
+                                         evrt_state_letter_fn fn, void *arg);
+/* Some of them, newest first or (`ascending`) oldest first. Where state.db cannot be committed to now (no space),
+ * that errno, as for the two below. */
+struct evrt_state_letters {
+    uint32_t sub;           /* 0: of all handlers */
+    int reason;             /* enum evrt_dead_reason; -1: any */
+    struct evrt_slice type; /* a pattern; {NULL,0}: any */
+    int64_t from_ms, to_ms; /* when they died, [from, to); 0: open */
+    uint64_t after;         /* the n where the page before ended; 0: from the start */
+    uint64_t until;         /* ascending only: the last n */
+    uint64_t limit;
+    int64_t budget_ms; /* the page ends after this long, though it may be short */
+    bool ascending;
+};
+struct evrt_state_letters_end {
+    uint64_t at; /* for `after`, if there is */
+    bool more;
+};
+EVRT_MUST_CHECK int evrt_state_letters(struct evrt_state_view *v,
+                                       const struct evrt_state_letters *which,
+                                       evrt_state_letter_fn fn, void *arg,
+                                       struct evrt_state_letters_end *end);
+/* One; fn is called once or not at all. */
+EVRT_MUST_CHECK int evrt_state_letter(struct evrt_state_view *v, uint32_t sub, uint64_t seq,
+                                      evrt_state_letter_fn fn, void *arg);
+/* The n of the newest; 0: there is none. */
+EVRT_MUST_CHECK int evrt_state_last_letter(struct evrt_state_view *v, uint64_t *n);
+
+/* Events that state.db has copies of, because a retry or a dead letter needs them: appended to out; -ENOENT. */
+EVRT_MUST_CHECK int evrt_state_copy(struct evrt_state_view *v, uint32_t sub, uint64_t seq,
+                                    struct evrt_buf *out);
+/* Every retry and dead letter in [from, to) whose event has no copy. */
+typedef void (*evrt_state_bare_fn)(void *, uint32_t sub, uint64_t seq);
+EVRT_MUST_CHECK int evrt_state_bare(struct evrt_state_view *v, uint64_t from, uint64_t to,
+                                    evrt_state_bare_fn fn, void *arg);
 
 /* Sequences in [from, to) that are dead for one handler; in any order, perhaps one twice. */
 EVRT_MUST_CHECK int evrt_state_each_dead_in(struct evrt_state_view *v, uint32_t sub, uint64_t from,
@@ -117,6 +159,14 @@ typedef void (*evrt_state_retry_fn)(void *, uint32_t sub, const struct evrt_reco
 EVRT_MUST_CHECK int evrt_state_each_retry(struct evrt_state_view *v,
                                           const struct evrt_state_retries *which,
                                           evrt_state_retry_fn fn, void *arg);
+/* Events for later, soonest first: those after (due_ms, number), at most `limit`. */
+typedef void (*evrt_state_scheduled_fn)(void *, const struct evrt_record_schedule *);
+EVRT_MUST_CHECK int evrt_state_each_scheduled(struct evrt_state_view *v, int64_t due_ms,
+                                              uint64_t number, uint64_t limit,
+                                              evrt_state_scheduled_fn fn, void *arg);
+/* One of them; fn is called once or not at all. */
+EVRT_MUST_CHECK int evrt_state_scheduled(struct evrt_state_view *v, int64_t due_ms, uint64_t number,
+                                         evrt_state_scheduled_fn fn, void *arg);
 /* The retry of one event and handler; fn is called once or not at all. */
 EVRT_MUST_CHECK int evrt_state_retry(struct evrt_state_view *v, uint32_t sub, uint64_t seq,
                                      evrt_state_retry_fn fn, void *arg);
@@ -139,6 +189,10 @@ EVRT_MUST_CHECK int evrt_state_report(struct evrt_state_view *v, uint64_t seq,
 /* For owners that may block (start, stop, offline commands, tests): runs the job and waits for it. */
 void evrt_state_query(struct evrt_state *s, evrt_state_job job, void *arg);
 EVRT_MUST_CHECK int evrt_state_dump_now(struct evrt_state *s, struct evrt_buf *out);
+/* Dead letters, a line of JSON each: {"sub","seq","n","attempt","history":[["message",at_ms]...],"message","after"}. */
+EVRT_MUST_CHECK int evrt_state_letters_now(struct evrt_state *s,
+                                           const struct evrt_state_letters *which,
+                                           struct evrt_buf *out);
 EVRT_MUST_CHECK int evrt_state_report_now(struct evrt_state *s, uint64_t seq, struct evrt_buf *out);
 
 /* ---- Figures ---- */

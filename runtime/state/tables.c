@@ -4,6 +4,7 @@
  *     meta.digest  all subs' sums, xored               a row that is missing, doubled or from another time
  *     meta.sum     meta's own row
  *     jobs.sum     a job's row                         in the digest, as subs' sums are
+ *     scheduled.sum  an event for later                checked at load, and at read
  *     retries.sum  a retry's row                       checked at load, and that none is missing
  *     dead.sum     a dead delivery's row               checked at load as far as time allows, and at read
  *
@@ -142,6 +143,7 @@ int evrt_tables_load(struct evrt_db *db, struct evrt_model *m, struct evrt_error
     if (rc == 0) rc = evrt_rows_each(db, EVRT_DB_ALL_JOBS, load_job, m, err);
     if (rc == 0) rc = evrt_rows_each(db, EVRT_DB_GET_META, load_meta, m, err);
     if (rc == 0) rc = evrt_tables_check_failed(db, m, err);
+    if (rc == 0) rc = evrt_tables_check_scheduled(db, err);
     evrt_buf_finish(&scratch);
     if (rc == 0) evrt_model_committed(m);
     return rc;
@@ -150,9 +152,9 @@ int evrt_tables_load(struct evrt_db *db, struct evrt_model *m, struct evrt_error
 /* ---- Committing ---- */
 
 static int forget(struct evrt_db *db, uint32_t sub) {
-    static const enum evrt_db_statement from[] = {EVRT_DB_FORGET_SUB, EVRT_DB_FORGET_EPOCHS,
-                                                  EVRT_DB_FORGET_ENDED, EVRT_DB_FORGET_DEAD,
-                                                  EVRT_DB_FORGET_RETRIES};
+    static const enum evrt_db_statement from[] = {EVRT_DB_FORGET_SUB,     EVRT_DB_FORGET_EPOCHS,
+                                                  EVRT_DB_FORGET_ENDED,   EVRT_DB_FORGET_DEAD,
+                                                  EVRT_DB_FORGET_RETRIES, EVRT_DB_FORGET_COPIES};
     int code = SQLITE_OK;
     for (size_t i = 0; code == SQLITE_OK && i < sizeof from / sizeof from[0]; i++) {
         struct evrt_binder b = {.to = db->statements[from[i]]};
@@ -246,15 +248,19 @@ static int put_jobs(struct evrt_db *db, struct evrt_model_jobs *jobs, struct evr
     return code;
 }
 
-static int put_changes(struct evrt_db *db, struct evrt_model *m, struct evrt_buf *scratch) {
+/* *rc: a row could not be read, and err says why; else the SQLite code counts. */
+static int put_changes(struct evrt_db *db, struct evrt_model *m, struct evrt_buf *scratch, int *rc,
+                       struct evrt_error *err) {
     int code = SQLITE_OK;
     for (size_t i = 0; code == SQLITE_OK && i < m->forgotten_count; i++)
         code = forget(db, m->forgotten[i]);
     for (size_t i = 0; code == SQLITE_OK && i < m->count; i++) {
         if (m->subs[i]->changed) code = put_sub(db, m->subs[i], scratch);
     }
-    if (code == SQLITE_OK) code = evrt_tables_put_failed(db, m, scratch);
+    if (code == SQLITE_OK) *rc = evrt_tables_put_failed(db, m, &code, err);
+    if (*rc < 0) return code;
     if (code == SQLITE_OK) code = put_jobs(db, &m->jobs, scratch);
+    if (code == SQLITE_OK) code = evrt_tables_put_scheduled(db, &m->scheduled);
     return code == SQLITE_OK ? evrt_db_put_meta(db, m->applied, digest(m)) : code;
 }
 
@@ -262,15 +268,15 @@ int evrt_tables_commit(struct evrt_db *db, struct evrt_model *m, struct evrt_err
     struct evrt_buf scratch;
     evrt_buf_init(&scratch);
     evrt_model_normalise(m);
-    int code = evrt_db_run(db, EVRT_DB_BEGIN);
-    if (code == SQLITE_OK) code = put_changes(db, m, &scratch);
-    if (code == SQLITE_OK) code = evrt_db_run(db, EVRT_DB_COMMIT);
+    int rc = 0, code = evrt_db_run(db, EVRT_DB_BEGIN);
+    if (code == SQLITE_OK) code = put_changes(db, m, &scratch, &rc, err);
+    if (code == SQLITE_OK && rc == 0) code = evrt_db_run(db, EVRT_DB_COMMIT);
     evrt_buf_finish(&scratch);
-    if (code == SQLITE_OK) {
+    if (code == SQLITE_OK && rc == 0) {
         evrt_model_committed(m);
         return 0;
     }
-    int rc = evrt_db_error(db, code, "committing", err);
+    if (rc == 0) rc = evrt_db_error(db, code, "committing", err);
     /* Some errors have rolled back already; then this is a harmless error of its own. */
     if (!sqlite3_get_autocommit(db->h)) code = evrt_db_run(db, EVRT_DB_ROLLBACK);
     return rc;
@@ -311,10 +317,11 @@ int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out, struct evrt_error
     static const struct {
         enum evrt_db_statement rows;
         const char *table;
-    } all[] = {{EVRT_DB_GET_META, "meta"},   {EVRT_DB_ALL_SUBS, "sub"},
-               {EVRT_DB_ALL_ENDED, "ended"}, {EVRT_DB_ALL_EPOCHS, "epoch"},
-               {EVRT_DB_ALL_DEAD, "dead"},   {EVRT_DB_ALL_RETRIES, "retry"},
-               {EVRT_DB_ALL_JOBS, "job"}};
+    } all[] = {{EVRT_DB_GET_META, "meta"},          {EVRT_DB_ALL_SUBS, "sub"},
+               {EVRT_DB_ALL_ENDED, "ended"},        {EVRT_DB_ALL_EPOCHS, "epoch"},
+               {EVRT_DB_ALL_DEAD, "dead"},          {EVRT_DB_ALL_RETRIES, "retry"},
+               {EVRT_DB_ALL_JOBS, "job"},           {EVRT_DB_ALL_COPIES, "copy"},
+               {EVRT_DB_ALL_SCHEDULED, "scheduled"}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof all / sizeof all[0]; i++)
         rc = evrt_rows_each(db, all[i].rows, dump_row, &(struct dump){out, all[i].table}, err);

@@ -1,52 +1,70 @@
-/* Rows of deliveries that failed: retries and dead letters. See tables.h. */
+/* Rows of deliveries that failed: retries, dead letters, and the events that they keep. See tables.h.
+ *
+ * Each row's own failure is its last; those before are in its history, which grows as rows are replaced:
+ *
+ *     retry of attempt 2 ─▶ retry of attempt 3 ─▶ dead letter ─▶ (reprocessed, failed) dead letter
+ *     history: none         attempt 1             attempts 1, 2  attempts 1, 2, 3
+ */
+#include "state/tables_failed.h"
+
 #include <errno.h>
 #include <sqlite3.h>
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/event.h"
 #include "core/hash.h"
-#include "state/rows.h"
-#include "state/tables.h"
 
 /* Dead letters may be many; the start does not wait longer than this for their check. */
 #define DEAD_CHECK_NS (500 * INT64_C(1000000))
 
 /* ---- Sums ---- */
 
-static uint64_t dead_sum(uint32_t sub, const struct evrt_record_dead *d, struct evrt_buf *scratch) {
+static uint64_t dead_sum(uint64_t n, uint32_t sub, const struct evrt_record_dead *d,
+                         struct evrt_slice history, struct evrt_buf *scratch) {
     evrt_buf_clear(scratch);
+    evrt_sum_u64(scratch, n);
     evrt_sum_u64(scratch, sub);
     evrt_dead_put(scratch, d);
+    evrt_sum_slice(scratch, history);
     return evrt_hash64(scratch->p, scratch->n, 2);
 }
 
 static uint64_t retry_sum(uint32_t sub, const struct evrt_record_retry *r,
-                          struct evrt_buf *scratch) {
+                          struct evrt_slice history, struct evrt_buf *scratch) {
     evrt_buf_clear(scratch);
     evrt_sum_u64(scratch, sub);
     evrt_retry_put(scratch, r);
+    evrt_sum_slice(scratch, history);
     return evrt_hash64(scratch->p, scratch->n, 3);
+}
+
+static uint64_t copy_sum(uint32_t sub, struct evrt_slice event) {
+    return evrt_hash64(event.p, event.n, sub);
 }
 
 /* ---- Loading ---- */
 
-struct dead_row {
-    uint32_t sub;
-    struct evrt_record_dead dead;
-};
-
-static int get_dead(struct evrt_db *db, sqlite3_stmt *row, struct evrt_buf *scratch,
-                    struct dead_row *out, struct evrt_error *err) {
-    out->sub = (uint32_t)evrt_column_u64(row, 1);
+int evrt_failed_get_dead(struct evrt_db *db, sqlite3_stmt *row, struct evrt_buf *scratch,
+                         struct evrt_state_letter *out, struct evrt_error *err) {
+    out->n = evrt_column_u64(row, 0);
+    out->sub = (uint32_t)evrt_column_u64(row, 2);
     out->dead = (struct evrt_record_dead){
-        .seq = evrt_column_u64(row, 0),
-        .attempt = (uint32_t)evrt_column_u64(row, 2),
-        .at_ms = sqlite3_column_int64(row, 3),
-        .error_type = evrt_column_slice(row, 4),
-        .message = evrt_column_slice(row, 5),
-        .traceback = evrt_column_slice(row, 6),
+        .seq = evrt_column_u64(row, 1),
+        .attempt = (uint32_t)evrt_column_u64(row, 3),
+        .at_ms = sqlite3_column_int64(row, 4),
+        .first_failed_ms = sqlite3_column_int64(row, 5),
+        .reason = (uint8_t)evrt_column_u64(row, 6),
+        .type = evrt_column_slice(row, 7),
+        .id = evrt_column_slice(row, 8),
+        .generation = evrt_column_u64(row, 9),
+        .script = evrt_column_u64(row, 10),
+        .error_type = evrt_column_slice(row, 11),
+        .message = evrt_column_slice(row, 12),
+        .traceback = evrt_column_slice(row, 13),
     };
-    return dead_sum(out->sub, &out->dead, scratch) == evrt_column_u64(row, 7)
+    out->history = evrt_column_slice(row, 14);
+    return dead_sum(out->n, out->sub, &out->dead, out->history, scratch) == evrt_column_u64(row, 15)
                ? 0
                : evrt_rows_damaged(db, "sum of a row in dead", err);
 }
@@ -59,18 +77,13 @@ struct dead_check {
 
 static int check_dead(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
     struct dead_check *check = arg;
-    struct dead_row ignored;
+    struct evrt_state_letter ignored;
     if (++check->rows % 256 == 0 && evrt_mono_ns() > check->deadline) return 1;
-    return get_dead(db, row, &check->scratch, &ignored, err);
+    return evrt_failed_get_dead(db, row, &check->scratch, &ignored, err);
 }
 
-struct retry_row {
-    uint32_t sub;
-    struct evrt_record_retry retry;
-};
-
-static int get_retry(struct evrt_db *db, sqlite3_stmt *row, struct evrt_buf *scratch,
-                     struct retry_row *out, struct evrt_error *err) {
+int evrt_failed_get_retry(struct evrt_db *db, sqlite3_stmt *row, struct evrt_buf *scratch,
+                          struct evrt_failed_retry *out, struct evrt_error *err) {
     out->sub = (uint32_t)evrt_column_u64(row, 0);
     out->retry = (struct evrt_record_retry){
         .seq = evrt_column_u64(row, 1),
@@ -83,8 +96,12 @@ static int get_retry(struct evrt_db *db, sqlite3_stmt *row, struct evrt_buf *scr
         .key = evrt_column_u64(row, 8),
         .error_type = evrt_column_slice(row, 9),
         .message = evrt_column_slice(row, 10),
+        .generation = evrt_column_u64(row, 11),
+        .script = evrt_column_u64(row, 12),
+        .type = evrt_column_slice(row, 13),
     };
-    return retry_sum(out->sub, &out->retry, scratch) == evrt_column_u64(row, 11)
+    out->history = evrt_column_slice(row, 14);
+    return retry_sum(out->sub, &out->retry, out->history, scratch) == evrt_column_u64(row, 15)
                ? 0
                : evrt_rows_damaged(db, "sum of a row in retries", err);
 }
@@ -111,8 +128,8 @@ static int check_counts(struct evrt_db *db, struct retry_check *c, uint32_t sub,
 
 static int check_retry(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
     struct retry_check *c = arg;
-    struct retry_row r;
-    int rc = get_retry(db, row, &c->scratch, &r, err);
+    struct evrt_failed_retry r;
+    int rc = evrt_failed_get_retry(db, row, &c->scratch, &r, err);
     if (rc == 0) rc = check_counts(db, c, r.sub, err);
     if (rc == 0 && c->model->subs[c->next]->row.sub != r.sub)
         return evrt_rows_damaged(db, "retries of no sub", err);
@@ -128,33 +145,122 @@ static int check_retries(struct evrt_db *db, const struct evrt_model *m, struct 
     return rc;
 }
 
-int evrt_tables_check_failed(struct evrt_db *db, const struct evrt_model *m,
-                             struct evrt_error *err) {
+static int note_number(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    (void)db, (void)err;
+    *(uint64_t *)arg = evrt_column_u64(row, 0);
+    return 0;
+}
+
+int evrt_tables_check_failed(struct evrt_db *db, struct evrt_model *m, struct evrt_error *err) {
     struct dead_check check = {.deadline = evrt_mono_ns() + DEAD_CHECK_NS};
+    uint64_t copies = 0;
     int rc = check_retries(db, m, err);
+    if (rc == 0) rc = evrt_rows_each(db, EVRT_DB_ANY_COPY, note_number, &copies, err);
     if (rc == 0) rc = evrt_rows_each(db, EVRT_DB_CHECK_DEAD, check_dead, &check, err);
     evrt_buf_finish(&check.scratch);
+    m->any_copies = copies != 0;
     return rc < 0 ? rc : 0;
 }
 
 /* ---- Committing ---- */
 
-static int put_dead(struct evrt_db *db, uint32_t sub, const struct evrt_record_dead *d,
-                    struct evrt_buf *scratch) {
+/* What there is of (sub, seq) before it is replaced: its history and its own failure, as one. */
+struct past {
+    struct evrt_buf history, type, scratch;
+    uint32_t attempt; /* the last that was made */
+    int64_t first_failed_ms;
+    uint64_t generation, script;
+    bool found;
+    int rc;
+};
+
+static int add_retry(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct past *p = arg;
+    struct evrt_failed_retry r;
+    int rc = evrt_failed_get_retry(db, row, &p->scratch, &r, err);
+    if (rc < 0) return rc;
+    evrt_buf_put(&p->history, r.history.p, r.history.n);
+    evrt_history_add(&p->history, &(struct evrt_record_attempt){
+                                      .attempt = r.retry.attempt - 1,
+                                      .at_ms = r.retry.last_failed_ms,
+                                      .generation = r.retry.generation,
+                                      .script = r.retry.script,
+                                      .error_type = r.retry.error_type,
+                                      .message = r.retry.message,
+                                  });
+    evrt_buf_clear(&p->type);
+    evrt_buf_put(&p->type, r.retry.type.p, r.retry.type.n);
+    p->attempt = r.retry.attempt - 1;
+    p->first_failed_ms = r.retry.first_failed_ms;
+    p->generation = r.retry.generation;
+    p->script = r.retry.script;
+    p->found = true;
+    return 0;
+}
+
+static int add_dead(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct past *p = arg;
+    struct evrt_state_letter l;
+    int rc = evrt_failed_get_dead(db, row, &p->scratch, &l, err);
+    if (rc < 0) return rc;
+    evrt_buf_put(&p->history, l.history.p, l.history.n);
+    evrt_history_add(&p->history, &(struct evrt_record_attempt){
+                                      .attempt = l.dead.attempt,
+                                      .at_ms = l.dead.at_ms,
+                                      .generation = l.dead.generation,
+                                      .script = l.dead.script,
+                                      .error_type = l.dead.error_type,
+                                      .message = l.dead.message,
+                                  });
+    p->found = true;
+    return 0;
+}
+
+static int look(struct evrt_db *db, enum evrt_db_statement which, uint64_t first, uint64_t second,
+                evrt_row_fn fn, struct past *p, struct evrt_error *err) {
+    struct evrt_binder b = {.to = db->statements[which]};
+    evrt_bind_u64(&b, first);
+    evrt_bind_u64(&b, second);
+    if (b.code != SQLITE_OK) return evrt_db_error(db, b.code, "reading what failed", err);
+    return evrt_rows_each(db, which, fn, p, err);
+}
+
+static int read_past(struct evrt_db *db, uint32_t sub, uint64_t seq, struct past *p,
+                     struct evrt_error *err) {
+    evrt_buf_clear(&p->history);
+    p->attempt = 0;
+    p->found = false;
+    int rc = look(db, EVRT_DB_RETRY_OF, sub, seq, add_retry, p, err);
+    if (rc == 0 && !p->found) rc = look(db, EVRT_DB_DEAD_ONE, seq, sub, add_dead, p, err);
+    return rc;
+}
+
+static int put_dead(struct evrt_db *db, uint64_t n, uint32_t sub, const struct evrt_record_dead *d,
+                    struct past *p) {
+    struct evrt_slice history = evrt_buf_slice(&p->history);
     struct evrt_binder b = {.to = db->statements[EVRT_DB_PUT_DEAD]};
+    evrt_bind_u64(&b, n);
     evrt_bind_u64(&b, d->seq);
     evrt_bind_u64(&b, sub);
     evrt_bind_u64(&b, d->attempt);
     evrt_bind_u64(&b, (uint64_t)d->at_ms);
+    evrt_bind_u64(&b, (uint64_t)d->first_failed_ms);
+    evrt_bind_u64(&b, d->reason);
+    evrt_bind_text(&b, d->type);
+    evrt_bind_text(&b, d->id);
+    evrt_bind_u64(&b, d->generation);
+    evrt_bind_u64(&b, d->script);
     evrt_bind_text(&b, d->error_type);
     evrt_bind_text(&b, d->message);
     evrt_bind_text(&b, d->traceback);
-    evrt_bind_u64(&b, dead_sum(sub, d, scratch));
+    evrt_bind_blob(&b, history);
+    evrt_bind_u64(&b, dead_sum(n, sub, d, history, &p->scratch));
     return evrt_bind_run(db, &b, EVRT_DB_PUT_DEAD);
 }
 
 static int put_retry(struct evrt_db *db, uint32_t sub, const struct evrt_record_retry *r,
-                     struct evrt_buf *scratch) {
+                     struct past *p) {
+    struct evrt_slice history = evrt_buf_slice(&p->history);
     struct evrt_binder b = {.to = db->statements[EVRT_DB_PUT_RETRY]};
     evrt_bind_u64(&b, sub);
     evrt_bind_u64(&b, r->seq);
@@ -167,125 +273,137 @@ static int put_retry(struct evrt_db *db, uint32_t sub, const struct evrt_record_
     evrt_bind_u64(&b, r->key);
     evrt_bind_text(&b, r->error_type);
     evrt_bind_text(&b, r->message);
-    evrt_bind_u64(&b, retry_sum(sub, r, scratch));
+    evrt_bind_u64(&b, r->generation);
+    evrt_bind_u64(&b, r->script);
+    evrt_bind_text(&b, r->type);
+    evrt_bind_blob(&b, history);
+    evrt_bind_u64(&b, retry_sum(sub, r, history, &p->scratch));
     return evrt_bind_run(db, &b, EVRT_DB_PUT_RETRY);
 }
 
-static int end_retry(struct evrt_db *db, uint32_t sub, uint64_t seq) {
-    struct evrt_binder b = {.to = db->statements[EVRT_DB_END_RETRY]};
+static int put_copy(struct evrt_db *db, uint32_t sub, struct evrt_slice event) {
+    struct evrt_binder b = {.to = db->statements[EVRT_DB_PUT_COPY]};
     evrt_bind_u64(&b, sub);
-    evrt_bind_u64(&b, seq);
-    return evrt_bind_run(db, &b, EVRT_DB_END_RETRY);
+    evrt_bind_u64(&b, evrt_event_seq(event.p));
+    evrt_bind_blob(&b, event);
+    evrt_bind_u64(&b, copy_sum(sub, event));
+    return evrt_bind_run(db, &b, EVRT_DB_PUT_COPY);
 }
 
-static int put_retries(struct evrt_db *db, const struct evrt_model *m, struct evrt_buf *scratch) {
-    int code = SQLITE_OK;
-    uint32_t sub;
-    bool ended;
-    struct evrt_record_retry r;
-    for (size_t at = 0; code == SQLITE_OK && evrt_model_next_retry(m, &at, &sub, &ended, &r);)
-        code = ended ? end_retry(db, sub, r.seq) : put_retry(db, sub, &r, scratch);
+static int run_pair(struct evrt_db *db, enum evrt_db_statement which, uint64_t first,
+                    uint64_t second) {
+    struct evrt_binder b = {.to = db->statements[which]};
+    evrt_bind_u64(&b, first);
+    evrt_bind_u64(&b, second);
+    return evrt_bind_run(db, &b, which);
+}
+
+static int end_failed(struct evrt_db *db, const struct evrt_model *m, const struct evrt_failed *f) {
+    int code = f->op == EVRT_FAILED_RETRY_GONE ? run_pair(db, EVRT_DB_END_RETRY, f->sub, f->seq)
+                                               : run_pair(db, EVRT_DB_END_DEAD, f->seq, f->sub);
+    if (code == SQLITE_OK && m->any_copies) code = run_pair(db, EVRT_DB_END_COPY, f->sub, f->seq);
     return code;
 }
 
-int evrt_tables_put_failed(struct evrt_db *db, const struct evrt_model *m,
-                           struct evrt_buf *scratch) {
-    int code = SQLITE_OK;
+/* One that died without another attempt has what it was from its retry. */
+static int put_unmade(struct evrt_db *db, const struct evrt_failed *f, struct past *p) {
+    struct evrt_record_dead d = f->dead;
+    if (p->found && p->attempt != 0) {
+        d.attempt = p->attempt;
+        d.first_failed_ms = p->first_failed_ms;
+        d.generation = p->generation;
+        d.script = p->script;
+        d.type = evrt_buf_slice(&p->type);
+    }
+    return put_dead(db, f->n, f->sub, &d, p);
+}
+
+/* The first attempt has no past. */
+static int put_failed(struct evrt_db *db, const struct evrt_failed *f, struct past *p,
+                      struct evrt_error *err) {
+    bool dead = f->op == EVRT_FAILED_DEAD;
+    evrt_buf_clear(&p->history);
+    if (dead ? f->dead.attempt != 1 : f->retry.attempt > 2)
+        p->rc = read_past(db, f->sub, f->seq, p, err);
+    if (p->rc < 0) return SQLITE_OK;
+    if (dead && f->dead.attempt == 0) return put_unmade(db, f, p);
+    return dead ? put_dead(db, f->n, f->sub, &f->dead, p) : put_retry(db, f->sub, &f->retry, p);
+}
+
+int evrt_tables_put_failed(struct evrt_db *db, const struct evrt_model *m, int *code,
+                           struct evrt_error *err) {
+    struct past past = {0};
+    struct evrt_failed f;
+    *code = SQLITE_OK;
+    for (size_t at = 0;
+         *code == SQLITE_OK && past.rc == 0 && evrt_failed_next(&m->failed, &at, &f);)
+        *code = f.op == EVRT_FAILED_COPY ? put_copy(db, f.sub, f.event)
+                : f.op == EVRT_FAILED_RETRY || f.op == EVRT_FAILED_DEAD
+                    ? put_failed(db, &f, &past, err)
+                    : end_failed(db, m, &f);
+    evrt_buf_finish(&past.history);
+    evrt_buf_finish(&past.type);
+    evrt_buf_finish(&past.scratch);
+    return past.rc;
+}
+
+/* ---- Copies ---- */
+
+struct copy_read {
     uint32_t sub;
-    struct evrt_record_dead dead;
-    for (size_t at = 0; code == SQLITE_OK && evrt_model_next_dead(m, &at, &sub, &dead);)
-        code = put_dead(db, sub, &dead, scratch);
-    return code == SQLITE_OK ? put_retries(db, m, scratch) : code;
-}
-
-/* ---- Reading ---- */
-
-struct dead_walk {
-    struct evrt_buf scratch;
-    void (*fn)(void *, uint32_t sub, const struct evrt_record_dead *);
-    void *arg;
+    struct evrt_buf *out;
+    bool found;
 };
 
-static int give_dead(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
-    struct dead_walk *walk = arg;
-    struct dead_row r;
-    int rc = get_dead(db, row, &walk->scratch, &r, err);
-    if (rc == 0) walk->fn(walk->arg, r.sub, &r.dead);
-    return rc;
-}
-
-int evrt_tables_dead(struct evrt_db *db, uint64_t seq,
-                     void (*fn)(void *, uint32_t, const struct evrt_record_dead *), void *arg,
-                     struct evrt_error *err) {
-    struct dead_walk walk = {.fn = fn, .arg = arg};
-    struct evrt_binder b = {.to = db->statements[EVRT_DB_DEAD_OF]};
-    evrt_bind_u64(&b, seq);
-    int rc = b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_DEAD_OF, give_dead, &walk, err)
-                                 : evrt_db_error(db, b.code, "reading dead", err);
-    evrt_buf_finish(&walk.scratch);
-    return rc;
-}
-
-struct seq_walk {
-    void (*fn)(void *, uint64_t seq);
-    void *arg;
-};
-
-static int give_seq(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
-    const struct seq_walk *walk = arg;
-    (void)db, (void)err;
-    walk->fn(walk->arg, evrt_column_u64(row, 0));
+static int take_copy(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    struct copy_read *c = arg;
+    struct evrt_slice event = evrt_column_slice(row, 0);
+    if (copy_sum(c->sub, event) != evrt_column_u64(row, 1))
+        return evrt_rows_damaged(db, "sum of a row in copies", err);
+    evrt_buf_put(c->out, event.p, event.n);
+    c->found = true;
     return 0;
 }
 
-int evrt_tables_dead_in(struct evrt_db *db, uint32_t sub, uint64_t from, uint64_t to,
-                        void (*fn)(void *, uint64_t), void *arg, struct evrt_error *err) {
-    struct seq_walk walk = {fn, arg};
-    struct evrt_binder b = {.to = db->statements[EVRT_DB_DEAD_IN]};
-    evrt_bind_u64(&b, from);
-    evrt_bind_u64(&b, to);
+int evrt_tables_copy(struct evrt_db *db, uint32_t sub, uint64_t seq, struct evrt_buf *out,
+                     struct evrt_error *err) {
+    struct copy_read c = {sub, out, false};
+    struct evrt_binder b = {.to = db->statements[EVRT_DB_COPY_OF]};
     evrt_bind_u64(&b, sub);
-    return b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_DEAD_IN, give_seq, &walk, err)
-                               : evrt_db_error(db, b.code, "reading dead", err);
+    evrt_bind_u64(&b, seq);
+    if (b.code != SQLITE_OK) return evrt_db_error(db, b.code, "reading copies", err);
+    int rc = evrt_rows_each(db, EVRT_DB_COPY_OF, take_copy, &c, err);
+    return rc < 0 ? rc : c.found ? 0 : -ENOENT;
 }
 
-struct retry_walk {
-    struct evrt_buf scratch;
-    evrt_state_retry_fn fn;
+struct bare_walk {
+    evrt_state_bare_fn fn;
     void *arg;
 };
 
-static int give_retry(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
-    struct retry_walk *walk = arg;
-    struct retry_row r;
-    int rc = get_retry(db, row, &walk->scratch, &r, err);
-    if (rc == 0) walk->fn(walk->arg, r.sub, &r.retry);
+static int give_bare(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    const struct bare_walk *walk = arg;
+    (void)db, (void)err;
+    walk->fn(walk->arg, (uint32_t)evrt_column_u64(row, 0), evrt_column_u64(row, 1));
+    return 0;
+}
+
+int evrt_tables_bare(struct evrt_db *db, const struct evrt_model *m, uint64_t from, uint64_t to,
+                     evrt_state_bare_fn fn, void *arg, struct evrt_error *err) {
+    struct bare_walk walk = {fn, arg};
+    struct evrt_binder b = {.to = db->statements[EVRT_DB_BARE_DEAD]};
+    evrt_bind_u64(&b, from);
+    evrt_bind_u64(&b, to);
+    int rc = b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_BARE_DEAD, give_bare, &walk, err)
+                                 : evrt_db_error(db, b.code, "reading dead", err);
+    for (size_t i = 0; rc == 0 && i < m->count; i++) {
+        if (m->subs[i]->row.retrying == 0) continue;
+        b = (struct evrt_binder){.to = db->statements[EVRT_DB_BARE_RETRIES]};
+        evrt_bind_u64(&b, from);
+        evrt_bind_u64(&b, to);
+        evrt_bind_u64(&b, m->subs[i]->row.sub);
+        rc = b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_BARE_RETRIES, give_bare, &walk, err)
+                                 : evrt_db_error(db, b.code, "reading retries", err);
+    }
     return rc;
-}
-
-static int walk_retries(struct evrt_db *db, const struct evrt_binder *b,
-                        enum evrt_db_statement which, evrt_state_retry_fn fn, void *arg,
-                        struct evrt_error *err) {
-    struct retry_walk walk = {.fn = fn, .arg = arg};
-    int rc = b->code == SQLITE_OK ? evrt_rows_each(db, which, give_retry, &walk, err)
-                                  : evrt_db_error(db, b->code, "reading retries", err);
-    evrt_buf_finish(&walk.scratch);
-    return rc;
-}
-
-int evrt_tables_retries(struct evrt_db *db, uint32_t sub, uint64_t seq, uint64_t limit,
-                        evrt_state_retry_fn fn, void *arg, struct evrt_error *err) {
-    struct evrt_binder b = {.to = db->statements[EVRT_DB_RETRIES_AFTER]};
-    evrt_bind_u64(&b, sub);
-    evrt_bind_u64(&b, seq);
-    evrt_bind_u64(&b, limit);
-    return walk_retries(db, &b, EVRT_DB_RETRIES_AFTER, fn, arg, err);
-}
-
-int evrt_tables_retry(struct evrt_db *db, uint32_t sub, uint64_t seq, evrt_state_retry_fn fn,
-                      void *arg, struct evrt_error *err) {
-    struct evrt_binder b = {.to = db->statements[EVRT_DB_RETRY_OF]};
-    evrt_bind_u64(&b, sub);
-    evrt_bind_u64(&b, seq);
-    return walk_retries(db, &b, EVRT_DB_RETRY_OF, fn, arg, err);
 }

@@ -110,6 +110,7 @@ static void apply_intake(struct evrt_state *s, uint64_t advanced) {
         uint64_t group = evrt_get_u64(entry);
         uint32_t kind = evrt_get_u32(entry + 8), n = evrt_get_u32(entry + 12);
         if (group > advanced) break;
+        evrt_model_enter(&s->model, group);
         if (evrt_model_apply(&s->model, kind, (struct evrt_slice){entry + EVRT_STATE_HEADER, n}) <
             0) {
             struct evrt_error err;
@@ -235,8 +236,7 @@ void *evrt_state_thread(void *arg) {
 
         struct evrt_error err = {0};
         apply_intake(s, t.advanced);
-        if (t.commit || (s->model.dead.n + s->model.retries.n >= DEAD_EARLY && !s->blocked))
-            commit(s);
+        if (t.commit || (s->model.failed.list.n >= DEAD_EARLY && !s->blocked)) commit(s);
         run_tasks(s, t.tasks);
         bool ended = !closing && step_snapshot(s, t.snapshot, &err);
 

@@ -41,138 +41,31 @@ int evrt_state_each_job(struct evrt_state_view *v,
     return 0;
 }
 
-/* ---- Dead deliveries: rows, less what the model has undone or replaced, then the model's ---- */
+/* ---- Events for later: the same ---- */
 
-struct dead_merge {
-    const struct evrt_model *model;
-    uint64_t seq;
-    void (*fn)(void *, uint32_t, const struct evrt_record_dead *);
-    void *arg;
-};
-
-static bool is_forgotten(const struct evrt_model *m, uint32_t sub) {
-    for (size_t i = 0; i < m->forgotten_count; i++) {
-        if (m->forgotten[i] == sub) return true;
-    }
-    return false;
-}
-
-/* Does a later one of the same delivery wait for the tables? */
-static bool is_replaced(const struct evrt_model *m, size_t from, uint32_t sub, uint64_t seq) {
-    uint32_t other;
-    struct evrt_record_dead dead;
-    while (evrt_model_next_dead(m, &from, &other, &dead)) {
-        if (other == sub && dead.seq == seq) return true;
-    }
-    return false;
-}
-
-static void give_row(void *arg, uint32_t sub, const struct evrt_record_dead *dead) {
-    const struct dead_merge *to = arg;
-    if (!is_forgotten(to->model, sub) && !is_replaced(to->model, 0, sub, to->seq))
-        to->fn(to->arg, sub, dead);
-}
-
-int evrt_state_each_dead(struct evrt_state_view *v, uint64_t seq,
-                         void (*fn)(void *, uint32_t, const struct evrt_record_dead *), void *arg) {
-    if (v->failed < 0) return v->failed;
-    struct dead_merge merge = {v->model, seq, fn, arg};
-    int rc = evrt_tables_dead(v->db, seq, give_row, &merge, &v->error);
-    if (rc < 0) return rc;
-    uint32_t sub;
-    struct evrt_record_dead dead;
-    for (size_t at = 0; evrt_model_next_dead(v->model, &at, &sub, &dead);) {
-        if (dead.seq == seq && !is_replaced(v->model, at, sub, seq)) fn(arg, sub, &dead);
-    }
-    return 0;
-}
-
-int evrt_state_each_dead_in(struct evrt_state_view *v, uint32_t sub, uint64_t from, uint64_t to,
-                            void (*fn)(void *, uint64_t), void *arg) {
-    if (v->failed < 0) return v->failed;
-    if (!is_forgotten(v->model, sub)) {
-        int rc = evrt_tables_dead_in(v->db, sub, from, to, fn, arg, &v->error);
-        if (rc < 0) return rc;
-    }
-    uint32_t other;
-    struct evrt_record_dead dead;
-    for (size_t at = 0; evrt_model_next_dead(v->model, &at, &other, &dead);) {
-        if (other == sub && dead.seq >= from && dead.seq < to) fn(arg, dead.seq);
-    }
-    return 0;
-}
-
-/* ---- Retries: committed first, so that the tables have all of them; where that cannot be (no space),
- * the rows, less what the model has ended or replaced, then the model's ---- */
-
-struct retry_merge {
-    const struct evrt_model *model;
-    uint32_t sub; /* 0: all */
-    evrt_state_retry_fn fn;
-    void *arg;
-};
-
-static bool has_change(const struct evrt_model *m, size_t from, uint32_t sub, uint64_t seq) {
-    uint32_t other;
-    bool ended;
-    struct evrt_record_retry r;
-    while (evrt_model_next_retry(m, &from, &other, &ended, &r)) {
-        if (other == sub && r.seq == seq) return true;
-    }
-    return false;
-}
-
-static void give_retry(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
-    const struct retry_merge *to = arg;
-    if (to->sub != 0 && to->sub != sub) return;
-    if (!is_forgotten(to->model, sub) && !has_change(to->model, 0, sub, r->seq))
-        to->fn(to->arg, sub, r);
-}
-
-static void give_changes(const struct retry_merge *to, uint32_t after_sub, uint64_t after_seq,
-                         uint64_t only_seq) {
-    uint32_t sub;
-    bool ended;
-    struct evrt_record_retry r;
-    for (size_t at = 0; evrt_model_next_retry(to->model, &at, &sub, &ended, &r);) {
-        if (ended || (to->sub != 0 && to->sub != sub)) continue;
-        if (only_seq != 0 && only_seq != r.seq) continue;
-        if (sub < after_sub || (sub == after_sub && r.seq <= after_seq)) continue;
-        if (!has_change(to->model, at, sub, r.seq)) to->fn(to->arg, sub, &r);
-    }
-}
-
-static void commit_retries(struct evrt_state_view *v) {
+static void commit_scheduled(struct evrt_state_view *v) {
     struct evrt_error ignored;
-    if (v->model->retry_count == 0) return;
+    if (v->model->scheduled.changes.n == 0) return;
     int rc = evrt_tables_commit(v->db, v->model, &ignored);
     (void)rc; /* tried again by the thread, which tells */
 }
 
-int evrt_state_each_retry(struct evrt_state_view *v, const struct evrt_state_retries *which,
-                          evrt_state_retry_fn fn, void *arg) {
+int evrt_state_each_scheduled(struct evrt_state_view *v, int64_t due_ms, uint64_t number,
+                              uint64_t limit, evrt_state_scheduled_fn fn, void *arg) {
     if (v->failed < 0) return v->failed;
-    commit_retries(v);
-    struct retry_merge merge = {v->model, which->sub, fn, arg};
-    uint32_t after_sub = which->after_sub;
-    uint64_t after_seq = which->after_seq;
-    if (which->sub > after_sub) {
-        after_sub = which->sub;
-        after_seq = 0;
-    }
-    int rc = evrt_tables_retries(v->db, after_sub, after_seq, which->limit, give_retry, &merge,
-                                 &v->error);
-    if (rc == 0) give_changes(&merge, after_sub, after_seq, 0);
-    return rc;
+    commit_scheduled(v);
+    return evrt_tables_scheduled(v->db, due_ms, number, limit, fn, arg, &v->error);
 }
 
-int evrt_state_retry(struct evrt_state_view *v, uint32_t sub, uint64_t seq, evrt_state_retry_fn fn,
-                     void *arg) {
+int evrt_state_scheduled(struct evrt_state_view *v, int64_t due_ms, uint64_t number,
+                         evrt_state_scheduled_fn fn, void *arg) {
+    struct evrt_record_schedule r;
     if (v->failed < 0) return v->failed;
-    struct retry_merge merge = {v->model, sub, fn, arg};
-    int rc = evrt_tables_retry(v->db, sub, seq, give_retry, &merge, &v->error);
-    if (rc == 0) give_changes(&merge, 0, 0, seq);
-    return rc;
+    int found = evrt_state_scheduled_change(&v->model->scheduled, due_ms, number, &r);
+    if (found < 0) return 0;
+    if (found == 0) return evrt_tables_scheduled_one(v->db, due_ms, number, fn, arg, &v->error);
+    fn(arg, &r);
+    return 0;
 }
 
 /* ---- As text ---- */
@@ -227,10 +120,11 @@ static void report_epoch(void *arg, const struct evrt_state_epoch *e) {
     evrt_jsonout_end(o);
 }
 
-static void report_dead(void *arg, uint32_t sub, const struct evrt_record_dead *d) {
+static void report_dead(void *arg, const struct evrt_state_letter *l) {
+    const struct evrt_record_dead *d = &l->dead;
     struct evrt_jsonout *o = arg;
     evrt_jsonout_object(o);
-    field(o, "sub", sub);
+    field(o, "sub", l->sub);
     field(o, "seq", d->seq);
     field(o, "attempt", d->attempt);
     field(o, "at_ms", (uint64_t)d->at_ms);

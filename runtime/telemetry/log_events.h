@@ -25,16 +25,24 @@
       "an event was refused because it could not be stored; its publisher was told")           \
     X(EVENT_HANDLED, INFO, "Event handled successfully",                                       \
       "event_type,event_id,handler,duration,status,attempt,event_time,seq,generation,"         \
-      "trace_id?,span_id?",                                                                    \
+      "purpose?,trace_id?,span_id?",                                                           \
       "a handler returned for this event and that is settled in the journal")                  \
     X(EVENT_HANDLE_FAILED, ERROR, "Event handle failed",                                       \
       "event_type,event_id,handler,duration,status,attempt,error,error_type,event_time,seq,"   \
-      "generation,stacktrace?,trace_id?,span_id?",                                             \
+      "generation,purpose?,stacktrace?,trace_id?,span_id?",                                    \
       "a handler raised, was rejected, ran out of time or died with this event")               \
     X(EVENT_RETRY_QUEUED, WARN, "Event queued for retry",                                      \
       "event_type,event_id,handler,attempt,delay,error,error_type,event_time,seq,"             \
       "trace_id?,span_id?",                                                                    \
       "the handler gets this event again, after `delay`, as its `attempt`-th")                 \
+    X(EVENT_DEAD, ERROR, "Event moved to dead letter queue",                                   \
+      "event_type,event_id,handler,attempt,reason,error,error_type,event_time,seq",            \
+      "it is not tried again: `evrt dead-letters` lists it, shows it and gives it once more")  \
+    X(DEAD_NOTICE_FAILED, WARN, "Dead letter notice failed",                                   \
+      "handler,event_type,event_id,seq,error",                                                 \
+      "on_dead_letter raised, or evrt.dead_letter could not be published; nothing is changed") \
+    X(DEAD_GONE, WARN, "Dead letters discarded", "handler,count,reason",                       \
+      "dead_letters.ttl, dead_letters.max or an operator removed them for good")               \
     X(EVENT_RETRY_ATTEMPT, INFO, "Event retry attempt",                                        \
       "event_type,event_id,handler,attempt,event_time,seq,trace_id?",                          \
       "a delivery that failed before is sent to its handler once more")                        \

@@ -9,6 +9,8 @@
 #include "loop/timer.h"
 #include "worker/process.h"
 
+enum { LATER_EACH = 16 }; /* deliveries before one of those that may wait is taken, too */
+
 void evrt_deliveries_init(struct evrt_deliveries *ds) {
     *ds = (struct evrt_deliveries){0};
 }
@@ -20,6 +22,7 @@ void evrt_deliveries_finish(struct evrt_deliveries *ds) {
     }
     free(ds->all);
     evrt_inbox_finish(&ds->inbox);
+    evrt_inbox_finish(&ds->later);
 }
 
 static struct evrt_delivery *create(struct evrt_worker *w) {
@@ -34,10 +37,17 @@ static struct evrt_delivery *create(struct evrt_worker *w) {
     return d;
 }
 
+static struct evrt_inbox *whose_turn(struct evrt_deliveries *ds) {
+    if (evrt_inbox_is_empty(&ds->later)) return &ds->inbox;
+    if (!evrt_inbox_is_empty(&ds->inbox) && ds->passed++ < LATER_EACH) return &ds->inbox;
+    ds->passed = 0;
+    return &ds->later;
+}
+
 struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_frame_deliver *f) {
     struct evrt_deliveries *ds = &w->deliveries;
     assert(evrt_deliveries_waiting(ds) && ds->running == NULL);
-    int rc = evrt_frame_get_deliver(evrt_inbox_take(&ds->inbox), f);
+    int rc = evrt_frame_get_deliver(evrt_inbox_take(whose_turn(ds)), f);
     assert(rc == 0); /* checked when it arrived */
 
     struct evrt_delivery *d = ds->free;

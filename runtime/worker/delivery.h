@@ -37,6 +37,9 @@ struct evrt_delivery {
 
 struct evrt_deliveries {
     struct evrt_inbox inbox;
+    struct evrt_inbox
+        later;       /* replays and their like: when nothing else waits, or once in a while */
+    uint32_t passed; /* taken since one of those was */
     struct evrt_delivery **all;
     size_t count;
     struct evrt_delivery *free;
@@ -51,7 +54,7 @@ void evrt_deliveries_init(struct evrt_deliveries *ds);
 void evrt_deliveries_finish(struct evrt_deliveries *ds);
 
 static inline bool evrt_deliveries_waiting(const struct evrt_deliveries *ds) {
-    return !evrt_inbox_is_empty(&ds->inbox);
+    return !evrt_inbox_is_empty(&ds->inbox) || !evrt_inbox_is_empty(&ds->later);
 }
 /* Opens the next of the inbox as the running one and returns it; `f` stays valid until the inbox's next push.
  * The inbox is not empty. */

@@ -138,6 +138,7 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, text);
     if (rc == 0) {
         evrt_inbox_init(&w->deliveries.inbox, w->handlers);
+        evrt_inbox_init(&w->deliveries.later, w->handlers);
         evrt_runners_init(w);
     }
     if (rc < 0) evrt_worker_leave(w, EX_CONFIG);
@@ -149,7 +150,8 @@ static int on_deliver(struct evrt_worker *w, struct evrt_slice payload) {
     struct evrt_event e;
     if (evrt_frame_get_deliver(payload, &f) < 0 || f.handler >= w->handlers) return -EBADMSG;
     if (evrt_event_decode(f.event.p, f.event.n, &e) < 0) return -EBADMSG;
-    evrt_inbox_push(&w->deliveries.inbox, f.handler, payload);
+    bool later = f.purpose == EVRT_PURPOSE_REPLAY || f.purpose == EVRT_PURPOSE_REPROCESS;
+    evrt_inbox_push(later ? &w->deliveries.later : &w->deliveries.inbox, f.handler, payload);
     return 0;
 }
 
@@ -175,7 +177,8 @@ static int on_published(struct evrt_worker *w, struct evrt_slice payload) {
         push_slice(L, f.outcomes);
     }
     lua_pushboolean(L, f.status > 0 && (f.status & EVRT_DUPLICATE) != 0);
-    evrt_runner_continue(w, d, 5);
+    lua_pushboolean(L, f.status > 0 && (f.status & EVRT_SCHEDULED) != 0);
+    evrt_runner_continue(w, d, 6);
     return 0;
 }
 

@@ -81,7 +81,7 @@ describe("replay", function()
         publish(node, 10, { type = "other", id = "o" })
         settled(node)
         local before = books(node)
-        local r = replay(node, { handler = "A", from_seq = 11, to_seq = 60 })
+        local r = replay(node, { handler = "A", from_seq = 11, to_seq = 50 })
         assert.same({ "done", 40, 0, 0 }, counts(r))
         assert.equal("number", type(r.duration_ms))
         local got = printed(node, "true")
@@ -96,6 +96,8 @@ describe("replay", function()
         end
         assert.equal(60, #node:logged { msg = "Event published" })
         assert.equal(60, #node:logged { msg = "Event handled successfully", handler = "Other" })
+        node:await_log { msg = "Event handled successfully", handler = "A", purpose = "replay", seq = 50 }
+        assert.equal(0, #node:logged { msg = "Event handled successfully", purpose = "replay", handler = "Other" })
         node:await_log { msg = "Event replay started", handler = "A", dry_run = false }
         node:await_log { msg = "Event replay completed successfully", replayed = 40 }
         node:await_log { msg = "Operator action", action = "replay", target = "A" }
@@ -216,7 +218,7 @@ describe("replay", function()
 
     for _, signal in ipairs { "sigterm", "sigkill" } do
         it("goes on after " .. signal, function()
-            local node = start(nil, "evrt.sleep(0.002)", { jobs = { concurrency = 8 } })
+            local node = start(nil, "evrt.sleep(0.002)", { jobs = { replay_concurrency = 8 } })
             publish(node, 400)
             settled(node)
             local r = begin(node, { handler = "A", from_seq = 1, limit = 390 })

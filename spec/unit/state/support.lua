@@ -7,7 +7,7 @@ local c = require "spec.support.c"
 local files = require "spec.support.files"
 
 local lib = c.load("state", { "state/state.h", "state/rangeset.h", "state/ended.h", "state/db.h", "core/buf.h",
-    "core/record.h" })
+    "core/record.h", "core/event.h" })
 
 local support = { lib = lib }
 
@@ -51,6 +51,9 @@ local function dead_list(list)
         r.seq, r.attempt, r.at_ms = d.seq, d.attempt or 1, d.at_ms or 0
         local type, message, traceback = d.error_type or "error", d.message or "", d.traceback or ""
         r.error_type, r.message, r.traceback = c.slice(type), c.slice(message), c.slice(traceback)
+        local event_type, id = d.type or "a.b", d.id or tostring(d.seq)
+        r.type, r.id = c.slice(event_type), c.slice(id)
+        r.reason, r.generation, r.script = d.reason or 1, d.generation or 1, d.script or 7
         lib.evrt_dead_put(b, r)
     end
     return c.string(b)
@@ -106,8 +109,29 @@ function record.settle(t)
     for i, seq in ipairs(t.retried or {}) do singles[i] = { seq, 1 } end
     local retries, retried = retry_list(t.retries), support.ranges(singles)
     r.retrying, r.retries, r.retried = t.retrying or 0, c.slice(retries), c.slice(retried)
+    local gone = {}
+    for i, seq in ipairs(t.left or {}) do gone[i] = { seq, 1 } end
+    local left = support.ranges(gone)
+    r.left = c.slice(left)
     lib.evrt_record_put_settle(b, r)
     return { kind = ffi.C.EVRT_RECORD_SETTLE, bytes = c.string(b), what = "settle", t = t }
+end
+
+--- An event's encoding.
+function support.event(seq, type)
+    local e, id = ffi.new "struct evrt_event", "id" .. seq
+    e.id, e.type, e.source, e.seq = c.slice(id), c.slice(type or "a.b"), c.slice "/t", seq
+    local n = tonumber(lib.evrt_event_size(e))
+    local bytes = ffi.new("char[?]", n)
+    lib.evrt_event_encode(e, bytes)
+    return ffi.string(bytes, n)
+end
+
+function record.keep(t)
+    local b, r, event = support.buf(), ffi.new "struct evrt_record_keep", support.event(t.seq)
+    r.sub, r.event = t.sub, c.slice(event)
+    lib.evrt_record_put_keep(b, r)
+    return { kind = ffi.C.EVRT_RECORD_KEEP, bytes = c.string(b), what = "keep", t = t }
 end
 
 -- ---- Driving a state ----
@@ -255,7 +279,7 @@ function Model:apply(r)
         sub.paused_ms = t.at_ms
     elseif r.what == "resume" then
         sub.paused_ms = 0
-    else
+    elseif r.what == "settle" then
         sub.cursor = math.max(sub.cursor, t.cursor)
         sub.seen, sub.matched, sub.done = t.seen or 0, t.matched or 0, t.done or 0
         sub.dead, sub.discarded, sub.retrying = t.dead_total or 0, t.discarded or 0, t.retrying or 0
@@ -270,6 +294,7 @@ function Model:apply(r)
         for _, run in ipairs(t.ranges or {}) do
             for seq = run[1], run[1] + run[2] - 1 do sub.settled[seq] = true end
         end
+        for _, seq in ipairs(t.left or {}) do self.dead[seq .. "/" .. t.sub] = nil end
         for _, d in ipairs(t.dead_list or {}) do
             self.dead[d.seq .. "/" .. t.sub] = { sub = t.sub, seq = d.seq, attempt = d.attempt or 1,
                 at_ms = d.at_ms or 0, error_type = d.error_type or "error",
@@ -331,10 +356,18 @@ function support.journal(seed, groups)
     local journal, subs, next_seq, group_ms = {}, {}, 1, 0
     local function settle(number, s)
         local ranges, dead, at = {}, {}, s.cursor + random(0, 4)
-        local retries, retried = {}, {}
+        local retries, retried, left = {}, {}, {}
+        for seq in pairs(s.letters) do
+            if random(1, 5) == 1 then left[#left + 1] = seq end
+        end
+        table.sort(left)
+        for _, seq in ipairs(left) do s.letters[seq] = nil end
         for seq, attempt in pairs(s.retries) do
-            local dice = random(1, 4)
-            if dice == 1 then retried[#retried + 1] = seq
+            local dice = random(1, 5)
+            if dice == 5 then
+                retried[#retried + 1], s.letters[seq] = seq, true
+                dead[#dead + 1] = { seq = seq, attempt = attempt, at_ms = random(1, 30000), message = "gave up" }
+            elseif dice == 1 then retried[#retried + 1] = seq
             elseif dice == 2 then retries[#retries + 1] = { seq = seq, attempt = attempt + 1, due_ms = seq * 7 } end
         end
         table.sort(retried)
@@ -347,6 +380,7 @@ function support.journal(seed, groups)
             if random(1, 6) == 1 then
                 dead[#dead + 1] = { seq = at, attempt = random(1, 3), at_ms = random(1, 30000),
                     error_type = "error", message = "boom " .. at, traceback = ("x"):rep(random(0, 300)) }
+                s.letters[at] = true
             elseif random(1, 4) == 1 and not s.retries[at] then
                 retries[#retries + 1] = { seq = at, attempt = 2, crashes = random(0, 2), due_ms = random(1, 30000),
                     delay_ms = 1000, first_failed_ms = group_ms, last_failed_ms = group_ms, key = random(0, 9),
@@ -357,10 +391,17 @@ function support.journal(seed, groups)
         end
         if random(1, 3) == 1 then s.cursor = math.min(next_seq, s.cursor + random(0, 12)) end
         s.done = s.done + #ranges
-        s.dead = s.dead + #dead
+        s.dead = s.dead + #dead - #left
         return record.settle { sub = number, cursor = s.cursor, seen = s.cursor + 3, matched = s.done + s.dead,
             done = s.done, dead_total = s.dead, discarded = 0, ranges = ranges, dead_list = dead,
-            retrying = s.retrying, retries = retries, retried = retried }
+            retrying = s.retrying, retries = retries, retried = retried, left = left }
+    end
+    local function keep(number, s)
+        local seqs = {}
+        for seq in pairs(s.retries) do seqs[#seqs + 1] = seq end
+        for seq in pairs(s.letters) do seqs[#seqs + 1] = seq end
+        table.sort(seqs)
+        return record.keep { sub = number, seq = seqs[random(1, math.max(1, #seqs))] or 1 }
     end
     for group = 1, groups do
         group_ms = group
@@ -370,7 +411,8 @@ function support.journal(seed, groups)
             local number, dice = random(1, 6), random(1, 40)
             local s = subs[number]
             if not s or dice <= 3 then
-                subs[number] = s or { cursor = next_seq, done = 0, dead = 0, retries = {}, retrying = 0 }
+                subs[number] = s or { cursor = next_seq, done = 0, dead = 0, retries = {}, retrying = 0,
+                    letters = {} }
                 records[#records + 1] = record.subscribe { sub = number, from_seq = next_seq,
                     patterns = ("a.%d\nb.*"):format(random(1, 3)) }
             elseif dice == 4 then
@@ -380,6 +422,8 @@ function support.journal(seed, groups)
                 records[#records + 1] = record.orphan { sub = number, at_ms = group }
             elseif dice <= 7 then
                 records[#records + 1] = (dice == 6 and record.pause or record.resume) { sub = number, at_ms = group }
+            elseif dice <= 11 then
+                records[#records + 1] = keep(number, s)
             else
                 records[#records + 1] = settle(number, s)
             end

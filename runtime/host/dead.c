@@ -1,0 +1,123 @@
+/* A delivery dies: it becomes a dead letter in the record that settles it, and whoever asked for it is told.
+ *
+ *     host_dead ─▶ the event evrt.dead_letter, when a handler wants it ─▶ journal ┐ at the latest
+ *               └▶ entry of the next SETTLE record ──────────────────────▶ journal ┘ in this group
+ *
+ * The event comes first: a crash between the two has the delivery made, and told, once more; never is one dead
+ * and not told. What handlers of evrt.* fail with is not told, so that none is told of itself. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "host/node.h"
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/event.h"
+#include "core/jsonout.h"
+
+static const struct evrt_slice told_type = EVRT_STR("evrt.dead_letter");
+
+uint64_t host_script_of(const struct host_generation *g, const struct evrt_sub *s) {
+    const struct evrt_scripts *scripts = &g->scripts;
+    if (s->handler < scripts->count && strcmp(scripts->handlers[s->handler].name, s->name) == 0)
+        return scripts->handlers[s->handler].script;
+    for (size_t i = 0; i < scripts->count; i++)
+        if (strcmp(scripts->handlers[i].name, s->name) == 0) return scripts->handlers[i].script;
+    return 0;
+}
+
+/* ---- The event evrt.dead_letter ---- */
+
+static bool is_own(struct evrt_slice type) {
+    return type.n >= 5 && memcmp(type.p, "evrt.", 5) == 0;
+}
+
+static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice value) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_str(o, value);
+}
+
+static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t value) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_u64(o, value);
+}
+
+static void describe(struct evrt_buf *out, const struct host_dead *d) {
+    struct evrt_jsonout o = evrt_jsonout_start(out);
+    char id[48];
+    snprintf(id, sizeof id, "%u-%llu", d->sub->id, (unsigned long long)d->seq);
+    evrt_jsonout_object(&o);
+    put_str(&o, "id", evrt_slice_of(id));
+    put_str(&o, "handler", evrt_slice_of(d->sub->name));
+    put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
+    put_u64(&o, "attempts", d->attempt);
+    evrt_jsonout_key(&o, "error");
+    evrt_jsonout_object(&o);
+    put_str(&o, "type", d->error_type);
+    put_str(&o, "message", d->message);
+    evrt_jsonout_end(&o);
+    evrt_jsonout_key(&o, "event");
+    evrt_jsonout_object(&o);
+    put_str(&o, "id", d->id);
+    put_str(&o, "type", d->type);
+    put_u64(&o, "seq", d->seq);
+    evrt_jsonout_end(&o);
+    evrt_jsonout_end(&o);
+}
+
+static void tell(struct evrt_host *h, const struct host_dead *d) {
+    if (is_own(d->type) || evrt_bus_route(h->bus, told_type)->count == 0) return;
+    struct evrt_error err = {0};
+    struct evrt_host_scratch scratch;
+    struct evrt_buf data;
+    evrt_buf_init(&data);
+    describe(&data, d);
+    struct evrt_event e = {
+        .type = told_type,
+        .data = evrt_buf_slice(&data),
+        .flags = EVRT_EVENT_JSON | EVRT_EVENT_HAS_DATA,
+        .hops = d->hops < UINT8_MAX ? (uint8_t)(d->hops + 1) : UINT8_MAX,
+        .cause_seq = d->seq,
+        .cause_handler = d->sub->id,
+    };
+    int rc = 0;
+    if (e.hops > h->config->bus.max_hops)
+        rc = evrt_error_set(&err, -ELOOP,
+                            "hop limit (bus.max_hops): handlers of evrt.dead_letter "
+                            "lead to dead letters in a circle");
+    if (rc == 0) rc = evrt_host_complete(h, &e, &scratch, &err);
+    if (rc == 0) rc = host_publish(h, &e, NULL, NULL, &err);
+    if (rc < 0)
+        evrt_log_event(h->log, DEAD_NOTICE_FAILED, EVRT_F_CSTR("handler", d->sub->name),
+                       EVRT_F_STR("event_type", d->type), EVRT_F_STR("event_id", d->id),
+                       EVRT_F_U64("seq", d->seq), EVRT_F_CSTR("error", err.message));
+    evrt_buf_finish(&data);
+}
+
+/* ---- The letter ---- */
+
+void host_dead(struct evrt_host *h, const struct host_dead *d) {
+    int64_t now = evrt_wall_ms();
+    tell(h, d);
+    evrt_dead_put(&d->sub->dead_list,
+                  &(struct evrt_record_dead){
+                      .seq = d->seq,
+                      .attempt = d->attempt,
+                      .at_ms = now,
+                      .error_type = d->error_type,
+                      .message = d->message,
+                      .traceback = d->traceback,
+                      .reason = (uint8_t)d->reason,
+                      .first_failed_ms = d->first_failed_ms != 0 ? d->first_failed_ms : now,
+                      .generation = d->generation,
+                      .script = d->script,
+                      .type = d->type,
+                      .id = d->id,
+                  });
+    evrt_log_event(h->log, EVENT_DEAD, EVRT_F_STR("event_type", d->type),
+                   EVRT_F_STR("event_id", d->id), EVRT_F_CSTR("handler", d->sub->name),
+                   EVRT_F_U64("attempt", d->attempt),
+                   EVRT_F_CSTR("reason", evrt_dead_reason_name(d->reason)),
+                   EVRT_F_STR("error", d->message), EVRT_F_STR("error_type", d->error_type),
+                   EVRT_F_STR("event_time", d->time), EVRT_F_U64("seq", d->seq));
+}
