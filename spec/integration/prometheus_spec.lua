@@ -25,7 +25,8 @@ local handlers = { ["a.lua"] = [[
 local GOOD, BAD, WAIT = 400, 200, 7 -- events
 
 local function sh(script, input)
-    local node = evrt.spawn { program = "/bin/sh", args = { "-ec", script }, env = { PATH = tools.path() }, stdin = input }
+    local node = evrt.spawn { program = "/bin/sh", args = { "-ec", script }, env = { PATH = tools.path() },
+        stdin = input }
     node:wait(60)
     return node.code, table.concat(node.out, "\n") .. table.concat(node.err, "\n")
 end
