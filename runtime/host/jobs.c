@@ -202,6 +202,7 @@ struct host_job *host_job_begin(struct evrt_host *h, const struct host_job_kind 
         return NULL;
     }
     if (h->jobs->running >= h->config->jobs.max) {
+        host_limit(h, EVRT_LIMIT_JOBS);
         evrt_error_set(err, -EAGAIN,
                        "%u jobs run already (jobs.max); wait for one to end, or cancel it",
                        h->jobs->running);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "bus/dedup.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "frame/page.h"
@@ -155,8 +156,9 @@ static void collect_handler(struct evrt_host *h, const struct evrt_sub *s, int64
         {EVRT_METRIC_HANDLER_LAG, (double)(next - cursor)},
         {EVRT_METRIC_HANDLER_AGE, age},
         {EVRT_METRIC_HANDLER_PENDING,
-         (double)(evrt_sub_pending(s) - s->flight - evrt_sub_retrying(s))},
-        {EVRT_METRIC_HANDLER_IN_FLIGHT, s->flight},
+         (double)(evrt_sub_pending(s) - evrt_sub_running(s) - evrt_sub_retrying(s))},
+        {EVRT_METRIC_HANDLER_IN_FLIGHT, (double)evrt_sub_running(s)},
+        {EVRT_METRIC_HANDLER_BESIDE, s->aside_flight},
         {EVRT_METRIC_HANDLER_RETRYING, (double)evrt_sub_retrying(s)},
         {EVRT_METRIC_HANDLER_PARKED, (double)s->parked},
         {EVRT_METRIC_HANDLER_PAUSED, s->paused},
@@ -246,6 +248,35 @@ static void collect_node(struct evrt_host *h, struct evrt_metrics *m) {
     count_to(h, EVRT_METRIC_LOG_SAMPLED, sampled);
 }
 
+static void collect_dedup(struct evrt_host *h, struct evrt_metrics *m) {
+    const struct evrt_dedup *d = h->dedup;
+    gauge(h, EVRT_METRIC_DEDUP_ENTRIES, d == NULL ? 0 : (double)d->count);
+    count_to(h, EVRT_METRIC_DUPLICATES, h->duplicates);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_DEDUP, d == NULL ? 0 : d->evicted);
+}
+
+static void collect_spans(struct evrt_host *h, struct evrt_metrics *m) {
+    struct evrt_tracer_counts c;
+    if (h->tracing == NULL) return;
+    evrt_tracer_counts(h->tracing->tracer, &c);
+    const struct {
+        const char *outcome;
+        uint64_t n;
+    } spans[] = {{"exported", c.exported},
+                 {"limited", c.limited},
+                 {"queue", c.queue},
+                 {"failed", c.failed},
+                 {"rejected", c.rejected}};
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++)
+        evrt_metrics_total(m, EVRT_METRIC_SPANS, EVRT_LABELS(evrt_slice_of(spans[i].outcome)),
+                           spans[i].n);
+    gauge(h, EVRT_METRIC_SPANS_WAITING, (double)c.waiting);
+    count_to(h, EVRT_METRIC_SPAN_REQUESTS, c.requests);
+    count_to(h, EVRT_METRIC_SPAN_RETRIES, c.retries);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_SPAN_RATE, c.limited);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_SPAN_QUEUE, c.queue);
+}
+
 /* Dead letters there are. */
 static uint64_t dead_letters(const struct evrt_host *h) {
     uint64_t n = 0;
@@ -264,6 +295,9 @@ void host_meters_collect(struct evrt_host *h) {
     collect_store(h);
     collect_shared(h, m);
     collect_limits(h, m);
+    collect_dedup(h, m);
+    collect_spans(h, m);
+    count_to(h, EVRT_METRIC_NOTES_DROPPED, h->notes_dropped);
     gauge(h, EVRT_METRIC_METRICS_SERIES, (double)evrt_metrics_count_series(m));
 }
 

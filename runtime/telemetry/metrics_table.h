@@ -85,6 +85,8 @@
     X(HANDLER_PENDING, "evrt_handler_pending", GAUGE, ONE, "handler", \
       "Deliveries that wait: neither at a worker nor to be tried again.") \
     X(HANDLER_IN_FLIGHT, "evrt_handler_in_flight", GAUGE, ONE, "handler", "Deliveries at workers.") \
+    X(HANDLER_BESIDE, "evrt_handler_beside", GAUGE, ONE, "handler", \
+      "Deliveries at workers that are none of its subscription's: replays and the like.") \
     X(HANDLER_RETRYING, "evrt_handler_retrying", GAUGE, ONE, "handler", \
       "Deliveries that wait to be tried again.") \
     X(HANDLER_PARKED, "evrt_handler_parked", GAUGE, ONE, "handler", \
@@ -129,6 +131,17 @@
     X(HTTP_CONNECTIONS, "evrt_http_connections", GAUGE, ONE, "listener", "Open connections.") \
     X(LIMIT_HITS, "evrt_limit_hits_total", COUNTER, ONE, "limit", \
       "How often a limit of the configuration came to bear.") \
+    X(DUPLICATES, "evrt_duplicates_total", COUNTER, ONE, "", \
+      "Events that were published again within dedup.window, and not stored again.") \
+    X(DEDUP_ENTRIES, "evrt_dedup_entries", GAUGE, ONE, "", "Events that are known as published.") \
+    X(NOTES_DROPPED, "evrt_notes_dropped_total", COUNTER, ONE, "", \
+      "What policies did and `evrt why` cannot tell, for want of room.") \
+    X(SPANS, "evrt_spans_total", COUNTER, ONE, "outcome", \
+      "Spans: exported, or lost and why: limited, queue, failed, rejected.") \
+    X(SPANS_WAITING, "evrt_spans_waiting", GAUGE, ONE, "", "Spans that wait for the collector.") \
+    X(SPAN_REQUESTS, "evrt_span_requests_total", COUNTER, ONE, "", "Requests to the collector.") \
+    X(SPAN_RETRIES, "evrt_span_request_retries_total", COUNTER, ONE, "", \
+      "Of those, repeated ones.") \
     X(LOG_DROPPED, "evrt_log_lines_dropped_total", COUNTER, ONE, "", \
       "Log lines lost to a full buffer or a failing output.") \
     X(LOG_SAMPLED, "evrt_log_lines_sampled_out_total", COUNTER, ONE, "", \
@@ -180,6 +193,10 @@ enum evrt_metric_id {
     X(STATE_BEHIND, "state.db", "deliveries waited for state.db") \
     X(WORKER_MEMORY, "workers.memory_limit", "a delivery failed and its worker was replaced") \
     X(STALL, "workers.stall_timeout", "a worker was killed") \
+    X(JOBS, "jobs.max", "a replay or the like was refused") \
+    X(DEDUP, "dedup.max", "an event was forgotten before dedup.window was over") \
+    X(SPAN_RATE, "tracing.max_spans_per_second", "a span was left out") \
+    X(SPAN_QUEUE, "tracing.queue_size", "a span was left out") \
     X(SHARED_ENTRIES, "shared.max_entries", "a shared value was refused") \
     X(SHARED_SIZE, "shared.max_value_size", "a shared value was refused")
 /* clang-format on */
