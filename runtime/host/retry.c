@@ -335,6 +335,7 @@ void host_retries_expire(struct evrt_host *h) {
                              .error_type = EVRT_STR("cancelled"),
                              .message = why,
                          });
+            host_meter_dead(h, s->name, EVRT_STR(""));
         }
     }
 }
