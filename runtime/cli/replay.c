@@ -162,9 +162,10 @@ static int ask(struct evrt_cli *cli, const char *id, const char *method, struct 
 }
 
 static void progress(struct evrt_slice json) {
-    fprintf(stderr, "\r\033[K%3.0f %%  %" PRIu64 " replayed, %" PRIu64 " failed",
-            part_done(json) * 100, number_at(json, "replayed_count"),
-            number_at(json, "failed_count"));
+    struct evrt_slice id = evrt_json_at(json, EVRT_STR("id"));
+    fprintf(stderr, "\r\033[KReplay %.*s: %3.0f %%  %" PRIu64 " replayed, %" PRIu64 " failed",
+            id.n > 2 ? (int)id.n - 2 : 0, id.p + 1, part_done(json) * 100,
+            number_at(json, "replayed_count"), number_at(json, "failed_count"));
     fflush(stderr);
 }
 

@@ -120,11 +120,12 @@ static void describe(struct evrt_slice why, struct evrt_buf *out) {
         {">CAUSED BY", "seq"},         {"TYPE", "type"},     {"ID", "id"},
         {"IN THE HANDLER", "handler"}, {"STORED", "stored"}, {NULL, NULL},
     };
-    static const char *const attempts[] = {"HANDLER", ">ATTEMPT", "AT",   "OUTCOME", "WHERE",
-                                           "TYPE",    "ERROR",    "NEXT", "NOTES",   NULL};
-    static const char *const attempt_paths[] = {"attempt",     "at",         "outcome",
-                                                "error.where", "error.type", "error.message",
-                                                "next",        "notes",      NULL};
+    static const char *const attempts[] = {"HANDLER", ">ATTEMPT",    "AT",    "OUTCOME",
+                                           "DEAD",    ">GENERATION", "WHERE", "TYPE",
+                                           "ERROR",   "NEXT",        "NOTES", NULL};
+    static const char *const attempt_paths[] = {
+        "attempt",       "at",   "outcome", "dead", "generation", "error.where", "error.type",
+        "error.message", "next", "notes",   NULL};
     static const char *const published[] = {"HANDLER", ">PUBLISHED", "TYPE", "ID", "STORED", NULL};
     static const char *const published_paths[] = {"seq", "type", "id", "stored", NULL};
     struct evrt_slice handlers = evrt_json_at(why, EVRT_STR("handlers"));

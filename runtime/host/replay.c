@@ -58,7 +58,8 @@ struct replay {
     uv_work_t work;
     struct evrt_journal_reader *reader;
     struct evrt_pattern_set *patterns; /* the handler's, during a read */
-    bool reading, begun;
+    bool reading, sought;
+    bool dense; /* what is missing between two sequences was dropped */
     bool read_all;
     uint64_t next, until; /* everything below next was looked at; until is the end */
     uint64_t left;        /* so many are still wanted */
@@ -105,8 +106,8 @@ static bool look(struct replay *r, struct block *b, struct evrt_slice payload) {
     struct evrt_event e;
     if (evrt_event_decode(payload.p, payload.n, &e) < 0 || e.seq < r->next) return true;
     if (e.seq >= r->until || (r->filter.to_ms != 0 && e.stored_ms >= r->filter.to_ms)) return false;
-    if (r->begun && e.seq > r->next) r->lost += e.seq - r->next;
-    r->begun = true;
+    if (r->dense && e.seq > r->next) r->lost += e.seq - r->next;
+    r->dense = true;
     r->next = e.seq + 1;
     if (!host_filter_wants(&r->filter, &e) || !evrt_pattern_set_match(r->patterns, e.type))
         return true;
@@ -122,7 +123,8 @@ static void read_block(uv_work_t *work) {
     struct block *b = &r->blocks[r->now ^ 1];
     struct evrt_journal_record record;
     size_t looked_at = 0;
-    int rc = r->begun ? 0 : seek(r);
+    int rc = r->sought ? 0 : seek(r);
+    r->sought = true;
     while (rc == 0 && b->count < BLOCK_EVENTS && b->bytes.n < BLOCK_BYTES &&
            looked_at < SCAN_EVENTS) {
         rc = evrt_journal_read(r->reader, &record, &r->err);
@@ -329,6 +331,7 @@ static int start(struct host_job *j, struct evrt_error *err) {
     }
     r->next = j->r.cursor;
     r->until = j->r.until;
+    r->dense = r->filter.from_ms == 0;
     r->left = limit == 0 ? UINT64_MAX : limit > gone ? limit - gone : 0;
     r->read_all = r->left == 0 || r->next >= r->until;
     j->own = r;

@@ -130,6 +130,11 @@ static bool in_ranges(struct evrt_slice ranges, uint64_t seq) {
     return false;
 }
 
+static void end_of(struct why *w, struct why_handler *x) {
+    if (!x->told) w->open--;
+    x->told = true;
+}
+
 static bool take_retry(struct why *w, struct why_handler *x, struct evrt_slice retries) {
     struct evrt_record_retry r;
     bool any = false;
@@ -142,7 +147,9 @@ static bool take_retry(struct why *w, struct why_handler *x, struct evrt_slice r
                               .attempt = r.attempt - 1,
                               .at_ms = r.last_failed_ms,
                               .due_ms = r.due_ms,
-                              .delay_ms = r.delay_ms},
+                              .delay_ms = r.delay_ms,
+                              .generation = r.generation,
+                              .script = r.script},
             texts, 2);
         x->next_attempt = r.attempt;
         any = true;
@@ -150,6 +157,7 @@ static bool take_retry(struct why *w, struct why_handler *x, struct evrt_slice r
     return any;
 }
 
+/* Returns whether it is one; its end, unless it was reprocessed since. */
 static bool take_dead(struct why *w, struct why_handler *x, struct evrt_slice dead) {
     struct evrt_record_dead d;
     bool any = false;
@@ -157,9 +165,16 @@ static bool take_dead(struct why *w, struct why_handler *x, struct evrt_slice de
         if (d.seq != w->seq) continue;
         const struct evrt_slice texts[] = {d.error_type, d.message, d.traceback};
         add(w,
-            (struct why_fact){
-                .kind = WHY_DEAD, .sub = x->sub, .attempt = d.attempt, .at_ms = d.at_ms},
+            (struct why_fact){.kind = WHY_DEAD,
+                              .sub = x->sub,
+                              .attempt = d.attempt,
+                              .at_ms = d.at_ms,
+                              .reason = d.reason,
+                              .generation = d.generation,
+                              .script = d.script},
             texts, 3);
+        x->next_attempt = d.attempt + 1;
+        if (x->dead_attempt != 0 && d.attempt >= x->dead_attempt) end_of(w, x);
         any = true;
     }
     return any;
@@ -171,19 +186,14 @@ static enum why_kind how_it_ended(const struct why_handler *x, const struct evrt
     return discarded ? WHY_DISCARDED : WHY_DONE;
 }
 
-static void end_of(struct why *w, struct why_handler *x) {
-    if (!x->told) w->open--;
-    x->told = true;
-}
-
 static void take_settle(struct why *w, const struct evrt_journal_record *r) {
     struct evrt_record_settle s;
     if (evrt_record_get_settle(r->payload, &s) < 0) return;
     struct why_handler *x = handler_of(w, s.sub);
     if (x == NULL) return;
     bool again = take_retry(w, x, s.retries), dead = take_dead(w, x, s.dead);
-    if (!again && !dead && !x->told &&
-        (in_ranges(s.ranges, w->seq) || in_ranges(s.retried, w->seq))) {
+    bool ended = in_ranges(s.ranges, w->seq) || in_ranges(s.retried, w->seq);
+    if ((ended && !again && !dead && !x->told) || in_ranges(s.left, w->seq)) {
         add(w,
             (struct why_fact){.kind = how_it_ended(x, &s),
                               .sub = x->sub,
@@ -192,7 +202,6 @@ static void take_settle(struct why *w, const struct evrt_journal_record *r) {
             NULL, 0);
         end_of(w, x);
     }
-    if (dead) end_of(w, x);
     x->has_last = true;
     x->last_done = s.done;
     x->last_discarded = s.discarded;
@@ -248,6 +257,19 @@ static void gather(uv_work_t *work) {
     w->rc = rc < 0 && rc != -ENOENT ? rc : 0;
 }
 
+/* ---- On the state thread ---- */
+
+static void note_dead(void *arg, const struct evrt_state_letter *letter) {
+    struct why_handler *x = handler_of(arg, letter->sub);
+    if (x != NULL) x->dead_attempt = letter->dead.attempt == 0 ? 1 : letter->dead.attempt;
+}
+
+static void dead_job(struct evrt_state_view *view, void *arg) {
+    struct why *w = arg;
+    w->rc = evrt_state_each_dead(view, w->seq, note_dead, w);
+    if (w->rc < 0) evrt_error_set(&w->err, w->rc, "state.db cannot be read");
+}
+
 /* ---- On the loop ---- */
 
 static void on_gathered(uv_work_t *work, int status) {
@@ -259,11 +281,16 @@ static void on_gathered(uv_work_t *work, int status) {
     finish(w);
 }
 
+static void on_asked(void *arg) {
+    struct why *w = arg;
+    int rc = w->rc < 0 ? w->rc : uv_queue_work(w->host->loop, &w->work, gather, on_gathered);
+    if (rc < 0) on_gathered(&w->work, w->rc < 0 ? 0 : rc);
+}
+
 static void on_settled(void *arg, uint64_t unused) {
     struct why *w = arg;
     (void)unused;
-    int rc = uv_queue_work(w->host->loop, &w->work, gather, on_gathered);
-    if (rc < 0) on_gathered(&w->work, rc);
+    host_ask_state(w->host, dead_job, on_asked, w);
 }
 
 static void list_handlers(struct why *w) {

@@ -26,6 +26,9 @@ struct why_fact {
     int64_t at_ms;
     int64_t due_ms, delay_ms; /* FAILED */
     uint64_t seq;             /* PUBLISHED */
+    uint64_t generation;      /* FAILED, DEAD: of the scripts that ran, */
+    uint64_t script;          /* and the hash of the handler's file; 0: not known */
+    uint8_t reason;           /* DEAD: enum evrt_dead_reason */
     size_t text;              /* where its texts begin; how long they are */
     uint32_t n[3]; /* FAILED, DEAD: type, message, traceback; NOTE: text; PUBLISHED: type, id */
 };
@@ -37,6 +40,7 @@ struct why_handler {
     uint64_t last_discarded, last_done; /* as of its last settlement before */
     bool has_last;
     unsigned next_attempt; /* after the failures found so far */
+    unsigned dead_attempt; /* it is a dead letter, after so many; 0: it is none (any more) */
 };
 
 struct why {

@@ -126,6 +126,12 @@ static void put_notes(const struct why *w, struct evrt_jsonout *o, uint32_t sub,
     if (any) evrt_jsonout_end(o);
 }
 
+static void put_hash(struct evrt_jsonout *o, const char *key, uint64_t hash) {
+    char text[24];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)hash);
+    put_cstr(o, key, text);
+}
+
 static void put_attempt(const struct why *w, struct evrt_jsonout *o, const struct why_fact *f) {
     static const char *const outcomes[] = {[WHY_FAILED] = "failed",
                                            [WHY_DEAD] = "failed",
@@ -136,6 +142,9 @@ static void put_attempt(const struct why *w, struct evrt_jsonout *o, const struc
     put_time(o, "at", f->at_ms);
     put_cstr(o, "outcome", outcomes[f->kind]);
     if (f->kind == WHY_FAILED || f->kind == WHY_DEAD) put_error(w, o, f);
+    if (f->kind == WHY_DEAD) put_cstr(o, "dead", evrt_dead_reason_name(f->reason));
+    if (f->generation != 0) put_u64(o, "generation", f->generation);
+    if (f->script != 0) put_hash(o, "script", f->script);
     if (f->kind == WHY_FAILED) {
         put_time(o, "next", f->due_ms);
         evrt_jsonout_key(o, "delay");

@@ -73,6 +73,7 @@ describe("why", function()
         assert.same({ 1, "failed", "error", node.dir .. "/handlers/orders.lua:7" },
             { first.attempt, first.outcome, first.error.type, first.error.where })
         assert.truthy(first.error.message:find("first", 1, true))
+        assert.same({ 1, 16 }, { first.generation, #first.script })
         assert.truthy(first.at:find "^%d+%-%d+%-%d+T" and first.next:find "Z$")
         assert.same({ 2, "done" }, { second.attempt, second.outcome })
         assert.equal(2, told.published_count)
@@ -84,6 +85,7 @@ describe("why", function()
         assert.same({ "filter: not wanted" }, by.Small.attempts[1].notes)
         assert.same({ "dead", 1, "rejected" },
             { by.Never.outcome, #by.Never.attempts, by.Never.attempts[1].error.type })
+        assert.equal("rejected", by.Never.attempts[1].dead)
         assert.equal("configuration", by.Never.retry.from)
 
         local mail = why(node, stats.published[1].seq)
