@@ -10,6 +10,7 @@ local evrt = {
     --- Of the runtime, as "0.1.0".
     version = require "evrt.c.script".version,
     json = require "evrt.json",
+    kv = require "evrt.kv".direct,
     log = require "evrt.log",
     metrics = require "evrt.metrics",
     policy = require "evrt.policy",

@@ -32,8 +32,10 @@ for _, name in ipairs(attributes) do
     names[#names + 1] = name
 end
 
+local who = "evrt.publish"
+
 local function misuse(...)
-    wait.misuse("evrt.publish: %s", string.format(...))
+    wait.misuse("%s: %s", who, string.format(...))
 end
 
 local function check_names(event)
@@ -144,8 +146,20 @@ local function checked_options(options)
     return options.wait == "handled", timeout
 end
 
+local function emit(event)
+    who = "ctx.publish"
+    local copy, json = checked(event)
+    local problem, id, message, code = cpublish.emit(copy, json)
+    wait.check(problem, "ctx.publish")
+    -- Raised: nobody asks what became of an event that is published with the rest.
+    if id == nil then misuse("%s (%s)", message, code) end
+    return { id = id }
+end
+
 --- What is inside of all policies: sends the event, waits for what became of it.
 function M.send(event, ctx)
+    if ctx.emits then return emit(event) end
+    who = "evrt.publish"
     local copy, json = checked(event)
     local problem, id, seq, rest, duplicate, scheduled = cpublish.send(copy, json, ctx.handled, ctx.timeout)
     wait.check(problem, "evrt.publish")
@@ -162,6 +176,20 @@ local function context_of(handler, handled, timeout)
     return { handler = handler, handled = handled, timeout = timeout, log = log }
 end
 
+--- `ctx.publish` of a handler: the event is published when the delivery is done, with all else that it leaves
+--- behind, or not at all.
+function M.emitter(handler)
+    return function(event, options)
+        who = "ctx.publish"
+        if options ~= nil then
+            misuse "takes no options: what it publishes waits for the delivery's end; evrt.publish can wait"
+        end
+        if not handler.publish_of then return emit(event) end
+        checked(event)
+        return handler.publish_of(event.type)(event, { handler = handler.name, emits = true, log = log })
+    end
+end
+
 --- Publishes an event and waits until it is durable; with `{ wait = "handled" }` until the first attempt
 --- of every handler that it matches has settled, or the timeout (30 s unless given).
 ---
@@ -173,6 +201,7 @@ end
 ---@return string? message
 ---@return string? code "EHOPS", "EINVAL", "EMSGSIZE", "ENOSPC", "EAGAIN", "ESHUTDOWN"
 function M.publish(event, options)
+    who = "evrt.publish"
     local handled, timeout = checked_options(options)
     local handler = handlers[running()]
     local ctx = context_of(handler and handler.name, handled, timeout)

@@ -436,6 +436,11 @@ uint32_t evrt_bus_drop_asides(struct evrt_bus *b, uint64_t job) {
     return count;
 }
 
+void evrt_bus_again(struct evrt_bus *b, struct evrt_sub *s, uint64_t position) {
+    (void)b;
+    evrt_sub_again(s, evrt_sub_at(s, position));
+}
+
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker) {
     uint64_t count = 0;
     for (size_t i = 0; i < b->count; i++)

@@ -121,6 +121,8 @@ void evrt_bus_aside(struct evrt_bus *b, struct evrt_sub *s, const struct evrt_as
 /* Those of a job that are not in flight are not delivered. Returns how many there were. */
 uint32_t evrt_bus_drop_asides(struct evrt_bus *b, uint64_t job);
 
+/* A delivery in flight must be sent again, as the same attempt. */
+void evrt_bus_again(struct evrt_bus *b, struct evrt_sub *s, uint64_t position);
 /* Its deliveries must be sent again; returns how many there are. */
 uint64_t evrt_bus_worker_gone(struct evrt_bus *b, uint32_t worker);
 

@@ -214,16 +214,20 @@ void evrt_sub_end(struct evrt_sub *s, uint64_t position) {
     s->ended[s->ended_count++] = position;
 }
 
+void evrt_sub_again(struct evrt_sub *s, struct evrt_delivery *d) {
+    out_of_flight(s, d);
+    if (evrt_sub_is_aside(d->position))
+        evrt_sub_untake_aside(s, d);
+    else
+        evrt_sub_come_again(s, d);
+}
+
 uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker) {
     uint32_t count = 0;
     for (uint32_t i = 0; s->flight != 0 && i < s->made; i++) {
         struct evrt_delivery *d = evrt_sub_numbered(s, i);
         if (d->state != EVRT_DELIVERY_FLIGHT || d->worker != worker) continue;
-        out_of_flight(s, d);
-        if (evrt_sub_is_aside(d->position))
-            evrt_sub_untake_aside(s, d);
-        else
-            evrt_sub_come_again(s, d);
+        evrt_sub_again(s, d);
         count++;
     }
     return count;

@@ -100,6 +100,7 @@ struct evrt_delivery {
     struct evrt_delivery_label *label; /* since it was first sent, until it is settled */
     struct evrt_delivery *again_prev, *again_next; /* or of those aside that are ready */
     int64_t first_failed_ms;                       /* retries only */
+    uint16_t conflicts;    /* how often it was made again because of one; kept by the host */
     uint64_t job, job_key; /* aside only: of the host's; what it calls this one */
     uint32_t info_n;       /* aside only: bytes behind those of the event */
     uint8_t purpose;       /* aside only: enum evrt_purpose */
@@ -207,8 +208,9 @@ struct evrt_sub {
     struct evrt_range *skip;
     size_t skip_count;
 
-    unsigned strikes; /* crashes of late, fewer with each success: kept by the host */
-    bool held;        /* after a crash: nothing is sent until the host lets it */
+    bool left_effects; /* one that ended since the last settlement did: kept by the host */
+    unsigned strikes;  /* crashes of late, fewer with each success: kept by the host */
+    bool held;         /* after a crash: nothing is sent until the host lets it */
     int64_t held_until_ns;
     int64_t typical_ns; /* from sending to a good answer, of late; kept by the host */
     uint64_t seen;      /* events below it are counted in `matched` */
@@ -339,6 +341,8 @@ struct evrt_delivery *evrt_sub_in_flight(const struct evrt_sub *s, uint64_t posi
                                          uint32_t worker);
 /* Ends a delivery (FLIGHT, AGAIN or FRESH): it goes into the next settlement. */
 void evrt_sub_end(struct evrt_sub *s, uint64_t position);
+/* One in flight must be sent again. */
+void evrt_sub_again(struct evrt_sub *s, struct evrt_delivery *d);
 /* What `worker` had in flight must be sent again. Returns how many. */
 uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker);
 

@@ -107,6 +107,7 @@ struct evrt_delivery *evrt_sub_take_delivery(struct evrt_sub *s, uint64_t positi
     d->state = EVRT_DELIVERY_FRESH;
     d->attempt = 1;
     d->crashes = 0;
+    d->conflicts = 0;
     d->in_line = d->failed = false;
     d->first_failed_ms = 0;
     return d;

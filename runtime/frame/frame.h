@@ -208,7 +208,7 @@ struct evrt_frame_write {
 
 struct evrt_frame_value {
     uint64_t token;
-    int32_t status; /* 0; -EAGAIN: the value was not the expected one; or another negative errno */
+    int32_t status; /* 0; -ESTALE: the value was not the expected one; or another negative errno */
     uint8_t more;   /* of a prefix: there are more */
     /* Of a key its value (none: absent); of a prefix a SET (core/kv.h) for each; of an error why. */
     struct evrt_slice value;

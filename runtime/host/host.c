@@ -69,6 +69,7 @@ static int open_handles(struct evrt_host *h) {
     uv_timer_init(h->loop, &h->schedule_timer);
     h->schedule_timer.data = h;
     h->handles++;
+    uv_timer_init(h->loop, &h->kv.timer);
     uv_timer_init(h->loop, &h->allowance);
     uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.quiet,
                                   &h->reload.rescan};
@@ -79,9 +80,9 @@ static int open_handles(struct evrt_host *h) {
     }
     int rc = uv_async_init(h->loop, &h->wake, on_wake);
     h->turn.data = h->tick.data = h->deadline.data = h->patience.data = h->watch.data =
-        h->retry.data = h->trace_timer.data = h->allowance.data = h->wake.data = h->children.data =
-            h;
-    h->handles += rc < 0 ? 8 : 9;
+        h->retry.data = h->trace_timer.data = h->kv.timer.data = h->allowance.data = h->wake.data =
+            h->children.data = h;
+    h->handles += rc < 0 ? 9 : 10;
     if (rc == 0) rc = uv_signal_init(h->loop, &h->children);
     if (rc < 0) return rc;
     h->handles++;
@@ -103,6 +104,7 @@ static void close_handles(struct evrt_host *h) {
                           (uv_handle_t *)&h->retry,
                           (uv_handle_t *)&h->trace_timer,
                           (uv_handle_t *)&h->schedule_timer,
+                          (uv_handle_t *)&h->kv.timer,
                           (uv_handle_t *)&h->allowance,
                           (uv_handle_t *)&h->watch,
                           (uv_handle_t *)&h->wake,
@@ -124,6 +126,7 @@ static void close_store(struct evrt_host *h) {
     }
     evrt_bus_destroy(h->bus); /* lets go of batches, so before the journal */
     h->bus = NULL;
+    host_kv_close(h);
     if (h->state != NULL) evrt_state_close(h->state);
     h->state = NULL;
     if (h->journal != NULL) evrt_journal_close(h->journal);
@@ -371,6 +374,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     host_schedule_destroy(h);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
+    evrt_buf_finish(&h->settlements);
     evrt_buf_finish(&h->notes);
     free(h->waiters.ring);
     free(h->barriers.ring);

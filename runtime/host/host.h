@@ -142,6 +142,23 @@ EVRT_MUST_CHECK int evrt_host_pause(struct evrt_host *h, struct evrt_slice name,
 EVRT_MUST_CHECK int evrt_host_retry(struct evrt_host *h, uint32_t sub, uint64_t seq, bool discard,
                                     evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
 
+/* ---- The key-value store ---- */
+
+/* A key (limit 0), those that begin with it and come behind `after`, or (ns empty) the namespaces. */
+struct evrt_host_kv_range {
+    struct evrt_slice ns, key, after;
+    uint32_t limit;
+};
+/* Of a key its value (core/kv.h), n 0 when it has none; else a SET for each and, when there are `more`, a DELETE
+ * whose key is where to go on. status < 0: value is the reason. */
+typedef void (*evrt_host_kv_cb)(void *arg, int status, bool more, struct evrt_slice value);
+void evrt_host_kv_read(struct evrt_host *h, const struct evrt_host_kv_range *range,
+                       evrt_host_kv_cb cb, void *arg);
+/* One operation; cb is called once it is durable. -EINVAL, -EMSGSIZE; -EBUSY, -ENOSPC: no room now; -ESTALE: a
+ * CAS found another value; -ESHUTDOWN. cb is not called then. */
+EVRT_MUST_CHECK int evrt_host_kv_write(struct evrt_host *h, struct evrt_slice op,
+                                       evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
+
 /* The handlers of the scripts loaded as a node would, in a worker of its own, with a loop of its own; nothing
  * else is opened. `each` is told every error. */
 EVRT_MUST_CHECK int evrt_host_check(const struct evrt_host_options *options,

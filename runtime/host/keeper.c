@@ -168,6 +168,7 @@ static void keep(struct evrt_host *h) {
     evrt_journal_stats(h->journal, &s);
     bool crowded = over_max_size(h, &s, SNAPSHOT_BYTES);
     checkpoint(h);
+    host_kv_keep(h);
     host_retries_expire(h);
     host_dedup_expire(h);
     forget_orphans(h);

@@ -58,32 +58,36 @@ static void log_handled(struct host_worker *w, const struct evrt_sub *s,
                    EVRT_F_STR("span_id", host_span_id(s, d, &ids)));
 }
 
-static int on_done(struct host_worker *w, struct evrt_slice payload) {
+void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns) {
     struct evrt_host *h = w->host;
+    uint64_t position;
+    struct evrt_sub *s = host_sub_of(h, delivery, &position);
+    struct evrt_delivery d;
+    if (s == NULL || evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DONE, &d) < 0) {
+        h->stale++;
+        return;
+    }
+    w->outstanding--;
+    w->lent -= d.lent;
+    host_contain_done(s);
+    s->typical_ns += (now_ns - d.sent_ns - s->typical_ns) / 8;
+    if (evrt_sub_is_aside(position)) {
+        host_aside_ended(w, s, &d, NULL);
+    } else {
+        host_meter_done(h, &d, now_ns);
+        host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
+    }
+    if (h->tracing != NULL) host_trace_handled(h, s, &d, now_ns, NULL);
+    log_handled(w, s, &d, now_ns);
+}
+
+static int on_done(struct host_worker *w, struct evrt_slice payload) {
     if (payload.n % EVRT_FRAME_DONE_ITEM != 0) return -EBADMSG;
     int64_t now = evrt_mono_ns();
     for (size_t at = 0; at < payload.n; at += EVRT_FRAME_DONE_ITEM) {
-        uint64_t delivery, position;
+        uint64_t delivery;
         memcpy(&delivery, payload.p + at, sizeof delivery);
-        struct evrt_sub *s = host_sub_of(h, delivery, &position);
-        struct evrt_delivery d;
-        if (s == NULL ||
-            evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DONE, &d) < 0) {
-            h->stale++;
-            continue;
-        }
-        w->outstanding--;
-        w->lent -= d.lent;
-        host_contain_done(s);
-        s->typical_ns += (now - d.sent_ns - s->typical_ns) / 8;
-        if (evrt_sub_is_aside(position)) {
-            host_aside_ended(w, s, &d, NULL);
-        } else {
-            host_meter_done(h, &d, now);
-            host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
-        }
-        if (h->tracing != NULL) host_trace_handled(h, s, &d, now, NULL);
-        log_handled(w, s, &d, now);
+        host_done(w, delivery, now);
     }
     return 0;
 }
@@ -365,6 +369,9 @@ static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {
     [EVRT_FRAME_METRIC] = host_meter_defines,
     [EVRT_FRAME_METRIC_SERIES] = host_meter_series,
     [EVRT_FRAME_METRIC_COUNTS] = host_meter_counts,
+    [EVRT_FRAME_READ] = host_kv_reads,
+    [EVRT_FRAME_WRITE] = host_kv_writes,
+    [EVRT_FRAME_EFFECTS] = host_kv_effects,
 };
 
 int64_t host_worker_says(struct host_worker *w, struct evrt_slice bytes) {

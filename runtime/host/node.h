@@ -18,6 +18,7 @@
  *     scripts.c   what scripts declare; scripts_read.c freezes their folders
  *     recover.c   opening: journal, state, counts
  *     keeper.c    from time to time: snapshots, retention, orphans
+ *     kv.c        the key-value store: what is written; accept.c what deliveries leave behind; read.c
  *     share.c     values that all workers share: changed by one, told to all
  *     wait.c      publish(..., wait = handled)
  *     trace.c     spans of all that
@@ -40,6 +41,7 @@
 #include "core/random.h"
 #include "host/generation.h"
 #include "host/host.h"
+#include "host/kv.h"
 #include "host/meter.h"
 #include "host/reload.h"
 #include "host/trace.h"
@@ -133,7 +135,8 @@ struct evrt_host {
     struct host_waiters waiters;  /* publishers: told before the bus has the event */
     struct host_waiters barriers; /* told when state.db was given everything, too */
     struct evrt_sub *dirty;       /* list: something ended since the last turn */
-    struct evrt_buf scratch, ranges;
+    struct evrt_buf scratch, ranges, settlements;
+    struct host_kv kv;
     struct evrt_buf notes;  /* of the next settlement */
     uint64_t notes_dropped; /* for want of room */
     bool full;              /* intake is refused for want of space, and that was logged */
@@ -187,6 +190,13 @@ EVRT_MUST_CHECK int host_publish(struct evrt_host *h, const struct evrt_event *e
 
 /* Appends an event for which the journal holds room. */
 void host_emit(struct evrt_host *h, const struct evrt_event *e);
+struct evrt_deliver;
+/* Whether it may be published, but for room; and when it is to be delivered. */
+EVRT_MUST_CHECK int host_publish_check(struct evrt_host *h, const struct evrt_event *e,
+                                       struct evrt_deliver *when, struct evrt_error *err);
+/* Publishes one that may be, and for which the journal holds room. */
+void host_publish_held(struct evrt_host *h, const struct evrt_event *e,
+                       const struct evrt_deliver *when);
 /* Calls cb when everything that has ended or was appended so far is durable. */
 void host_barrier(struct evrt_host *h, evrt_host_publish_cb cb, void *arg);
 void host_waiters_push(struct host_waiters *w, struct host_waiter waiter);
@@ -221,10 +231,12 @@ struct host_schedule_stats {
 
 void host_schedule_create(struct evrt_host *h);
 void host_schedule_destroy(struct evrt_host *h);
-/* A SCHEDULE's payload for a complete event, to be appended at once; -EINVAL, -EAGAIN. */
-EVRT_MUST_CHECK int host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
-                                          const struct evrt_deliver *d, uint64_t *number,
-                                          struct evrt_buf *out, struct evrt_error *err);
+/* Whether one may be scheduled: -EINVAL, -EAGAIN. */
+EVRT_MUST_CHECK int host_schedule_check(const struct evrt_host *h, const struct evrt_deliver *d,
+                                        struct evrt_error *err);
+/* A SCHEDULE's payload for a complete event, to be appended at once. */
+void host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
+                           const struct evrt_deliver *d, uint64_t *number, struct evrt_buf *out);
 /* It was not appended. */
 void host_schedule_unprepare(struct evrt_host *h);
 /* A SCHEDULE is durable. */
@@ -311,6 +323,9 @@ static inline void host_contain_done(struct evrt_sub *s) {
 }
 
 /* ---- messages.c: what workers say ---- */
+
+/* A delivery succeeded, if this worker has it. */
+void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns);
 
 /* An attempt failed: its log line and span. */
 void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,

@@ -99,12 +99,12 @@ static int repeat(struct evrt_host *h, uint64_t value, evrt_host_publish_cb cb, 
 }
 
 static int schedule(struct evrt_host *h, const struct evrt_event *e, const struct evrt_deliver *d,
-                    struct evrt_hash128 hash, struct host_waiter waiter, struct evrt_error *err) {
+                    bool held, struct evrt_hash128 hash, struct host_waiter waiter, struct evrt_error *err) {
     struct evrt_buf record = {0};
-    int rc = evrt_journal_refuses(h->journal, evrt_journal_record_bytes(evrt_event_size(e)));
+    size_t bytes = evrt_journal_record_bytes(evrt_event_size(e));
+    int rc = held ? 0 : evrt_journal_refuses(h->journal, bytes);
     if (rc < 0) return refuse(h, rc, e, err);
-    rc = host_schedule_prepare(h, e, d, &waiter.seq, &record, err);
-    if (rc < 0) return rc;
+    host_schedule_prepare(h, e, d, &waiter.seq, &record);
     void *at = evrt_journal_append(h->journal, EVRT_RECORD_SCHEDULE, record.n, &rc);
     if (at == NULL) {
         host_schedule_unprepare(h);
@@ -131,25 +131,32 @@ void host_emit(struct evrt_host *h, const struct evrt_event *e) {
     h->eager = true;
 }
 
-int host_publish(struct evrt_host *h, const struct evrt_event *event, evrt_host_publish_cb cb,
-                 void *arg, struct evrt_error *err) {
-    struct evrt_event traced;
-    const struct evrt_event *e = event;
+int host_publish_check(struct evrt_host *h, const struct evrt_event *e, struct evrt_deliver *when,
+                       struct evrt_error *err) {
+    *when = (struct evrt_deliver){EVRT_SCHEDULE_NONE, 0, 0};
     if (e->data.n > h->config->http.max_event_size) {
         host_limit(h, EVRT_LIMIT_MAX_EVENT_SIZE);
         return evrt_error_set(err, -EMSGSIZE,
                               "data has %zu bytes, at most %llu (http.max_event_size)", e->data.n,
                               (unsigned long long)h->config->http.max_event_size);
     }
-    struct evrt_deliver when = {EVRT_SCHEDULE_NONE, 0, 0};
-    int rc =
-        e->extensions.n == 0 ? 0 : evrt_deliver_parse(e->extensions, evrt_wall_ms(), &when, err);
-    if (rc < 0) return rc;
+    if (e->extensions.n == 0) return 0;
+    int rc = evrt_deliver_parse(e->extensions, evrt_wall_ms(), when, err);
+    return rc < 0 || when->kind == EVRT_SCHEDULE_NONE ? rc : host_schedule_check(h, when, err);
+}
+
+/* One that may be published. */
+static int append_event(struct evrt_host *h, const struct evrt_event *event,
+                        const struct evrt_deliver *when, bool held, evrt_host_publish_cb cb,
+                        void *arg, struct evrt_error *err) {
+    struct evrt_event traced;
+    const struct evrt_event *e = event;
+    int rc = 0;
     struct evrt_hash128 hash = {0, 0};
     uint64_t first = host_dedup_find(h, e, &hash);
     if (first != 0) return repeat(h, first, cb, arg);
-    if (when.kind != EVRT_SCHEDULE_NONE)
-        return schedule(h, e, &when, hash, (struct host_waiter){0, 0, cb, arg}, err);
+    if (when->kind != EVRT_SCHEDULE_NONE)
+        return schedule(h, e, when, held, hash, (struct host_waiter){0, 0, cb, arg}, err);
     uint64_t seq = evrt_journal_next_seq(h->journal);
     if (h->tracing != NULL) {
         traced = *event;
@@ -169,6 +176,20 @@ int host_publish(struct evrt_host *h, const struct evrt_event *event, evrt_host_
     h->eager = true;
     if (cb != NULL) host_waiters_push(&h->waiters, (struct host_waiter){h->appended, seq, cb, arg});
     return 0;
+}
+
+int host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,
+                 void *arg, struct evrt_error *err) {
+    struct evrt_deliver when;
+    int rc = host_publish_check(h, e, &when, err);
+    return rc < 0 ? rc : append_event(h, e, &when, false, cb, arg, err);
+}
+
+void host_publish_held(struct evrt_host *h, const struct evrt_event *e,
+                       const struct evrt_deliver *when) {
+    struct evrt_error err;
+    int rc = append_event(h, e, when, true, NULL, NULL, &err);
+    assert(rc >= 0); /* there is room for it */
 }
 
 int evrt_host_publish(struct evrt_host *h, const struct evrt_event *e, evrt_host_publish_cb cb,

@@ -199,6 +199,7 @@ int host_open_store(struct evrt_host *h, struct evrt_error *err) {
     int64_t started = evrt_mono_ns();
     int rc = open_journal(h, err);
     if (rc == 0) rc = open_state(h, err);
+    if (rc == 0) rc = host_kv_open(h, err);
     if (rc < 0) return rc;
     struct evrt_bus_options options = {
         .window = (uint32_t)h->config->bus.window,

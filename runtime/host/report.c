@@ -318,6 +318,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_u64(&o, "stale_answers", h->stale);
     put_u64(&o, "notes_dropped", h->notes_dropped);
     put_u64(&o, "worker_restarts", h->restarts);
+    host_kv_stats(h, &o);
     put_charged(h, &o);
     put_u64(&o, "fresh_bytes", evrt_bus_held_bytes(h->bus));
     evrt_log_counts(h->log, &dropped, &sampled);

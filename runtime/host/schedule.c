@@ -71,7 +71,8 @@ void host_schedule_destroy(struct evrt_host *h) {
 
 /* ---- Accepting ---- */
 
-static int check(const struct evrt_host *h, const struct evrt_deliver *d, struct evrt_error *err) {
+int host_schedule_check(const struct evrt_host *h, const struct evrt_deliver *d,
+                        struct evrt_error *err) {
     char max[EVRT_UNITS_SIZE];
     if (d->delay_ms > h->config->schedule.max_delay)
         return evrt_error_set(err, -EINVAL, "%s: further ahead than %s (schedule.max_delay)",
@@ -91,11 +92,8 @@ static uint64_t next_number(struct evrt_host *h) {
     return h->schedule->last_number;
 }
 
-int host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
-                          const struct evrt_deliver *d, uint64_t *number, struct evrt_buf *out,
-                          struct evrt_error *err) {
-    int rc = check(h, d, err);
-    if (rc < 0) return rc;
+void host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
+                           const struct evrt_deliver *d, uint64_t *number, struct evrt_buf *out) {
     struct evrt_buf extensions = {0}, encoded = {0};
     struct evrt_event later = *e;
     evrt_deliver_extensions(e->extensions, d->due_ms, &extensions);
@@ -115,7 +113,6 @@ int host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
     evrt_buf_finish(&extensions);
     evrt_buf_finish(&encoded);
     h->schedule->pending++;
-    return 0;
 }
 
 void host_schedule_unprepare(struct evrt_host *h) {

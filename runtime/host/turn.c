@@ -1,6 +1,7 @@
 /* A turn of the loop ends here, before it waits again:
  *
  *     what ended ─▶ one SETTLE record per subscription ─▶ journal ─▶ writer thread
+ *     what deliveries left behind ─▶ EVENT and KV records, in one group with their SETTLE
  *     what has credit ─▶ frames ─▶ one write per worker
  *
  * and here begins what a commit sets off: publishers are told, events go to the bus, other records to
@@ -9,6 +10,7 @@
 
 #include "host/node.h"
 
+#include "core/bytes.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "host/jobs.h"
@@ -39,14 +41,22 @@ static uint64_t key_of(void *arg, const struct evrt_sub *s, const struct evrt_sl
 
 const struct evrt_bus_ops host_bus_ops = {send_delivery, key_of, mark_dirty};
 
-static void settle(struct evrt_host *h, struct evrt_sub *s) {
+/* A record of `into` (u32 length and payload), or the journal's. */
+static void settle(struct evrt_host *h, struct evrt_sub *s, struct evrt_buf *into) {
     struct evrt_record_settle record;
     evrt_buf_clear(&h->ranges);
     evrt_buf_clear(&h->scratch);
     evrt_sub_settle(s, evrt_bus_next_seq(h->bus), &h->ranges, &record);
     evrt_record_put_settle(&h->scratch, &record);
-    host_append(h, EVRT_RECORD_SETTLE, evrt_buf_slice(&h->scratch));
+    if (into != NULL) {
+        evrt_set_u32(evrt_buf_room(into, 4), (uint32_t)h->scratch.n);
+        into->n += 4;
+        evrt_buf_put(into, h->scratch.p, h->scratch.n);
+    } else {
+        host_append(h, EVRT_RECORD_SETTLE, evrt_buf_slice(&h->scratch));
+    }
     evrt_sub_settled(s);
+    s->left_effects = false;
     s->told_cursor = record.cursor;
     s->told_seen = record.seen;
 }
@@ -57,7 +67,7 @@ void host_checkpoint(struct evrt_host *h, struct evrt_sub *s) {
     if (evrt_sub_cursor(s, next) == s->told_cursor &&
         (s->counting ? next : s->seen) == s->told_seen)
         return;
-    settle(h, s);
+    settle(h, s, NULL);
     evrt_sub_drop_epochs(s, s->told_cursor);
 }
 
@@ -68,8 +78,10 @@ void host_settle(struct evrt_host *h) {
         struct evrt_sub *s = h->dirty;
         h->dirty = s->next_dirty;
         s->dirty = false;
-        settle(h, s);
+        settle(h, s, s->left_effects ? &h->settlements : NULL);
     }
+    if (host_kv_has(&h->kv)) host_kv_settle(h, &h->settlements);
+    evrt_buf_clear(&h->settlements);
 }
 
 /* Settlements alone wait for company: nobody waits for them, and the next event's commit takes them along. */
@@ -92,6 +104,7 @@ static bool submit(struct evrt_host *h) {
 }
 
 void host_turn(struct evrt_host *h) {
+    host_kv_turn(h);
     evrt_bus_pump(h->bus);
     host_settle(h);
     host_retries_turn(h);
@@ -161,6 +174,7 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
         else
             evrt_state_apply(h->state, evrt_batch_group(batch), r.kind, payload);
         if (r.kind == EVRT_RECORD_SCHEDULE) host_schedule_committed(h, payload);
+        if (r.kind == EVRT_RECORD_KV) host_kv_committed(h, evrt_batch_group(batch));
     }
     if (--b->hold.refs == 0) release_batch(&b->hold);
 }

@@ -68,6 +68,7 @@ static void on_exit_of(struct host_worker *w, int status, int signal) {
     bool expected = w->told && w->reason[0] == '\0' && (signal == SIGKILL || status == 0);
     /* What it said before it died counts. */
     if (w->channel_open && !w->channel.ended) evrt_channel_read_rest(&w->channel);
+    host_kv_force(w);
     host_meter_own_forget(w);
     bool charged =
         host_contain_died(w, !w->told || (signal != SIGKILL && status != 0), status, signal);

@@ -135,7 +135,8 @@ static int check_schema(struct evrt_db *db, struct evrt_error *err) {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof tables / sizeof tables[0]; i++)
         rc = query_is(db, sql, tables[i].name, tables[i].sql, err);
-    return rc;
+    sql = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?";
+    return rc == 0 ? query_is(db, sql, "kv_expires", EVRT_DB_INDEX, err) : rc;
 }
 
 static int prepare(struct evrt_db *db, struct evrt_error *err) {
@@ -149,8 +150,11 @@ static int prepare(struct evrt_db *db, struct evrt_error *err) {
 
 static int make_tables(struct evrt_db *db, struct evrt_error *err) {
     int rc = exec(db, "BEGIN IMMEDIATE", err);
-    for (size_t i = 0; rc == 0 && i < sizeof tables / sizeof tables[0]; i++)
-        rc = exec(db, tables[i].sql, err);
+    size_t count = sizeof tables / sizeof tables[0];
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (i + 1 == count) rc = exec(db, EVRT_DB_INDEX, err);
+        if (rc == 0) rc = exec(db, tables[i].sql, err);
+    }
     if (rc == 0) rc = prepare(db, err);
     if (rc < 0) return rc;
     int code = evrt_db_put_meta(db, 0, 0);

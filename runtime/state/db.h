@@ -41,12 +41,18 @@
     X(scheduled,                                                                                                                             \
       "(due_ms INTEGER NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, sum INTEGER NOT NULL,"                                       \
       " PRIMARY KEY (due_ms, number)) STRICT, WITHOUT ROWID")                                                                                \
+    X(kv,                                                                                                                                    \
+      "(ns TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, expires_ms INTEGER NOT NULL,"                                              \
+      " sum INTEGER NOT NULL, PRIMARY KEY (ns, key)) STRICT, WITHOUT ROWID")                                                                 \
     X(dead,                                                                                                                                  \
       "(n INTEGER PRIMARY KEY, seq INTEGER NOT NULL, sub INTEGER NOT NULL, attempt INTEGER NOT NULL,"                                        \
       " at_ms INTEGER NOT NULL, first_failed_ms INTEGER NOT NULL, reason INTEGER NOT NULL,"                                                  \
       " type TEXT NOT NULL, id TEXT NOT NULL, generation INTEGER NOT NULL, script INTEGER NOT NULL,"                                         \
       " error_type TEXT NOT NULL, message TEXT NOT NULL, traceback TEXT NOT NULL, history BLOB NOT NULL,"                                    \
       " sum INTEGER NOT NULL, UNIQUE (seq, sub), UNIQUE (sub, n)) STRICT")
+
+/* Made before the last table. */
+#define EVRT_DB_INDEX "CREATE INDEX kv_expires ON kv (expires_ms) WHERE expires_ms > 0"
 
 #define EVRT_DB_STATEMENTS(X)                                                                     \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                   \
@@ -103,6 +109,12 @@
     X(SCHEDULED_OF, "SELECT * FROM scheduled WHERE due_ms = ? AND number = ?")                    \
     X(PUT_SCHEDULED, "REPLACE INTO scheduled VALUES (?, ?, ?, ?)")                                \
     X(END_SCHEDULED, "DELETE FROM scheduled WHERE due_ms = ? AND number = ?")                     \
+    X(ALL_KV, "SELECT * FROM kv ORDER BY ns, key")                                                \
+    X(GET_KV, "SELECT value, expires_ms, sum FROM kv WHERE ns = ? AND key = ?")                   \
+    X(PUT_KV, "INSERT INTO kv VALUES (?, ?, ?, ?, ?) ON CONFLICT (ns, key) DO UPDATE SET"         \
+              " value = excluded.value, expires_ms = excluded.expires_ms, sum = excluded.sum")    \
+    X(DELETE_KV, "DELETE FROM kv WHERE ns = ? AND key = ?")                                       \
+    X(SWEEP_KV, "DELETE FROM kv WHERE expires_ms > 0 AND expires_ms <= ?")                        \
     X(FORGET_SUB, "DELETE FROM subs WHERE sub = ?")                                               \
     X(FORGET_EPOCHS, "DELETE FROM epochs WHERE sub = ?")                                          \
     X(FORGET_DEAD, "DELETE FROM dead WHERE sub = ?")

@@ -13,6 +13,7 @@ enum { GROUP_SHIFT = 22 }; /* a group has not room for so many dead letters */
 
 void evrt_model_init(struct evrt_model *m) {
     *m = (struct evrt_model){0};
+    evrt_state_kv_init(&m->kv);
 }
 
 static void sub_free(struct evrt_model_sub *s) {
@@ -32,6 +33,7 @@ void evrt_model_finish(struct evrt_model *m) {
     free(m->forgotten);
     evrt_buf_finish(&m->failed.list);
     evrt_state_scheduled_finish(&m->scheduled);
+    evrt_state_kv_finish(&m->kv);
     *m = (struct evrt_model){0};
 }
 
@@ -240,6 +242,14 @@ static int apply_unschedule(struct evrt_model *m, struct evrt_slice payload) {
     return evrt_state_scheduled_apply(&m->scheduled, EVRT_RECORD_UNSCHEDULE, payload);
 }
 
+static int apply_kv(struct evrt_model *m, struct evrt_slice payload) {
+    return evrt_state_kv_apply(&m->kv, payload);
+}
+
+static int apply_sweep(struct evrt_model *m, struct evrt_slice payload) {
+    return evrt_state_kv_sweep(&m->kv, payload);
+}
+
 static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
     [EVRT_RECORD_SUBSCRIBE] = apply_subscribe,
     [EVRT_RECORD_FORGET] = apply_forget,
@@ -251,6 +261,8 @@ static int (*const apply_kind[])(struct evrt_model *, struct evrt_slice) = {
     [EVRT_RECORD_KEEP] = apply_keep,
     [EVRT_RECORD_SCHEDULE] = apply_schedule,
     [EVRT_RECORD_UNSCHEDULE] = apply_unschedule,
+    [EVRT_RECORD_KV] = apply_kv,
+    [EVRT_RECORD_SWEEP] = apply_sweep,
 };
 
 void evrt_model_enter(struct evrt_model *m, uint64_t group) {
@@ -292,7 +304,7 @@ void evrt_model_normalise(struct evrt_model *m) {
 
 bool evrt_model_changed(const struct evrt_model *m) {
     if (m->applied != m->committed || m->forgotten_count > 0 || m->failed.count > 0 ||
-        m->scheduled.changes.n > 0 || m->jobs.changed)
+        m->scheduled.changes.n > 0 || m->jobs.changed || evrt_state_kv_changed(&m->kv))
         return true;
     for (size_t i = 0; i < m->count; i++) {
         if (m->subs[i]->changed) return true;
@@ -309,5 +321,6 @@ void evrt_model_committed(struct evrt_model *m) {
     m->forgotten_count = 0;
     evrt_failed_clear(&m->failed);
     evrt_buf_clear(&m->scheduled.changes);
+    evrt_state_kv_committed(&m->kv);
     m->committed = m->applied;
 }

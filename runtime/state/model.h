@@ -6,6 +6,7 @@
 #define EVRT_STATE_MODEL_H
 
 #include "state/ended.h"
+#include "state/kv.h"
 #include "state/model_failed.h"
 #include "state/model_jobs.h"
 #include "state/scheduled.h"
@@ -39,6 +40,7 @@ struct evrt_model {
     struct evrt_state_scheduled scheduled;
     uint64_t group, letters; /* of what is applied now; dead letters in it so far */
     bool any_copies;         /* there may be copied events in the tables */
+    struct evrt_state_kv kv;
 };
 
 void evrt_model_init(struct evrt_model *m);

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/jsonout.h"
 #include "state/recover.h"
+#include "state/tables_kv.h"
 #include "state/thread.h"
 
 #define FLUSH_MS 200
@@ -81,6 +82,8 @@ int evrt_state_open(struct evrt_state **out, const struct evrt_state_options *op
     init_sync(s);
     int rc = open_db(s, options->path, restored, err);
     if (rc == 0) {
+        s->model.kv.load = evrt_tables_kv_load;
+        s->model.kv.arg = s->db;
         s->given = s->complete = s->advanced = s->model.applied;
         atomic_store(&s->applied, s->model.applied);
         rc = start_thread(s);

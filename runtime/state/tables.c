@@ -19,6 +19,7 @@
 #include "core/hash.h"
 #include "core/jsonout.h"
 #include "state/rows.h"
+#include "state/tables_kv.h"
 
 /* ---- Sums ---- */
 
@@ -261,6 +262,7 @@ static int put_changes(struct evrt_db *db, struct evrt_model *m, struct evrt_buf
     if (*rc < 0) return code;
     if (code == SQLITE_OK) code = put_jobs(db, &m->jobs, scratch);
     if (code == SQLITE_OK) code = evrt_tables_put_scheduled(db, &m->scheduled);
+    if (code == SQLITE_OK) code = evrt_tables_kv_put(db, &m->kv);
     return code == SQLITE_OK ? evrt_db_put_meta(db, m->applied, digest(m)) : code;
 }
 
@@ -303,7 +305,7 @@ static int dump_row(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evr
             evrt_jsonout_i64(&o, sqlite3_column_int64(row, i));
         else if (type == SQLITE_BLOB && strcmp(to->table, "ended") == 0)
             evrt_ranges_json(&o, evrt_column_slice(row, i));
-        else if (type == SQLITE_BLOB)
+        else if (type == SQLITE_BLOB && strcmp(to->table, "job") == 0)
             evrt_jsonout_u64(&o, job_sum(evrt_column_slice(row, i)));
         else
             evrt_jsonout_str(&o, evrt_column_slice(row, i));
@@ -321,7 +323,7 @@ int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out, struct evrt_error
                {EVRT_DB_ALL_ENDED, "ended"},        {EVRT_DB_ALL_EPOCHS, "epoch"},
                {EVRT_DB_ALL_DEAD, "dead"},          {EVRT_DB_ALL_RETRIES, "retry"},
                {EVRT_DB_ALL_JOBS, "job"},           {EVRT_DB_ALL_COPIES, "copy"},
-               {EVRT_DB_ALL_SCHEDULED, "scheduled"}};
+               {EVRT_DB_ALL_SCHEDULED, "scheduled"}, {EVRT_DB_ALL_KV, "kv"}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof all / sizeof all[0]; i++)
         rc = evrt_rows_each(db, all[i].rows, dump_row, &(struct dump){out, all[i].table}, err);

@@ -23,9 +23,9 @@
 
 #define MS_NS INT64_C(1000000)
 #define RETRY_NS (1000 * MS_NS)
-/* Bytes of dead deliveries and retries that are worth a commit before the deadline: a flood of them is then written
+/* Bytes of dead deliveries, retries and keys that are worth a commit before the deadline: a flood of them is then written
  * in pieces of some 100 ms, and the owner never waits for longer than one. */
-#define DEAD_EARLY (4 * 1024 * 1024)
+#define EARLY (4 * 1024 * 1024)
 
 /* What is done in one turn, decided under the lock. */
 struct turn {
@@ -224,6 +224,10 @@ static void publish_snapshot(struct evrt_state *s, const struct turn *t,
     pthread_cond_broadcast(&s->progress);
 }
 
+static size_t waiting_bytes(const struct evrt_model *m) {
+    return m->failed.list.n + m->kv.bytes;
+}
+
 void *evrt_state_thread(void *arg) {
     struct evrt_state *s = arg;
     pthread_setname_np(pthread_self(), "evrt-state");
@@ -236,7 +240,7 @@ void *evrt_state_thread(void *arg) {
 
         struct evrt_error err = {0};
         apply_intake(s, t.advanced);
-        if (t.commit || (s->model.failed.list.n >= DEAD_EARLY && !s->blocked)) commit(s);
+        if (t.commit || (waiting_bytes(&s->model) >= EARLY && !s->blocked)) commit(s);
         run_tasks(s, t.tasks);
         bool ended = !closing && step_snapshot(s, t.snapshot, &err);
 

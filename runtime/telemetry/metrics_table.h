@@ -198,7 +198,9 @@ enum evrt_metric_id {
     X(SPAN_RATE, "tracing.max_spans_per_second", "a span was left out") \
     X(SPAN_QUEUE, "tracing.queue_size", "a span was left out") \
     X(SHARED_ENTRIES, "shared.max_entries", "a shared value was refused") \
-    X(SHARED_SIZE, "shared.max_value_size", "a shared value was refused")
+    X(SHARED_SIZE, "shared.max_value_size", "a shared value was refused") \
+    X(KV_OVERLAY, "kv.overlay", "a delivery or a write waited for state.db") \
+    X(KV_CONFLICTS, "kv.max_conflicts", "a delivery failed: its compare-and-set came too late again and again")
 /* clang-format on */
 
 enum evrt_limit_id {

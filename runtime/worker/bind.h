@@ -9,6 +9,7 @@ struct lua_State;
     X("evrt.c.clock", evrt_clock_open)       \
     X("evrt.c.delivery", evrt_delivery_open) \
     X("evrt.c.event", evrt_event_open)       \
+    X("evrt.c.kv", evrt_kv_open)             \
     X("evrt.c.log", evrt_log_open)           \
     X("evrt.c.metrics", evrt_metrics_open)   \
     X("evrt.c.policy", evrt_policy_open)     \

@@ -1,4 +1,5 @@
-/* evrt.c.publish: sends an event to the host and waits for what became of it. The table has been checked
+/* evrt.c.publish: sends an event to the host and waits for what became of it, or keeps it with the running
+ * delivery's effects. The table has been checked
  * for names and types by lua/evrt/publish.lua. */
 #include <errno.h>
 #include <lauxlib.h>
@@ -7,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/event.h"
+#include "core/kv.h"
 #include "worker/bind.h"
 #include "worker/bind_json.h"
 #include "worker/process.h"
@@ -137,6 +139,19 @@ static void put(struct evrt_worker *w, const struct evrt_event *e, bool wait, in
     free(encoded);
 }
 
+static int too_many_hops(lua_State *L, struct evrt_worker *w, const struct evrt_delivery *d) {
+    struct evrt_slice type = text_field(L, "type");
+    struct evrt_error err;
+    evrt_error_set(&err, -EINVAL,
+                   "hop limit (%u) reached: \"%.*s\" would be the publish number %u in a chain "
+                   "of handlers that publish; bus.max_hops is the limit",
+                   w->hello.max_hops, (int)(type.n < 256 ? type.n : 256), type.p, d->hops + 1u);
+    refuse(L, -EINVAL, err.message);
+    lua_pushliteral(L, "EHOPS");
+    lua_replace(L, -2);
+    return 4;
+}
+
 /* send(event, is_json, wait, timeout in seconds) -> problem, id or nil, seq or message, outcomes or code */
 static int send_event(lua_State *L) {
     struct evrt_worker *w = evrt_worker_of(L);
@@ -150,17 +165,7 @@ static int send_event(lua_State *L) {
     struct evrt_error err;
     struct evrt_event e;
     char id[EVRT_UUID_SIZE], time[25];
-    if (d->hops >= w->hello.max_hops) {
-        struct evrt_slice type = text_field(L, "type");
-        evrt_error_set(&err, -EINVAL,
-                       "hop limit (%u) reached: \"%.*s\" would be the publish number %u in a chain "
-                       "of handlers that publish; bus.max_hops is the limit",
-                       w->hello.max_hops, (int)(type.n < 256 ? type.n : 256), type.p, d->hops + 1u);
-        refuse(L, -EINVAL, err.message);
-        lua_pushliteral(L, "EHOPS");
-        lua_replace(L, -2);
-        return 4;
-    }
+    if (d->hops >= w->hello.max_hops) return too_many_hops(L, w, d);
     int rc = build(L, w, &e, id, time, &err);
     if (rc < 0) return refuse(L, rc, err.message);
     put(w, &e, wait, (int64_t)timeout_ms);
@@ -172,8 +177,41 @@ static int send_event(lua_State *L) {
     return evrt_wait_yield(L);
 }
 
+/* emit(event, is_json) -> problem, id or nil, message, code. Kept until the delivery is done. */
+static int emit(lua_State *L) {
+    struct evrt_worker *w = evrt_worker_of(L);
+    struct evrt_delivery *d = w->deliveries.running;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (d == NULL || evrt_delivery_expire(d)) {
+        lua_pushstring(L, d == NULL ? "outside" : "timeout");
+        return 1;
+    }
+    struct evrt_error err;
+    struct evrt_event e;
+    char id[EVRT_UUID_SIZE], time[25];
+    if (d->hops >= w->hello.max_hops) return too_many_hops(L, w, d);
+    int rc = build(L, w, &e, id, time, &err);
+    if (rc < 0) return refuse(L, rc, err.message);
+    size_t n = evrt_event_size(&e);
+    if (d->effects.n + EVRT_KV_HEADER + n > w->hello.kv_max_effects) {
+        evrt_error_set(&err, -EMSGSIZE,
+                       "the delivery would write and publish more than %llu bytes (kv.max_effects)",
+                       (unsigned long long)w->hello.kv_max_effects);
+        return refuse(L, -EMSGSIZE, err.message);
+    }
+    char *encoded = evrt_alloc(n);
+    evrt_event_encode(&e, encoded);
+    d->last_effect = SIZE_MAX;
+    evrt_kv_put(&d->effects, &(struct evrt_kv_op){.kind = EVRT_KV_EMIT, .value = {encoded, n}});
+    free(encoded);
+    lua_pushnil(L);
+    lua_pushlstring(L, e.id.p, e.id.n);
+    return 2;
+}
+
 static const luaL_Reg functions[] = {
     {"send", send_event},
+    {"emit", emit},
     {NULL, NULL},
 };
 

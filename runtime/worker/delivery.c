@@ -9,7 +9,10 @@
 #include "loop/timer.h"
 #include "worker/process.h"
 
-enum { LATER_EACH = 16 }; /* deliveries before one of those that may wait is taken, too */
+enum {
+    LATER_EACH = 16,         /* deliveries before one of those that may wait is taken, too */
+    EFFECTS_KEPT = 16 << 10, /* bytes that one that ended keeps for the next */
+};
 
 void evrt_deliveries_init(struct evrt_deliveries *ds) {
     *ds = (struct evrt_deliveries){0};
@@ -18,6 +21,7 @@ void evrt_deliveries_init(struct evrt_deliveries *ds) {
 void evrt_deliveries_finish(struct evrt_deliveries *ds) {
     for (size_t i = 0; i < ds->count; i++) {
         evrt_spans_finish(ds->all[i]);
+        evrt_buf_finish(&ds->all[i]->effects);
         free(ds->all[i]);
     }
     free(ds->all);
@@ -31,6 +35,7 @@ static struct evrt_delivery *create(struct evrt_worker *w) {
     uv_timer_init(&w->loop, &d->timer);
     d->timer.data = d;
     d->worker = w;
+    d->last_effect = SIZE_MAX;
     d->index = (uint32_t)ds->count;
     ds->all = evrt_realloc(ds->all, (ds->count + 1) * sizeof(struct evrt_delivery *));
     ds->all[ds->count++] = d;
@@ -86,6 +91,9 @@ void evrt_delivery_end(struct evrt_delivery *d) {
     evrt_page_rests(d->worker->page);
     ds->open--;
     ds->busy--;
+    evrt_buf_clear(&d->effects);
+    d->last_effect = SIZE_MAX;
+    if (d->effects.cap > EFFECTS_KEPT) evrt_buf_finish(&d->effects);
     d->next_free = ds->free;
     ds->free = d;
 }

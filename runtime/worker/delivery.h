@@ -25,11 +25,13 @@ struct evrt_delivery {
     uint64_t id;                /* the host's number */
     uint64_t token;             /* of the PUBLISH it waits for; 0: none */
     int64_t deadline_ns;        /* monotonic; INT64_MAX: none */
-    int64_t retry_ms;           /* what the script decided, should it fail; as in frame/frame.h */
-    uint32_t index;             /* in deliveries.all */
-    uint32_t handler;           /* as in DELIVER */
-    uint8_t hops;               /* of its event */
-    bool expired;               /* its deadline has been told to the script */
+    struct evrt_buf effects;    /* what it wrote and published so far: core/kv.h */
+    size_t last_effect; /* where the last write of a key begins in them; SIZE_MAX: none is last */
+    int64_t retry_ms;   /* what the script decided, should it fail; as in frame/frame.h */
+    uint32_t index;     /* in deliveries.all */
+    uint32_t handler;   /* as in DELIVER */
+    uint8_t hops;       /* of its event */
+    bool expired;       /* its deadline has been told to the script */
     bool timer_is_deadline;
     bool lent; /* waits for other handlers: does not count as in progress */
     struct evrt_delivery_spans spans;

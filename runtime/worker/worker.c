@@ -24,6 +24,7 @@
 #include "core/event.h"
 #include "worker/confine.h"
 #include "worker/counts.h"
+#include "worker/kv.h"
 #include "worker/process.h"
 #include "worker/shared.h"
 #include "worker/state.h"
@@ -49,7 +50,11 @@ void evrt_worker_flush(struct evrt_worker *w) {
 void evrt_worker_settle_done(struct evrt_worker *w) {
     struct evrt_delivery *d = w->deliveries.running;
     evrt_spans_end(w, d, false);
-    evrt_frame_put_done(evrt_channel_out(&w->channel), &w->done, d->id);
+    if (d->effects.n != 0)
+        evrt_frame_put_effects(evrt_worker_out(w),
+                               &(struct evrt_frame_effects){d->id, evrt_buf_slice(&d->effects)});
+    else
+        evrt_frame_put_done(evrt_channel_out(&w->channel), &w->done, d->id);
     evrt_delivery_end(d);
     if (++w->settled == FLUSH_AT) evrt_worker_flush(w);
 }
@@ -196,6 +201,7 @@ static int on_frame(struct evrt_worker *w, const struct evrt_frame *f) {
     case EVRT_FRAME_DELIVER: return on_deliver(w, f->payload);
     case EVRT_FRAME_PUBLISHED: return on_published(w, f->payload);
     case EVRT_FRAME_SHARED: return evrt_shared_says(w, f->payload);
+    case EVRT_FRAME_VALUE: return evrt_kv_says(w, f->payload);
     case EVRT_FRAME_LOG_LEVEL: return on_log_level(w, f->payload);
     case EVRT_FRAME_DRAIN: w->phase = EVRT_WORKER_DRAINING; return 0;
     default: return -EBADMSG;

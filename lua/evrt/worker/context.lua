@@ -1,7 +1,9 @@
 -- The second argument of a handler.
 local ctrace = require "evrt.c.trace"
 local event = require "evrt.c.event"
+local kv = require "evrt.kv"
 local log = require "evrt.log"
+local publish = require "evrt.publish"
 local scripts = require "evrt.worker.scripts"
 local trace = require "evrt.worker.trace"
 
@@ -13,7 +15,8 @@ local optional = { deadline = true }
 --- The metatable of every ctx of a handler. A ctx holds the encoded event, attempt and deadline; what is
 --- the same for all deliveries is here, what is rarely asked for is made when it is.
 function context.class(handler)
-    local shared = { handler = handler.name, replay = false, log = log, span = trace.span, state = {} }
+    local shared = { handler = handler.name, replay = false, log = log, span = trace.span, state = {},
+        kv = kv.of(handler.name), publish = publish.emitter(handler) }
     return {
         __index = function(ctx, key)
             local value = shared[key]

@@ -157,7 +157,7 @@ describe("ctx", function()
     end)
 
     it("raises on a field that it does not have", function()
-        for _, field in ipairs { "kv", "publish", "atempt" } do
+        for _, field in ipairs { "db", "publis", "atempt" } do
             assert.equal(('h.lua:3: ctx has no field "%s"'):format(field), worker.run("return ctx." .. field).message)
         end
     end)

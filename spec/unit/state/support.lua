@@ -160,6 +160,7 @@ function State:group(number, records)
         lib.evrt_state_apply(self.s, number, r.kind, c.slice(r.bytes))
     end
     lib.evrt_state_advance(self.s, number)
+    return self
 end
 
 --- Gives every group of a journal (a list of lists of records) after the applied one.

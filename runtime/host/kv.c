@@ -1,0 +1,164 @@
+/* See kv.h: opening, the journal's records, what is over. */
+#include "host/kv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/bytes.h"
+#include "core/clock.h"
+#include "core/event.h"
+#include "core/jsonout.h"
+#include "host/node.h"
+#include "state/reader.h"
+
+enum {
+    SWEEP_MS = 1000,   /* between two looks for expired keys */
+    SWEEP_MOST = 5000, /* that go at a time */
+    LATER_BYTES = 256, /* that SCHEDULE has beside its event */
+    TRACE_BYTES = 2 * (EVRT_ATTRIBUTE_MAX + EVRT_EXTENSION_NAME_MAX + 8), /* that a trace adds */
+};
+
+int host_kv_open(struct evrt_host *h, struct evrt_error *err) {
+    struct host_kv *kv = &h->kv;
+    bool memory = strcmp(h->config->store.durability, "memory") == 0;
+    struct evrt_overlay_options options = {h->config->kv.cache, memory};
+    kv->overlay = evrt_overlay_create(&options);
+    kv->waiting_end = &kv->waiting;
+    kv->asked_end = &kv->asked;
+    if (memory) return 0;
+    int rc = evrt_state_reader_open(&kv->here, h->config->store.path, err);
+    return rc == 0 ? evrt_state_reader_open(&kv->beside, h->config->store.path, err) : rc;
+}
+
+void host_kv_close(struct evrt_host *h) {
+    struct host_kv *kv = &h->kv;
+    assert(kv->asked == NULL && !kv->reading);
+    evrt_state_reader_close(kv->here);
+    evrt_state_reader_close(kv->beside);
+    evrt_overlay_destroy(kv->overlay);
+    evrt_buf_finish(&kv->ops);
+    evrt_buf_finish(&kv->emitted);
+    evrt_buf_finish(&kv->scratch);
+    kv->here = kv->beside = NULL;
+    kv->overlay = NULL;
+}
+
+int64_t host_kv_now(struct evrt_host *h) {
+    return h->kv.at_ms != 0 ? h->kv.at_ms : evrt_wall_ms();
+}
+
+/* ---- Into the journal ---- */
+
+/* Buffers hold u32 length and bytes. */
+static bool next(const struct evrt_buf *list, size_t *at, struct evrt_slice *out) {
+    if (*at == list->n) return false;
+    *out = (struct evrt_slice){list->p + *at + 4, evrt_get_u32(list->p + *at)};
+    *at += 4 + out->n;
+    return true;
+}
+
+static void append_event(struct evrt_host *h, struct evrt_slice event) {
+    struct evrt_deliver when = {EVRT_SCHEDULE_NONE, 0, 0};
+    struct evrt_event e;
+    int rc = evrt_event_decode(event.p, event.n, &e);
+    assert(rc == 0); /* encoded here, and looked at then */
+    if (e.extensions.n != 0) rc = evrt_deliver_parse(e.extensions, evrt_wall_ms(), &when, NULL);
+    assert(rc >= 0);
+    host_publish_held(h, &e, &when);
+}
+
+static size_t record_bytes(const struct evrt_buf *list, uint32_t *count) {
+    struct evrt_slice one;
+    size_t bytes = 0;
+    for (size_t at = 0; next(list, &at, &one); (*count)++)
+        bytes += evrt_journal_record_bytes(one.n);
+    return bytes;
+}
+
+void host_kv_settle(struct evrt_host *h, const struct evrt_buf *settlements) {
+    struct host_kv *kv = &h->kv;
+    struct evrt_record_kv record = {kv->at_ms, evrt_buf_slice(&kv->ops)};
+    uint32_t count = kv->emitted_count + 1;
+    size_t bytes = record_bytes(settlements, &count) + kv->emitted_bytes;
+    evrt_buf_clear(&kv->scratch);
+    evrt_record_put_kv(&kv->scratch, &record);
+    bytes += evrt_journal_record_bytes(kv->scratch.n);
+    bytes += kv->emitted_count * (h->tracing != NULL ? TRACE_BYTES + LATER_BYTES : LATER_BYTES);
+    int rc = evrt_journal_hold(h->journal, bytes, count);
+    assert(rc == 0); /* what is accepted at a time is bounded far below */
+    struct evrt_slice one;
+    for (size_t at = 0; next(&kv->emitted, &at, &one);)
+        append_event(h, one);
+    host_append(h, EVRT_RECORD_KV, evrt_buf_slice(&kv->scratch));
+    for (size_t at = 0; next(settlements, &at, &one);)
+        host_append(h, EVRT_RECORD_SETTLE, one);
+    rc = evrt_journal_hold(h->journal, 0, 0); /* what is over is for nobody else */
+    assert(rc == 0);
+    evrt_overlay_seal(kv->overlay);
+    if (kv->emitted_count > 0) h->eager = true;
+    kv->at_ms = 0;
+    kv->emitted_count = 0;
+    kv->emitted_bytes = 0;
+    evrt_buf_clear(&kv->ops);
+    evrt_buf_clear(&kv->emitted);
+}
+
+void host_kv_committed(struct evrt_host *h, uint64_t group) {
+    evrt_overlay_committed(h->kv.overlay, group);
+}
+
+void host_kv_turn(struct evrt_host *h) {
+    evrt_overlay_applied(h->kv.overlay, evrt_state_applied(h->state));
+    if (h->kv.waiting != NULL) host_kv_admit(h);
+    if (h->kv.asked != NULL) host_kv_ask_now(h);
+}
+
+/* ---- Expired keys ---- */
+
+/* A few thousand at a time: state.db is not held up, and others come between. */
+void host_kv_keep(struct evrt_host *h) {
+    struct host_kv *kv = &h->kv;
+    struct evrt_error ignored;
+    uint64_t applied;
+    int64_t expired = 0, now = evrt_mono_ns();
+    if (kv->here == NULL || now < kv->swept_ns + (int64_t)SWEEP_MS * 1000000) return;
+    kv->swept_ns = now;
+    if (evrt_state_reader_begin(kv->here, &applied, &ignored) < 0) return;
+    int rc = evrt_state_reader_expired(kv->here, evrt_wall_ms(), SWEEP_MOST, &expired, &ignored);
+    evrt_state_reader_end(kv->here);
+    if (rc < 0 || expired == 0) return;
+    evrt_buf_clear(&h->scratch);
+    evrt_record_put_sweep(&h->scratch, &(struct evrt_record_sweep){expired});
+    host_settle(h); /* what is accepted has its order */
+    host_append(h, EVRT_RECORD_SWEEP, evrt_buf_slice(&h->scratch));
+}
+
+/* ---- Figures ---- */
+
+void host_kv_stats(const struct evrt_host *h, struct evrt_jsonout *o) {
+    const struct host_kv *kv = &h->kv;
+    struct evrt_overlay_stats s;
+    evrt_overlay_stats(kv->overlay, &s);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } all[] = {{"effects", kv->counts.effects},
+               {"writes", kv->counts.writes},
+               {"emitted", kv->counts.emitted},
+               {"conflicts", kv->counts.conflicts},
+               {"refused", kv->counts.refused},
+               {"waits", kv->counts.waits},
+               {"reads", kv->counts.reads},
+               {"reads_of_state", kv->counts.misses},
+               {"overlay_bytes", s.dirty_bytes},
+               {"cache_bytes", s.cache_bytes},
+               {"entries", s.entries}};
+    evrt_jsonout_key(o, "kv");
+    evrt_jsonout_object(o);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        evrt_jsonout_key(o, all[i].name);
+        evrt_jsonout_u64(o, all[i].value);
+    }
+    evrt_jsonout_end(o);
+}

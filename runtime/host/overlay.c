@@ -1,0 +1,406 @@
+/* See overlay.h. An entry is found by a map, stands in a skip list by name, and in one of two lists: dirty ones
+ * by the stamp of their last write, clean ones by their last use.
+ *
+ * A reading of state.db sees the writes up to its group, and not those behind: for a key with differences the
+ * value is that row and the differences of later stamps. So stamps are kept apart as long as one runs. */
+#include "host/overlay.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/random.h"
+
+enum {
+    LEVELS = 16,
+    ENTRY_BYTES = 160, /* of memory, beside name and value */
+};
+
+struct difference {
+    uint64_t stamp;
+    int64_t by, at_ms;
+};
+
+struct entry {
+    struct entry *prev, *next; /* in its list */
+    struct evrt_kv_row row;    /* value.p is owned; when known */
+    struct difference *differences;
+    uint32_t difference_count;
+    uint64_t stamp; /* of its last write */
+    bool known, dirty;
+    uint8_t levels;
+    uint16_t ns_n;
+    uint32_t n;
+    char *name;         /* namespace, NUL, key; behind `up` */
+    struct entry *up[]; /* the next one by name, on each level */
+};
+
+struct list {
+    struct entry *first, *last;
+};
+
+struct sealed {
+    uint64_t stamp, group; /* 0: not committed */
+};
+
+struct evrt_overlay {
+    struct evrt_overlay_options options;
+    struct evrt_map map;
+    struct entry *up[LEVELS];
+    struct list dirty, clean;
+    size_t dirty_bytes, clean_bytes;
+    uint64_t stamp;       /* of what is written now */
+    uint64_t clean_stamp; /* state.db has what has it */
+    struct sealed *ring;
+    uint32_t ring_mask;
+    uint64_t ring_head, ring_sealed, ring_tail; /* applied; committed; sealed */
+    unsigned readings;
+    uint64_t applied; /* told while a reading ran */
+    struct evrt_random random;
+    struct evrt_buf name;
+    uint64_t hits, misses;
+};
+
+struct evrt_overlay *evrt_overlay_create(const struct evrt_overlay_options *options) {
+    struct evrt_overlay *o = evrt_zalloc(sizeof *o);
+    o->options = *options;
+    o->stamp = 1;
+    o->ring_mask = 63;
+    o->ring = evrt_alloc((o->ring_mask + 1) * sizeof *o->ring);
+    evrt_map_init(&o->map);
+    evrt_buf_init(&o->name);
+    evrt_random_init(&o->random);
+    return o;
+}
+
+static void free_entry(struct entry *e) {
+    free((char *)e->row.value.p);
+    free(e->differences);
+    free(e);
+}
+
+void evrt_overlay_destroy(struct evrt_overlay *o) {
+    if (o == NULL) return;
+    for (struct entry *e = o->up[0], *next; e != NULL; e = next) {
+        next = e->up[0];
+        free_entry(e);
+    }
+    evrt_map_finish(&o->map);
+    evrt_buf_finish(&o->name);
+    free(o->ring);
+    free(o);
+}
+
+/* ---- By name ---- */
+
+static struct evrt_slice name_of(const struct entry *e) {
+    return (struct evrt_slice){e->name, e->n};
+}
+
+static struct evrt_slice key_of(const struct entry *e) {
+    return (struct evrt_slice){e->name + e->ns_n + 1, e->n - e->ns_n - 1};
+}
+
+static struct evrt_slice put_name(struct evrt_buf *out, const struct evrt_overlay_name *name) {
+    evrt_buf_clear(out);
+    evrt_buf_put(out, name->ns.p, name->ns.n);
+    evrt_buf_putc(out, '\0');
+    evrt_buf_put(out, name->key.p, name->key.n);
+    return evrt_buf_slice(out);
+}
+
+static int order(struct evrt_slice a, struct evrt_slice b) {
+    int rc = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
+    return rc != 0 ? rc : a.n < b.n ? -1 : a.n > b.n;
+}
+
+/* The links that lead to the first entry that is not before the name; `from` NULL: only the entry. */
+static struct entry *seek(const struct evrt_overlay *o, struct evrt_slice name,
+                          struct entry ***from) {
+    struct entry *const *links = o->up;
+    for (int level = LEVELS - 1; level >= 0; level--) {
+        while (links[level] != NULL && order(name_of(links[level]), name) < 0)
+            links = links[level]->up;
+        if (from != NULL) from[level] = (struct entry **)(uintptr_t)&links[level];
+    }
+    return links[0];
+}
+
+/* ---- Lists ---- */
+
+static size_t size_of(const struct entry *e) {
+    return ENTRY_BYTES + 2 * (size_t)e->n + e->row.value.n +
+           e->difference_count * sizeof *e->differences;
+}
+
+static void take_out(struct evrt_overlay *o, struct entry *e) {
+    struct list *l = e->dirty ? &o->dirty : &o->clean;
+    *(e->prev == NULL ? &l->first : &e->prev->next) = e->next;
+    *(e->next == NULL ? &l->last : &e->next->prev) = e->prev;
+    *(e->dirty ? &o->dirty_bytes : &o->clean_bytes) -= size_of(e);
+}
+
+static void put_last(struct evrt_overlay *o, struct entry *e, bool dirty) {
+    struct list *l = dirty ? &o->dirty : &o->clean;
+    e->dirty = dirty;
+    e->prev = l->last;
+    e->next = NULL;
+    *(l->last == NULL ? &l->first : &l->last->next) = e;
+    l->last = e;
+    *(dirty ? &o->dirty_bytes : &o->clean_bytes) += size_of(e);
+}
+
+/* ---- Entries ---- */
+
+static void set_row(struct entry *e, const struct evrt_kv_row *row) {
+    char *copy = row->value.n == 0 ? NULL : evrt_alloc(row->value.n);
+    if (copy != NULL) memcpy(copy, row->value.p, row->value.n);
+    free((char *)e->row.value.p);
+    e->row = (struct evrt_kv_row){{copy, row->value.n}, copy == NULL ? 0 : row->expires_ms};
+    e->known = true;
+    free(e->differences);
+    e->differences = NULL;
+    e->difference_count = 0;
+}
+
+/* Not in a list yet, its value not known. */
+static struct entry *create_entry(struct evrt_overlay *o, const struct evrt_overlay_name *name,
+                                  struct evrt_slice whole) {
+    uint64_t chance = evrt_random_u64(&o->random);
+    unsigned levels = 1;
+    for (; levels < LEVELS && (chance & 3) == 0; chance >>= 2)
+        levels++;
+    struct entry *e = evrt_zalloc(sizeof *e + levels * sizeof(struct entry *) + whole.n);
+    e->levels = (uint8_t)levels;
+    e->ns_n = (uint16_t)name->ns.n;
+    e->n = (uint32_t)whole.n;
+    e->name = (char *)(e->up + levels);
+    memcpy(e->name, whole.p, whole.n);
+    struct entry **from[LEVELS];
+    seek(o, whole, from);
+    for (unsigned i = 0; i < levels; i++) {
+        e->up[i] = *from[i];
+        *from[i] = e;
+    }
+    evrt_map_set(&o->map, name_of(e), e);
+    if (o->options.keep) set_row(e, &(struct evrt_kv_row){{NULL, 0}, 0});
+    return e;
+}
+
+/* It is in no list. */
+static void destroy_entry(struct evrt_overlay *o, struct entry *e) {
+    struct entry **from[LEVELS];
+    seek(o, name_of(e), from);
+    for (unsigned i = 0; i < e->levels; i++)
+        *from[i] = e->up[i];
+    evrt_map_remove(&o->map, name_of(e));
+    free_entry(e);
+}
+
+/* The entry of a name, made when there is none, in no list. */
+static struct entry *open_entry(struct evrt_overlay *o, const struct evrt_overlay_name *name) {
+    struct evrt_slice whole = put_name(&o->name, name);
+    struct entry *e = evrt_map_get(&o->map, whole);
+    if (e == NULL) return create_entry(o, name, whole);
+    take_out(o, e);
+    return e;
+}
+
+/* But for the last one, which was just read. */
+static void trim(struct evrt_overlay *o) {
+    while (!o->options.keep && o->clean_bytes > o->options.cache_bytes &&
+           o->clean.first != o->clean.last) {
+        struct entry *e = o->clean.first;
+        take_out(o, e);
+        destroy_entry(o, e);
+    }
+}
+
+/* ---- Writes ---- */
+
+static void add(struct evrt_kv_row *row, struct evrt_buf *bytes, const struct difference *d) {
+    int64_t sum;
+    if (evrt_kv_expired(row, d->at_ms)) *row = (struct evrt_kv_row){{NULL, 0}, 0};
+    if (!evrt_kv_add(row->value, d->by, &sum)) return;
+    evrt_buf_clear(bytes);
+    evrt_kv_put_integer(bytes, sum);
+    row->value = evrt_buf_slice(bytes);
+}
+
+void evrt_overlay_set(struct evrt_overlay *o, const struct evrt_overlay_name *name,
+                      const struct evrt_kv_row *row) {
+    struct entry *e = open_entry(o, name);
+    set_row(e, row);
+    e->stamp = o->stamp;
+    put_last(o, e, true);
+}
+
+/* One for each stamp is enough. */
+static void add_difference(struct entry *e, const struct difference *d) {
+    struct difference *last =
+        e->difference_count == 0 ? NULL : &e->differences[e->difference_count - 1];
+    if (last != NULL && last->stamp == d->stamp) {
+        last->by = (int64_t)((uint64_t)last->by + (uint64_t)d->by);
+        return;
+    }
+    e->differences =
+        evrt_realloc(e->differences, (e->difference_count + 1) * sizeof *e->differences);
+    e->differences[e->difference_count++] = *d;
+}
+
+void evrt_overlay_incr(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t by,
+                       int64_t at_ms) {
+    struct entry *e = open_entry(o, name);
+    struct difference d = {o->stamp, by, at_ms};
+    if (e->known) {
+        char bytes[EVRT_KV_INTEGER_BYTES];
+        struct evrt_buf sum = {bytes, 0, sizeof bytes};
+        struct evrt_kv_row row = e->row;
+        add(&row, &sum, &d);
+        if (row.value.p != e->row.value.p || row.value.n != e->row.value.n) set_row(e, &row);
+    } else {
+        add_difference(e, &d);
+    }
+    e->stamp = o->stamp;
+    put_last(o, e, true);
+}
+
+void evrt_overlay_seal(struct evrt_overlay *o) {
+    if (o->ring_tail - o->ring_head > o->ring_mask) {
+        uint32_t mask = o->ring_mask * 2 + 1;
+        struct sealed *ring = evrt_alloc((mask + 1) * sizeof *ring);
+        for (uint64_t i = o->ring_head; i < o->ring_tail; i++)
+            ring[i & mask] = o->ring[i & o->ring_mask];
+        free(o->ring);
+        o->ring = ring;
+        o->ring_mask = mask;
+    }
+    o->ring[o->ring_tail++ & o->ring_mask] = (struct sealed){o->stamp++, 0};
+}
+
+void evrt_overlay_committed(struct evrt_overlay *o, uint64_t group) {
+    assert(o->ring_sealed < o->ring_tail);
+    o->ring[o->ring_sealed++ & o->ring_mask].group = group;
+}
+
+static void retire(struct evrt_overlay *o) {
+    while (o->ring_head < o->ring_sealed &&
+           o->ring[o->ring_head & o->ring_mask].group <= o->applied)
+        o->clean_stamp = o->ring[o->ring_head++ & o->ring_mask].stamp;
+    for (struct entry *e; (e = o->dirty.first) != NULL && e->stamp <= o->clean_stamp;) {
+        take_out(o, e);
+        if (!e->known || (o->options.keep && e->row.value.n == 0))
+            destroy_entry(o, e);
+        else
+            put_last(o, e, false);
+    }
+    trim(o);
+}
+
+void evrt_overlay_applied(struct evrt_overlay *o, uint64_t group) {
+    if (group <= o->applied) return;
+    o->applied = group;
+    if (o->readings == 0) retire(o);
+}
+
+void evrt_overlay_reading(struct evrt_overlay *o, int delta) {
+    o->readings = (unsigned)((int)o->readings + delta);
+    if (o->readings == 0) retire(o);
+}
+
+/* ---- Reads ---- */
+
+bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
+                      struct evrt_slice *value) {
+    struct entry *e = evrt_map_get(&o->map, put_name(&o->name, name));
+    *value = (struct evrt_slice){NULL, 0};
+    if (e == NULL || !e->known) {
+        o->misses++;
+        return o->options.keep;
+    }
+    o->hits++;
+    if (!evrt_kv_expired(&e->row, now_ms)) *value = e->row.value;
+    if (!e->dirty && e->next != NULL) {
+        take_out(o, e);
+        put_last(o, e, false);
+    }
+    return true;
+}
+
+/* What state.db had as of the group has these stamps. */
+static uint64_t stamp_of(const struct evrt_overlay *o, uint64_t group) {
+    uint64_t stamp = o->clean_stamp;
+    for (uint64_t i = o->ring_head; i < o->ring_sealed; i++) {
+        const struct sealed *s = &o->ring[i & o->ring_mask];
+        if (s->group > group) break;
+        stamp = s->stamp;
+    }
+    return stamp;
+}
+
+void evrt_overlay_learn(struct evrt_overlay *o, const struct evrt_overlay_name *name,
+                        const struct evrt_kv_row *row, uint64_t group) {
+    struct entry *e = evrt_map_get(&o->map, put_name(&o->name, name));
+    if (e != NULL && e->known) return;
+    uint64_t has = stamp_of(o, group);
+    bool dirty = e != NULL;
+    e = open_entry(o, name);
+    char bytes[EVRT_KV_INTEGER_BYTES];
+    struct evrt_buf sum = {bytes, 0, sizeof bytes};
+    struct evrt_kv_row now = *row;
+    for (uint32_t i = 0; i < e->difference_count; i++)
+        if (e->differences[i].stamp > has) add(&now, &sum, &e->differences[i]);
+    set_row(e, &now);
+    /* A dirty one goes back where it was: the list is by stamp. */
+    put_last(o, e, dirty);
+    if (!dirty) trim(o);
+    if (dirty) {
+        struct entry *at = e->prev;
+        while (at != NULL && at->stamp > e->stamp)
+            at = at->prev;
+        if (at != e->prev) {
+            e->prev->next = NULL;
+            o->dirty.last = e->prev;
+            e->prev = at;
+            e->next = at == NULL ? o->dirty.first : at->next;
+            e->next->prev = e;
+            *(at == NULL ? &o->dirty.first : &at->next) = e;
+        }
+    }
+}
+
+bool evrt_overlay_next(const struct evrt_overlay *o, const struct evrt_overlay_name *from,
+                       bool behind, struct evrt_slice *key) {
+    struct evrt_buf name = {0};
+    const struct entry *e = seek(o, put_name(&name, from), NULL);
+    evrt_buf_finish(&name);
+    for (; e != NULL; e = e->up[0]) {
+        if (e->ns_n != from->ns.n || memcmp(e->name, from->ns.p, from->ns.n) != 0) return false;
+        *key = key_of(e);
+        if (behind && evrt_slice_eq(*key, from->key)) continue;
+        if (e->dirty || o->options.keep) return true;
+    }
+    return false;
+}
+
+bool evrt_overlay_namespace(const struct evrt_overlay *o, struct evrt_slice after,
+                            struct evrt_slice *ns) {
+    struct evrt_buf name = {0};
+    evrt_buf_put(&name, after.p, after.n);
+    evrt_buf_putc(&name, '\x01'); /* behind every key of it, and before any other namespace */
+    const struct entry *e = seek(o, evrt_buf_slice(&name), NULL);
+    evrt_buf_finish(&name);
+    while (e != NULL && (!e->known || e->row.value.n == 0))
+        e = e->up[0];
+    if (e == NULL) return false;
+    *ns = (struct evrt_slice){e->name, e->ns_n};
+    return true;
+}
+
+void evrt_overlay_stats(const struct evrt_overlay *o, struct evrt_overlay_stats *out) {
+    *out = (struct evrt_overlay_stats){o->map.count, o->dirty_bytes, o->clean_bytes, o->hits,
+                                       o->misses};
+}
+
+size_t evrt_overlay_dirty(const struct evrt_overlay *o) {
+    return o->dirty_bytes;
+}
