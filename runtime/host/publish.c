@@ -99,7 +99,8 @@ static int repeat(struct evrt_host *h, uint64_t value, evrt_host_publish_cb cb, 
 }
 
 static int schedule(struct evrt_host *h, const struct evrt_event *e, const struct evrt_deliver *d,
-                    bool held, struct evrt_hash128 hash, struct host_waiter waiter, struct evrt_error *err) {
+                    bool held, struct evrt_hash128 hash, struct host_waiter waiter,
+                    struct evrt_error *err) {
     struct evrt_buf record = {0};
     size_t bytes = evrt_journal_record_bytes(evrt_event_size(e));
     int rc = held ? 0 : evrt_journal_refuses(h->journal, bytes);

@@ -72,7 +72,7 @@ describe("a state.db that cannot be used", function()
             assert.is_true(same, "byte " .. at)
             if restored ~= "" then replaced = replaced + 1 end
         end
-        assert.is_true(replaced > #tried / 3)
+        assert.is_true(replaced > #tried / 4) -- the others are in pages of empty tables
     end)
 
     it("is rebuilt when it is something else", function()
