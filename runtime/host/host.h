@@ -169,6 +169,8 @@ EVRT_MUST_CHECK int evrt_host_check(const struct evrt_host_options *options,
  * such event or handler; -EINVAL: the query is wrong; -EAGAIN: too many at once), json, or the reason, is
  * valid during the call. */
 typedef void (*evrt_host_json_cb)(void *arg, int status, struct evrt_slice json);
+/* GET /api/v1/dashboard: counts, rates, quantiles, ranks. -ESHUTDOWN, or why the journal cannot be read. */
+void evrt_host_dashboard(struct evrt_host *h, evrt_host_json_cb cb, void *arg);
 /* Reads configuration and scripts anew. cb (may be NULL) is called once, on the loop, when that is decided:
  * status 0 and what changed, -EINVAL and why not, -ESHUTDOWN. Triggers that come during a reload are served
  * by one more. */

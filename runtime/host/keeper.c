@@ -173,6 +173,7 @@ static void keep(struct evrt_host *h) {
     host_dedup_expire(h);
     forget_orphans(h);
     host_meters_expire(h);
+    if (h->meters != NULL) host_monitor_tick(&h->meters->monitor, h->meters, evrt_mono_ns());
     if (s.committed_bytes - h->snapshots.bytes > (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES))
         ask_snapshot(h, &s);
     drop_segments(h, &s);

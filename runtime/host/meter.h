@@ -13,6 +13,7 @@
 
 #include "bus/sub.h"
 #include "frame/frame.h"
+#include "host/monitor.h"
 #include "telemetry/metrics.h"
 
 struct evrt_host;
@@ -96,6 +97,7 @@ struct host_meters {
     struct evrt_series *frames[256]; /* by type; NULL: none came yet */
     struct evrt_series *bytes_in, *bytes_out, *redelivered;
     struct evrt_series *commit_duration, *batch_records;
+    struct host_monitor monitor;
     struct evrt_map departed; /* names of handlers that are gone -> since when */
 };
 
@@ -156,6 +158,8 @@ void host_meter_removed(struct evrt_host *h, const struct evrt_sub *s);
 void host_meters_expire(struct evrt_host *h);
 /* Brings the gauges, and counters that are kept elsewhere, up to now. */
 void host_meters_collect(struct evrt_host *h);
+/* Dead letters there are. */
+uint64_t host_meter_dead_letters(const struct evrt_host *h);
 /* Milliseconds since the event `seq` was stored; 0: not known. */
 int64_t host_meter_age_of(const struct evrt_host *h, uint64_t seq, int64_t now_ms);
 

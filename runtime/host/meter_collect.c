@@ -277,8 +277,7 @@ static void collect_spans(struct evrt_host *h, struct evrt_metrics *m) {
     evrt_metrics_limit_total(m, EVRT_LIMIT_SPAN_QUEUE, c.queue);
 }
 
-/* Dead letters there are. */
-static uint64_t dead_letters(const struct evrt_host *h) {
+uint64_t host_meter_dead_letters(const struct evrt_host *h) {
     uint64_t n = 0;
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
         n += evrt_bus_get(h->bus, i)->dead;
@@ -291,7 +290,7 @@ void host_meters_collect(struct evrt_host *h) {
     collect_node(h, m);
     collect_workers(h);
     collect_handlers(h);
-    gauge(h, EVRT_METRIC_DEAD_LETTER_QUEUE_SIZE, (double)dead_letters(h));
+    gauge(h, EVRT_METRIC_DEAD_LETTER_QUEUE_SIZE, (double)host_meter_dead_letters(h));
     collect_store(h);
     collect_shared(h, m);
     collect_limits(h, m);

@@ -20,6 +20,7 @@ void host_meters_create(struct evrt_host *h) {
     evrt_map_init(&m->sources);
     evrt_map_init(&m->types);
     evrt_map_init(&m->departed);
+    host_monitor_init(&m->monitor, h->created_ns);
     struct evrt_metrics *x = m->metrics;
     m->frames[EVRT_FRAME_DELIVER] = counter(x, EVRT_METRIC_FRAMES, EVRT_STR("DELIVER"));
     m->bytes_in = counter(x, EVRT_METRIC_FRAME_BYTES, EVRT_STR("from_workers"));
@@ -69,6 +70,7 @@ void host_meters_destroy(struct evrt_host *h) {
     struct host_meters *m = h->meters;
     if (m == NULL) return;
     free_maps(m);
+    host_monitor_finish(&m->monitor);
     free(m->overflow);
     free(m->source_overflow);
     free(m->type_overflow);

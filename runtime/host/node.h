@@ -26,6 +26,7 @@
  *     why.c       why one became what it did: gathered from the journal, told by why_json.c
  *     cleanup.c   dropping old segments on demand; backup.c a copy of the store while it is in use
  *     meter.c     what is counted of events; meter_collect.c looked at, meter_own.c of scripts, meter_life.c
+ *     monitor.c   the last quarter of an hour of what meters count; dashboard.c shows it
  *     ask.c       state.db asked without waiting; report.c what the node says of itself
  *
  * One thread, the loop's, except where a function says otherwise. */

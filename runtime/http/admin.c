@@ -53,6 +53,27 @@ static void get_stats(struct evrt_http_request *r) {
     evrt_request_answer(r, 200);
 }
 
+static void on_dashboard(void *arg, int status, struct evrt_slice json) {
+    struct evrt_http_request *r = arg;
+    if (status == 0) {
+        evrt_buf_put(&r->out, json.p, json.n);
+        evrt_buf_putc(&r->out, '\n');
+        evrt_request_answer(r, 200);
+    } else {
+        bool shut = status == -ESHUTDOWN;
+        evrt_request_fail(r, shut ? 503 : 500, shut ? "shutting_down" : "internal", "%.*s",
+                          (int)json.n, json.p);
+    }
+    evrt_request_release(r);
+}
+
+static void get_dashboard(struct evrt_http_request *r) {
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_dashboard(evrt_request_host(r), on_dashboard, r);
+}
+
 /* ---- Reload ---- */
 
 static void on_reloaded(void *arg, int status, struct evrt_slice json) {
@@ -90,6 +111,9 @@ const struct evrt_route evrt_admin_routes[] = {
      "Lets a paused handler go on where it was."},
     {"POST", "/api/v1/reload", post_reload, NULL, false, "",
      "Reloads configuration and scripts; answers once decided: 200 what changed, 422 the errors."},
+    {"GET", "/api/v1/dashboard", get_dashboard, NULL, false, "",
+     "Queues, events of the last hour and of today, rates over 1, 5 and 15 minutes, quantiles, a row "
+     "for each handler and type, the slowest and the most failing handlers."},
     {"GET", "/api/v1/stats", get_stats, NULL, false, "", "Counts of the node, store and workers."},
     {"GET", "/api/v1/events", evrt_get_events, NULL, false,
      "type,source,subject,from,to,handler,state,after,limit",
