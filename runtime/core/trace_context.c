@@ -223,7 +223,8 @@ void evrt_event_trace(const char *event, uint64_t threshold, struct evrt_event_t
     struct evrt_trace_context *c = &t->context;
     if (!t->given) derive(event, c);
     if (t->decided) c->span = evrt_publish_span_id(c, evrt_event_seq(event));
-    if (!t->given && (t->decided || evrt_trace_in_share(c->low, threshold)))
-        c->flags = EVRT_TRACE_SAMPLED;
-    if ((flags & EVRT_EVENT_UNSAMPLED) != 0) c->flags = (uint8_t)(c->flags & ~EVRT_TRACE_SAMPLED);
+    bool sampled = t->decided ? (flags & EVRT_EVENT_UNSAMPLED) == 0
+                   : t->given ? evrt_trace_is_sampled(c)
+                              : evrt_trace_in_share(c->low, threshold);
+    c->flags = (uint8_t)((c->flags & ~EVRT_TRACE_SAMPLED) | (sampled ? EVRT_TRACE_SAMPLED : 0));
 }

@@ -140,6 +140,7 @@ describe("the trace of an event", function()
         assert.is_true(t.context.span == core.evrt_publish_span_id(given, 7))
         assert.is_true(t.context.span ~= core.evrt_publish_span_id(given, 8))
         assert.equal(0, trace({ flags = TRACED + UNSAMPLED }, { traceparent = PARENT }).context.flags)
+        assert.equal(1, trace({ flags = TRACED }, { traceparent = PARENT:sub(1, -2) .. "0" }).context.flags)
     end)
 
     it("is its own when it was given none, always the same", function()
