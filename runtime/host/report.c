@@ -289,6 +289,22 @@ static void put_workers(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_end(o);
 }
 
+static void put_tracing(struct evrt_host *h, struct evrt_jsonout *o) {
+    struct evrt_tracer_counts c;
+    evrt_tracer_counts(h->tracing->tracer, &c);
+    evrt_jsonout_key(o, "tracing");
+    evrt_jsonout_object(o);
+    put_u64(o, "exported", c.exported);
+    put_u64(o, "waiting", c.waiting);
+    put_u64(o, "over_limit", c.limited);
+    put_u64(o, "over_queue", c.queue);
+    put_u64(o, "failed", c.failed);
+    put_u64(o, "rejected", c.rejected);
+    put_u64(o, "requests", c.requests);
+    put_u64(o, "retries", c.retries);
+    evrt_jsonout_end(o);
+}
+
 void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     if (h->phase == HOST_CLOSED) {
         evrt_buf_puts(out, "{}"); /* the admin listener outlives the store for a moment */
@@ -327,6 +343,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
     put_store(h, &o);
     put_dedup(h, &o);
     put_scheduled(h, &o);
+    if (h->tracing != NULL) put_tracing(h, &o);
     put_shared(h, &o);
     put_workers(h, &o);
     evrt_jsonout_end(&o);

@@ -46,11 +46,13 @@ describe("tracing", function()
     end)
 
     local function start(tracing, options)
-        local config = { tracing = { exporter = "otlp", endpoint = collector.url, batch_delay = "20ms", compression = "none" },
+        local config = { tracing = { exporter = "otlp", endpoint = collector.url, batch_delay = "20ms",
+            compression = "none" },
             retry = { max_retries = 3, initial_delay = "10ms" } }
         for k, v in pairs(tracing or {}) do config.tracing[k] = v end
         options = options or {}
-        node = evrt.start { config = config, handlers = options.handlers or HANDLERS, env = options.env, dir = options.dir }
+        node = evrt.start { config = config, handlers = options.handlers or HANDLERS, env = options.env,
+            dir = options.dir }
         return node
     end
 
@@ -87,7 +89,8 @@ describe("tracing", function()
             ["messaging.operation.type"] = "send", ["event.seq"] = 1 } do
             assert.equal(value, publishing.attributes[name], name)
         end
-        for name, value in pairs { ["event.type"] = "a.b", ["handler.name"] = "A", ["messaging.operation.type"] = "process",
+        for name, value in pairs { ["event.type"] = "a.b", ["handler.name"] = "A",
+            ["messaging.operation.type"] = "process",
             ["messaging.consumer.group.name"] = "A" } do
             assert.equal(value, handle.attributes[name], name)
         end
@@ -136,7 +139,8 @@ describe("tracing", function()
 
     it("takes no notice of a traceparent that is none", function()
         start()
-        for i, bad in ipairs { SAMPLED:upper(), SAMPLED .. "-00", "00-" .. ("0"):rep(32) .. "-" .. PARENT .. "-01", "x" } do
+        for i, bad in ipairs { SAMPLED:upper(), SAMPLED .. "-00", "00-" .. ("0"):rep(32) .. "-" .. PARENT .. "-01",
+            "x" } do
             publish({ id = "h" .. i }, { traceparent = bad, tracestate = "a=1" })
         end
         publish({ id = "e", traceparent = "garbage" })
@@ -173,7 +177,8 @@ describe("tracing", function()
         assert.same({ "spec", 3, true }, { outer.attributes["db.system"], outer.attributes.rows, outer.attributes.ok })
         assert.equal(inner.span_id, node:await_log({ msg = "inside" }).span)
         assert.is_true(handle.start <= outer.start and outer["end"] <= handle["end"])
-        assert.equal(child.span_id, (await { name = "EventHandler.Handle", attributes = { ["handler.name"] = "B" } }).parent)
+        assert.equal(child.span_id, (await { name = "EventHandler.Handle",
+            attributes = { ["handler.name"] = "B" } }).parent)
     end)
 
     it("records failures, and retries with a link to the publishing", function()
@@ -200,7 +205,8 @@ describe("tracing", function()
             handle = function() require "evrt".sleep(3600) end }]] } })
         publish({ id = "1" }, { traceparent = SAMPLED })
         publish { id = "2" }
-        local publishing = { await({ name = "EventBus.Publish" }, 2), collector:spans({ name = "EventBus.Publish" })[2] }
+        local publishing = { await({ name = "EventBus.Publish" }, 2),
+            collector:spans({ name = "EventBus.Publish" })[2] }
         node:kill "sigkill"
         node:wait()
         local dir = node.dir
@@ -208,7 +214,8 @@ describe("tracing", function()
         start(nil, { dir = dir, handlers = {} })
         await({ name = "EventHandler.Handle" }, 2)
         for i, of in ipairs(publishing) do
-            local handle = collector:span { name = "EventHandler.Handle", attributes = { ["messaging.message.id"] = tostring(i) } }
+            local handle = collector:span { name = "EventHandler.Handle",
+                attributes = { ["messaging.message.id"] = tostring(i) } }
             assert.same({ of.trace_id, of.span_id, 1 }, { handle.trace_id, handle.parent, handle.status })
         end
         assert.equal(TRACE, publishing[1].trace_id)
@@ -234,7 +241,8 @@ describe("tracing", function()
 
     it("is told by OTEL_ variables before the configuration", function()
         start({ exporter = "none", endpoint = "http://127.0.0.1:1" }, { env = {
-            OTEL_TRACES_EXPORTER = "otlp", OTEL_EXPORTER_OTLP_ENDPOINT = collector.url .. "/", OTEL_SERVICE_NAME = "other",
+            OTEL_TRACES_EXPORTER = "otlp", OTEL_EXPORTER_OTLP_ENDPOINT = collector.url .. "/",
+                OTEL_SERVICE_NAME = "other",
             OTEL_RESOURCE_ATTRIBUTES = "team=x%20y", OTEL_EXPORTER_OTLP_HEADERS = "api-key=s%3Decret",
             OTEL_TRACES_SAMPLER = "always_on", OTEL_EXPORTER_OTLP_PROTOCOL = "grpc", OTEL_BSP_SCHEDULE_DELAY = "10" } })
         assert.equal("OTEL_EXPORTER_OTLP_PROTOCOL", node:await_log({ msg = "Tracing setting ignored" }).key)

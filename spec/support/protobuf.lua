@@ -75,7 +75,8 @@ local function time(bytes) return (fixed(bytes, 1, 8)) end
 local function span(bytes)
     local f = protobuf.fields(bytes)
     local s = {
-        trace_id = hex(one(f, 1)), span_id = hex(one(f, 2)), state = one(f, 3), parent = hex(one(f, 4)), name = one(f, 5),
+        trace_id = hex(one(f, 1)), span_id = hex(one(f, 2)), state = one(f, 3), parent = hex(one(f, 4)),
+        name = one(f, 5),
         kind = one(f, 6), start = time(one(f, 7)), ["end"] = time(one(f, 8)), attributes = attributes(f[9]),
         flags = one(f, 16), status = 0, events = {}, links = {},
     }

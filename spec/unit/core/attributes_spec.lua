@@ -37,7 +37,9 @@ local function all(bytes)
 end
 
 describe("attributes", function()
-    local sample = { { "text", "x\0y" }, { "empty", "" }, { "whole", -5 }, { "part", 1.25 }, { "yes", true }, { "no", false } }
+    local sample = {
+        { "text", "x\0y" }, { "empty", "" }, { "whole", -5 }, { "part", 1.25 }, { "yes", true }, { "no", false },
+    }
 
     it("come back as they were put", function()
         assert.same(sample, all(put(sample)))

@@ -51,7 +51,8 @@ describe("traceparent", function()
         local bad = {
             "", "00", PARENT:sub(1, -2), PARENT .. "-", PARENT .. "0", "ff" .. PARENT:sub(3), " " .. PARENT,
             PARENT:upper(), PARENT:gsub("-", "_"), "0x" .. PARENT:sub(3), PARENT:sub(1, 52) .. ".01",
-            "00-" .. ("0"):rep(32) .. "-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-" .. ("0"):rep(16) .. "-01",
+            "00-" .. ("0"):rep(32) .. "-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-" .. ("0"):rep(16) .. "-01",
             "cc" .. PARENT:sub(3) .. ".x", PARENT:sub(1, 40) .. "g" .. PARENT:sub(42), PARENT:sub(1, 53) .. "0g",
             PARENT:sub(1, 20) .. "\0" .. PARENT:sub(22),
         }

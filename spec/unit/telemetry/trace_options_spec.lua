@@ -63,7 +63,8 @@ describe("tracing's options", function()
             assert.equal(url, text(options({}, { endpoint = given }).url))
             assert.equal(url, text(options({ OTEL_EXPORTER_OTLP_ENDPOINT = given }).url))
         end
-        local o = options { OTEL_EXPORTER_OTLP_ENDPOINT = "http://c", OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "http://t/x" }
+        local o = options { OTEL_EXPORTER_OTLP_ENDPOINT = "http://c",
+            OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "http://t/x" }
         assert.equal("http://t/x", text(o.url))
     end)
 
@@ -102,7 +103,7 @@ describe("tracing's options", function()
 
     it("describe the service by variables first", function()
         local r = resource(options {
-            OTEL_RESOURCE_ATTRIBUTES = "service.name=from-attributes,service.version=9,team=a%2Cb,service.instance.id=i",
+            OTEL_RESOURCE_ATTRIBUTES = "service.name=from-attributes,service.version=9,team=a%2Cb,service.instance.id=i"
         })
         assert.equal("from-attributes", r["service.name"])
         assert.equal("9", r["service.version"])
@@ -127,7 +128,8 @@ describe("tracing's options", function()
 
     it("say which variable was not understood, and go on without it", function()
         local bad = {
-            OTEL_TRACES_EXPORTER = "zipkin", OTEL_TRACES_SAMPLER = "jaeger_remote", OTEL_EXPORTER_OTLP_PROTOCOL = "grpc",
+            OTEL_TRACES_EXPORTER = "zipkin", OTEL_TRACES_SAMPLER = "jaeger_remote",
+                OTEL_EXPORTER_OTLP_PROTOCOL = "grpc",
             OTEL_EXPORTER_OTLP_ENDPOINT = "c:4318", OTEL_EXPORTER_OTLP_TIMEOUT = "10s", OTEL_SDK_DISABLED = "1",
             OTEL_EXPORTER_OTLP_COMPRESSION = "zstd", OTEL_RESOURCE_ATTRIBUTES = "a=%1", OTEL_BSP_MAX_QUEUE_SIZE = "-1",
         }

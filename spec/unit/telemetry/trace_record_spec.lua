@@ -11,7 +11,8 @@ local function buffer() return ffi.gc(ffi.new "struct evrt_buf", lib.evrt_buf_fi
 
 local function span(fields)
     local s = ffi.new "struct evrt_span"
-    s.high, s.low, s.id, s.start_ns, s.end_ns = 0x0af7651916cd43ddULL, 0x8448eb211c80319cULL, 0xb7ad6b7169203331ULL, 5, 9
+    s.high, s.low, s.id, s.start_ns, s.end_ns = 0x0af7651916cd43ddULL, 0x8448eb211c80319cULL, 0xb7ad6b7169203331ULL, 5,
+        9
     for k, v in pairs(fields) do s[k] = type(v) == "string" and c.slice(v) or v end
     return s
 end
@@ -49,10 +50,12 @@ end
 
 describe("a record of a span", function()
     it("comes back as it was put", function()
-        local list = { span { kind = 2, type = "a.b", handler = "H", number = 3, seq = 9 }, span { kind = 5, name = "q" } }
+        local list = { span { kind = 2, type = "a.b", handler = "H", number = 3, seq = 9 }, span { kind = 5,
+            name = "q" } }
         local b, at, s = records(list), ffi.new "size_t[1]", ffi.new "struct evrt_span"
         assert.is_true(lib.evrt_span_next(slice(b), at, s))
-        assert.same({ "a.b", "H", 3, 9, 2 }, { c.string(s.type), c.string(s.handler), s.number, tonumber(s.seq), s.kind })
+        assert.same({ "a.b", "H", 3, 9, 2 }, { c.string(s.type), c.string(s.handler), s.number, tonumber(s.seq),
+            s.kind })
         assert.is_true(s.source.p == nil and s.id == 0xb7ad6b7169203331ULL)
         assert.is_true(lib.evrt_span_next(slice(b), at, s))
         assert.equal("q", c.string(s.name))
@@ -60,7 +63,8 @@ describe("a record of a span", function()
     end)
 
     it("cuts what is too long", function()
-        local b, at, s = records { span { kind = 2, message = ("\195\164"):rep(20000) } }, ffi.new "size_t[1]", ffi.new "struct evrt_span"
+        local b, at, s = records { span { kind = 2, message = ("\195\164"):rep(20000) } }, ffi.new "size_t[1]",
+            ffi.new "struct evrt_span"
         assert.is_true(lib.evrt_span_next(slice(b), at, s))
         assert.equal(16384, tonumber(s.message.n))
     end)
@@ -68,7 +72,8 @@ describe("a record of a span", function()
     it("is a line that says it is a span", function()
         local line = as_line(span { kind = 2, type = "a.b", handler = "H", number = 2, status = 2, parent = 1, link = 7,
             error_type = "timeout", message = "too late", stack = "a.lua:1: x" })
-        assert.same({ "span", "EventHandler.Handle", "consumer", "error" }, { line.kind, line.name, line.span_kind, line.status })
+        assert.same({ "span", "EventHandler.Handle", "consumer", "error" }, { line.kind, line.name, line.span_kind,
+            line.status })
         assert.equal("0af7651916cd43dd8448eb211c80319c", line.trace_id)
         assert.equal("b7ad6b7169203331", line.span_id)
         assert.equal("0000000000000001", line.parent_span_id)
@@ -80,8 +85,10 @@ describe("a record of a span", function()
 
     it("is OTLP", function()
         local all = as_otlp {
-            span { kind = 0, type = "a.b", source = "/s", event_id = "1", status = 1, seq = 4, state = "a=1", flags = 1 },
-            span { kind = 3, handler = "H", number = 3, status = 2, link = 7, parent = 1, error_type = "error", message = "m" },
+            span { kind = 0, type = "a.b", source = "/s", event_id = "1", status = 1, seq = 4, state = "a=1",
+                flags = 1 },
+            span { kind = 3, handler = "H", number = 3, status = 2, link = 7, parent = 1, error_type = "error",
+                message = "m" },
             span { kind = 4, number = 503, status = 2, error_type = "503", name = "::1" },
             span { kind = 5, name = "query", attributes = attribute("db", "x") },
         }
@@ -98,7 +105,8 @@ describe("a record of a span", function()
         assert.same({ "EventRetry", 1, 2, "0000000000000001" }, { retry.name, retry.kind, retry.status, retry.parent })
         assert.equal(2, retry.attributes["retry.attempt"])
         assert.equal("0000000000000007", retry.links[1])
-        assert.same({ name = "exception", attributes = { ["exception.type"] = "error", ["exception.message"] = "m" } }, retry.events[1])
+        assert.same({ name = "exception", attributes = { ["exception.type"] = "error", ["exception.message"] = "m" } },
+            retry.events[1])
         assert.equal(503, server.attributes["http.response.status_code"])
         assert.same({ "query", "x" }, { script.name, script.attributes.db })
     end)

@@ -135,7 +135,8 @@ describe("telemetry/trace", function()
     end
 
     it("lets lines that were made elsewhere stand among the log's", function()
-        assert.same({ { kind = "span", n = 1 }, { kind = "span", n = 2 } }, read { { kind = "span", n = 1 }, { kind = "span", n = 2 } })
+        assert.same({ { kind = "span", n = 1 }, { kind = "span", n = 2 } }, read { { kind = "span", n = 1 },
+            { kind = "span", n = 2 } })
         assert.is_true(lib.evrt_log_writes_to(log, path))
         assert.is_false(lib.evrt_log_writes_to(log, "stdout"))
         assert.is_false(lib.evrt_log_line(nil, c.slice "x\n"))
