@@ -230,16 +230,6 @@ static void collect_limits(struct evrt_host *h, struct evrt_metrics *m) {
     evrt_metrics_limit_total(m, EVRT_LIMIT_STALL, h->contained.stalled);
 }
 
-static void collect_spans(struct evrt_host *h, struct evrt_metrics *m) {
-    struct evrt_tracer_counts c;
-    evrt_tracer_counts(h->tracing->tracer, &c);
-    count_to(h, EVRT_METRIC_SPANS_EXPORTED, c.exported);
-    evrt_metrics_total(m, EVRT_METRIC_SPANS_LOST, EVRT_LABELS(EVRT_STR("limit")), c.limited);
-    evrt_metrics_total(m, EVRT_METRIC_SPANS_LOST, EVRT_LABELS(EVRT_STR("queue")), c.queue);
-    evrt_metrics_total(m, EVRT_METRIC_SPANS_LOST, EVRT_LABELS(EVRT_STR("failed")), c.failed);
-    evrt_metrics_total(m, EVRT_METRIC_SPANS_LOST, EVRT_LABELS(EVRT_STR("rejected")), c.rejected);
-}
-
 static void collect_node(struct evrt_host *h, struct evrt_metrics *m) {
     static const char *const outcomes[] = {[HOST_RELOAD_DONE] = "done",
                                            [HOST_RELOAD_UNCHANGED] = "unchanged",
@@ -256,7 +246,6 @@ static void collect_node(struct evrt_host *h, struct evrt_metrics *m) {
     evrt_log_counts(h->log, &dropped, &sampled);
     count_to(h, EVRT_METRIC_LOG_DROPPED, dropped);
     count_to(h, EVRT_METRIC_LOG_SAMPLED, sampled);
-    if (h->tracing != NULL) collect_spans(h, m);
 }
 
 static void collect_dedup(struct evrt_host *h, struct evrt_metrics *m) {

@@ -146,10 +146,6 @@
       "Log lines lost to a full buffer or a failing output.") \
     X(LOG_SAMPLED, "evrt_log_lines_sampled_out_total", COUNTER, ONE, "", \
       "Log lines left out by logging.sampling.") \
-    X(SPANS_EXPORTED, "evrt_spans_exported_total", COUNTER, ONE, "", \
-      "Spans that the collector took, or that were written.") \
-    X(SPANS_LOST, "evrt_spans_lost_total", COUNTER, ONE, "reason", \
-      "Spans left out (limit, queue) and lost (failed, rejected by the collector).") \
     X(METRICS_SERIES, "evrt_metrics_series", GAUGE, ONE, "", "Label sets there are, of all metrics.") \
     X(METRICS_OVERFLOW, "evrt_metrics_overflow_total", COUNTER, ONE, "metric", \
       "What was counted under overflow=\"true\" because metrics.max_series label sets were there.") \
