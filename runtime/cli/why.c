@@ -126,8 +126,9 @@ static void describe(struct evrt_slice why, struct evrt_buf *out) {
     static const char *const attempt_paths[] = {
         "attempt",       "at",   "outcome", "dead", "generation", "error.where", "error.type",
         "error.message", "next", "notes",   NULL};
-    static const char *const published[] = {"HANDLER", ">PUBLISHED", "TYPE", "ID", "STORED", NULL};
-    static const char *const published_paths[] = {"seq", "type", "id", "stored", NULL};
+    static const char *const published[] = {"HANDLER", ">PUBLISHED", "TYPE", "ID",
+                                            "STORED",  "FOR",        NULL};
+    static const char *const published_paths[] = {"seq", "type", "id", "stored", "for", NULL};
     struct evrt_slice handlers = evrt_json_at(why, EVRT_STR("handlers"));
     struct evrt_slice causes = evrt_json_at(why, EVRT_STR("caused_by"));
     evrt_view_object(evrt_json_at(why, EVRT_STR("event")), skip, out);

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/event.h"
 #include "core/pattern.h"
+#include "core/schedule.h"
 #include "host/node.h"
 
 enum {
@@ -217,15 +218,37 @@ static void take_notes(struct why *w, const struct evrt_journal_record *r) {
                 &n.text, 1);
 }
 
-static void take_event(struct why *w, const struct evrt_journal_record *r) {
+/* The one that was to be published later, and is: the same id. */
+static bool is_due(struct why *w, const struct evrt_event *e) {
+    struct why_fact *all = (struct why_fact *)(void *)w->facts.p;
+    for (size_t i = 0; i < w->facts.n / sizeof *all; i++) {
+        if (all[i].kind != WHY_PUBLISHED || all[i].seq != 0) continue;
+        if (!evrt_slice_eq(why_text(w, &all[i], 1), e->id)) continue;
+        all[i].seq = e->seq;
+        return true;
+    }
+    return false;
+}
+
+/* `due_ms` 0: published; else it will be then. */
+static void take_event(struct why *w, struct evrt_slice event, int64_t at_ms, int64_t due_ms) {
     struct evrt_event e;
-    if (evrt_event_decode(r->payload.p, r->payload.n, &e) < 0 || e.cause_seq != w->seq) return;
+    if (evrt_event_decode(event.p, event.n, &e) < 0 || e.cause_seq != w->seq) return;
+    if (due_ms == 0 && is_due(w, &e)) return;
     if (w->published++ >= WHY_PUBLISHED_MAX) return;
     const struct evrt_slice texts[] = {e.type, e.id};
     add(w,
-        (struct why_fact){
-            .kind = WHY_PUBLISHED, .sub = e.cause_handler, .at_ms = e.stored_ms, .seq = e.seq},
+        (struct why_fact){.kind = WHY_PUBLISHED,
+                          .sub = e.cause_handler,
+                          .at_ms = at_ms,
+                          .due_ms = due_ms,
+                          .seq = due_ms == 0 ? e.seq : 0},
         texts, 2);
+}
+
+static void take_schedule(struct why *w, struct evrt_slice payload) {
+    struct evrt_record_schedule r;
+    if (evrt_record_get_schedule(payload, &r) == 0) take_event(w, r.event, r.at_ms, r.due_ms);
 }
 
 static void take(struct why *w, const struct evrt_journal_record *r) {
@@ -234,7 +257,9 @@ static void take(struct why *w, const struct evrt_journal_record *r) {
     else if (r->kind == EVRT_RECORD_NOTES)
         take_notes(w, r);
     else if (r->kind == EVRT_RECORD_EVENT)
-        take_event(w, r);
+        take_event(w, r->payload, r->time_ms, 0);
+    else if (r->kind == EVRT_RECORD_SCHEDULE)
+        take_schedule(w, r->payload);
 }
 
 static void gather(uv_work_t *work) {

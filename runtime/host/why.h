@@ -24,7 +24,7 @@ struct why_fact {
     uint32_t sub;
     uint32_t attempt; /* 0: not known */
     int64_t at_ms;
-    int64_t due_ms, delay_ms; /* FAILED */
+    int64_t due_ms, delay_ms; /* FAILED; PUBLISHED: when it will be, 0: it is */
     uint64_t seq;             /* PUBLISHED */
     uint64_t generation;      /* FAILED, DEAD: of the scripts that ran, */
     uint64_t script;          /* and the hash of the handler's file; 0: not known */
@@ -69,6 +69,14 @@ enum { WHY_PUBLISHED_MAX = 100 };
 static inline const struct why_fact *why_facts(const struct why *w, size_t *count) {
     *count = w->facts.n / sizeof(struct why_fact);
     return (const struct why_fact *)(const void *)w->facts.p;
+}
+
+/* One of a fact's texts. */
+static inline struct evrt_slice why_text(const struct why *w, const struct why_fact *f, int i) {
+    size_t at = f->text;
+    for (int k = 0; k < i; k++)
+        at += f->n[k];
+    return (struct evrt_slice){w->text.p + at, f->n[i]};
 }
 
 /* Writes w->json. On the loop. */

@@ -75,13 +75,6 @@ static void put_parents(const struct why *w, struct evrt_jsonout *o, const struc
 
 /* ---- Attempts ---- */
 
-static struct evrt_slice text_of(const struct why *w, const struct why_fact *f, int i) {
-    size_t at = f->text;
-    for (int k = 0; k < i; k++)
-        at += f->n[k];
-    return (struct evrt_slice){w->text.p + at, f->n[i]};
-}
-
 /* "script.lua:12" at the front of a message, or in what a policy's failure says of itself. */
 static struct evrt_slice place_in(struct evrt_slice message) {
     const struct evrt_slice none = {NULL, 0};
@@ -100,13 +93,13 @@ static struct evrt_slice place_in(struct evrt_slice message) {
 }
 
 static void put_error(const struct why *w, struct evrt_jsonout *o, const struct why_fact *f) {
-    struct evrt_slice message = text_of(w, f, 1), place = place_in(message);
+    struct evrt_slice message = why_text(w, f, 1), place = place_in(message);
     evrt_jsonout_key(o, "error");
     evrt_jsonout_object(o);
-    put_str(o, "type", text_of(w, f, 0));
+    put_str(o, "type", why_text(w, f, 0));
     put_str(o, "message", message);
     if (place.n != 0) put_str(o, "where", place);
-    if (f->n[2] != 0) put_str(o, "traceback", text_of(w, f, 2));
+    if (f->n[2] != 0) put_str(o, "traceback", why_text(w, f, 2));
     evrt_jsonout_end(o);
 }
 
@@ -121,7 +114,7 @@ static void put_notes(const struct why *w, struct evrt_jsonout *o, uint32_t sub,
             evrt_jsonout_array(o);
         }
         any = true;
-        evrt_jsonout_str(o, text_of(w, &all[i], 0));
+        evrt_jsonout_str(o, why_text(w, &all[i], 0));
     }
     if (any) evrt_jsonout_end(o);
 }
@@ -201,9 +194,10 @@ static void put_published(const struct why *w, struct evrt_jsonout *o, uint32_t 
     for (size_t i = 0; i < count; i++) {
         if (all[i].kind != WHY_PUBLISHED || all[i].sub != sub) continue;
         evrt_jsonout_object(o);
-        put_u64(o, "seq", all[i].seq);
-        put_str(o, "type", text_of(w, &all[i], 0));
-        put_str(o, "id", text_of(w, &all[i], 1));
+        if (all[i].seq != 0) put_u64(o, "seq", all[i].seq);
+        if (all[i].due_ms != 0) put_time(o, "for", all[i].due_ms);
+        put_str(o, "type", why_text(w, &all[i], 0));
+        put_str(o, "id", why_text(w, &all[i], 1));
         put_time(o, "stored", all[i].at_ms);
         evrt_jsonout_end(o);
     }

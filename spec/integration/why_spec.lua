@@ -98,6 +98,22 @@ describe("why", function()
         assert.equal(0, node:stop())
     end)
 
+    it("tells what is published later, and by what", function()
+        local node = evrt.start { handlers = { ["a.lua"] = [[
+            local evrt = require "evrt"
+            return { name = "A", events = "a", handle = function()
+                evrt.publish { type = "b", id = "later", extensions = { deliverafter = "0.2s" } }
+            end }]] } }
+        local seq = publish(node, { type = "a" })
+        node:await("the event", function() return #node:logged { msg = "Event published" } == 2 end)
+        local told, by = why(node, seq)
+        local later = by.A.published[1]
+        assert.same({ 1, "later", "b" }, { told.published_count, later.id, later.type })
+        assert.truthy(later["for"]:find "Z$")
+        assert.equal(seq, (why(node, "later")).caused_by[1].seq)
+        assert.equal(0, node:stop())
+    end)
+
     it("tells the same after a crash, and what has not ended yet", function()
         local node = evrt.start { handlers = {
             ["a.lua"] = [[
