@@ -173,6 +173,12 @@ struct evrt_totals {
 };
 EVRT_EXPORT void evrt_totals(const struct evrt *rt, struct evrt_totals *out);
 
+/* Everything counted, as GET /metrics answers: Prometheus' text format 0.0.4, or OpenMetrics 1.0. `cb` is called
+ * before this returns; the text is valid during the call. -ENOTSUP: metrics.enabled is false. */
+typedef void (*evrt_text_cb)(void *arg, struct evrt_slice text);
+EVRT_EXPORT EVRT_MUST_CHECK int evrt_metrics(struct evrt *rt, int openmetrics, evrt_text_cb cb,
+                                             void *arg);
+
 /* "fsync", "os" or "memory": what durable means for this runtime. Static. */
 EVRT_EXPORT const char *evrt_durability(const struct evrt *rt);
 

@@ -2,6 +2,7 @@
  * the embedding program; everything on its loop's thread. */
 #include "evrt.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <uv.h>
@@ -12,6 +13,7 @@
 #include "host/host.h"
 #include "http/http.h"
 #include "telemetry/log_events.h"
+#include "telemetry/metrics_render.h"
 #include "telemetry/trace.h"
 #include "telemetry/trace_options.h"
 
@@ -282,6 +284,21 @@ int evrt_ready(const struct evrt *rt, const char **why) {
 
 void evrt_totals(const struct evrt *rt, struct evrt_totals *out) {
     evrt_host_totals(rt->host, out);
+}
+
+int evrt_metrics(struct evrt *rt, int openmetrics, evrt_text_cb cb, void *arg) {
+    struct evrt_metrics *m = evrt_host_metrics(rt->host);
+    struct evrt_buf text = {0};
+    if (m == NULL) return -ENOTSUP;
+    evrt_host_collect(rt->host);
+    evrt_http_collect(rt->http);
+    struct evrt_metrics_shot *shot = evrt_metrics_shoot(m);
+    evrt_metrics_shot_process(shot);
+    evrt_metrics_render(shot, openmetrics != 0, &text);
+    evrt_metrics_shot_end(shot);
+    cb(arg, evrt_buf_slice(&text));
+    evrt_buf_finish(&text);
+    return 0;
 }
 
 const char *evrt_durability(const struct evrt *rt) {

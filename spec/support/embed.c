@@ -1,10 +1,12 @@
 /* A program that embeds evrt: once it is ready publishes one event, waits until handlers are done with it, drains. Built by
  * spec/integration/install_spec.lua against an installation, as a user would build it.
  *     embed CONFIG WORKER */
+#define _GNU_SOURCE
 #include <evrt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
 struct program {
@@ -24,6 +26,13 @@ static void on_durable(void *arg, int status, uint64_t seq, struct evrt_slice id
     struct program *p = arg;
     printf("durable %d seq %llu id %.*s\n", status, (unsigned long long)seq, (int)id.n, id.p);
     p->seq = seq;
+}
+
+static void on_metrics(void *arg, struct evrt_slice text) {
+    static const char wanted[] = "events_handled_total{event_type=\"a.b\",handler=\"";
+    (void)arg;
+    printf("metrics %s\n",
+           memmem(text.p, text.n, wanted, sizeof wanted - 1) != NULL ? "good" : "bad");
 }
 
 static void must(int rc, const struct evrt_error *err) {
@@ -48,6 +57,7 @@ static void on_tick(uv_timer_t *timer) {
     if (p->seq == 0 || totals.done == 0) return;
     printf("done %llu of %llu\n", (unsigned long long)totals.done,
            (unsigned long long)totals.events);
+    if (evrt_metrics(p->rt, 0, on_metrics, NULL) < 0) exit(1);
     uv_close((uv_handle_t *)timer, NULL);
     evrt_drain(p->rt, on_drained, p);
 }
