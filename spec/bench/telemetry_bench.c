@@ -4,11 +4,17 @@
  *
  * Prints one JSON object: nanoseconds an operation, and of a scrape the time on the loop and off it. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/event.h"
 #include "core/random.h"
 #include "telemetry/gzip.h"
 #include "telemetry/metrics_render.h"
+#include "telemetry/trace.h"
+#include "telemetry/trace_options.h"
+#include "telemetry/trace_otlp.h"
+#include "telemetry/trace_record.h"
 
 enum { SERIES = 64, VALUES = 4096, OPERATIONS = 20000000, ROUNDS = 5 };
 
@@ -115,11 +121,147 @@ static void scrape(struct bench *b) {
     evrt_buf_finish(&zip);
 }
 
+/* ---- Spans ---- */
+
+enum { SPANS = 2000000, BATCH = 512 };
+
+struct tracing {
+    struct evrt_trace_options options;
+    struct evrt_tracer *tracer;
+    struct evrt_random random;
+    struct evrt_span span;
+    char event[512]; /* with a traceparent */
+};
+
+/* Nobody takes the spans: what finds no room is left out, so that only the loop's part is measured. */
+static void prepare_tracing(struct tracing *t, double ratio) {
+    static const struct evrt_trace_config config = {
+        .exporter = "otlp",
+        .endpoint = "http://127.0.0.1:1",
+        .keep = "sampled",
+        .compression = "auto",
+        .sample_rate = 1,
+        .max_spans_per_second = 1000000000,
+        .batch_size = BATCH,
+        .queue_size = BATCH,
+        .batch_delay_ms = 5000,
+        .timeout_ms = 1000,
+    };
+    struct evrt_event e = {.id = EVRT_STR("01a208f5-b381-7400-b46d-319e3ab78e93"),
+                           .type = EVRT_STR("like.added"),
+                           .source = EVRT_STR("/social"),
+                           .time = EVRT_STR("2026-01-01T00:00:00.000Z"),
+                           .flags = EVRT_EVENT_TRACED,
+                           .seq = 7};
+    struct evrt_buf extensions;
+    evrt_trace_options_init(&t->options, &config, NULL, NULL, NULL);
+    if (evrt_tracer_create(&t->tracer, &t->options, NULL, NULL) < 0) abort();
+    evrt_tracer_set(t->tracer, ratio, 1000000000);
+    evrt_random_init(&t->random);
+    evrt_buf_init(&extensions);
+    if (evrt_extensions_add(&extensions, EVRT_STR("traceparent"), 's',
+                            EVRT_STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")) <
+        0)
+        abort();
+    e.extensions = evrt_buf_slice(&extensions);
+    evrt_event_encode(&e, t->event);
+    evrt_buf_finish(&extensions);
+    t->span = (struct evrt_span){.kind = EVRT_SPAN_HANDLE,
+                                 .status = EVRT_SPAN_OK,
+                                 .number = 1,
+                                 .seq = 7,
+                                 .type = e.type,
+                                 .event_id = e.id,
+                                 .handler = EVRT_STR("SocialStatisticsHandler")};
+}
+
+static void finish_tracing(struct tracing *t) {
+    evrt_tracer_destroy(t->tracer, 0);
+    evrt_trace_options_finish(&t->options);
+}
+
+/* As the host does it: where the event stands, the span's id, the span. */
+static double span_ns(struct tracing *t) {
+    double best = 1e9;
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t begin = evrt_mono_ns();
+        for (uint32_t i = 0; i < SPANS; i++) {
+            struct evrt_event_trace of;
+            evrt_event_trace(t->event, 0, &of);
+            t->span.high = of.context.high;
+            t->span.low = of.context.low;
+            t->span.parent = of.context.span;
+            t->span.id = evrt_handle_span_id(&of.context, i, 1);
+            t->span.start_ns = begin + i;
+            t->span.end_ns = begin + i + 1000;
+            evrt_tracer_put(t->tracer, &t->span);
+        }
+        double ns = (double)(evrt_mono_ns() - begin) / SPANS;
+        if (ns < best) best = ns;
+    }
+    return best;
+}
+
+static double decision_ns(struct tracing *t) {
+    double best = 1e9;
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t begin = evrt_mono_ns();
+        for (uint32_t i = 0; i < SPANS; i++) {
+            struct evrt_trace_context context;
+            (void)evrt_tracer_begin(t->tracer, &t->random, begin, &context);
+            __asm__ volatile("" ::: "memory");
+        }
+        double ns = (double)(evrt_mono_ns() - begin) / SPANS;
+        if (ns < best) best = ns;
+    }
+    return best;
+}
+
+/* In the exporter's thread. */
+static void spans_out(struct tracing *t) {
+    struct evrt_otlp *otlp = evrt_otlp_create(evrt_buf_slice(&t->options.resource));
+    struct evrt_buf records, packed;
+    double encode = 1e9, zip = 1e9;
+    struct evrt_slice body = {NULL, 0};
+    evrt_buf_init(&records);
+    evrt_buf_init(&packed);
+    for (int i = 0; i < BATCH; i++)
+        evrt_span_put(&records, &t->span);
+    for (int round = 0; round < 20; round++) {
+        int64_t begin = evrt_mono_ns();
+        body = evrt_otlp_encode(otlp, evrt_buf_slice(&records), BATCH, 0);
+        int64_t encoded = evrt_mono_ns();
+        evrt_buf_clear(&packed);
+        evrt_gzip(body, &packed);
+        int64_t zipped = evrt_mono_ns();
+        if ((double)(encoded - begin) < encode) encode = (double)(encoded - begin);
+        if ((double)(zipped - encoded) < zip) zip = (double)(zipped - encoded);
+    }
+    printf("\"span_encode_ns\":%.0f,\"span_gzip_ns\":%.0f,\"span_bytes\":%zu,"
+           "\"span_packed_bytes\":%zu",
+           encode / BATCH, zip / BATCH, body.n / BATCH, packed.n / BATCH);
+    evrt_buf_finish(&records);
+    evrt_buf_finish(&packed);
+    evrt_otlp_destroy(otlp);
+}
+
+static void spans(void) {
+    struct tracing t = {.tracer = NULL};
+    prepare_tracing(&t, 1);
+    printf(",\"span_ns\":%.1f,", span_ns(&t));
+    spans_out(&t);
+    finish_tracing(&t);
+    prepare_tracing(&t, 0.1);
+    printf(",\"decision_ns\":%.1f", decision_ns(&t));
+    finish_tracing(&t);
+}
+
 int main(void) {
     struct bench b;
     prepare(&b);
     printf("{\"counter_ns\":%.3f,\"histogram_ns\":%.3f,", counter_ns(&b), histogram_ns(&b));
     scrape(&b);
+    spans();
     printf("}\n");
     evrt_metrics_destroy(b.metrics);
     return 0;

@@ -32,6 +32,22 @@ describe("traceparent", function()
         assert.equal(PARENT:sub(37, 52), ffi.string(core.evrt_span_id_format(got.span, id)))
     end)
 
+    it("has no digits but those of lower case", function()
+        for byte = 0, 255 do
+            local char = string.char(byte)
+            local good = char:find "^[0-9a-f]$" ~= nil
+            for _, at in ipairs { 4, 11, 12, 19, 20, 35, 37, 44, 52, 54, 55 } do
+                local text = PARENT:sub(1, at - 1) .. char .. PARENT:sub(at + 1)
+                local rc, got = parse(text)
+                assert.equal(good and 0 or -22, rc, text)
+                if good and at < 36 then
+                    local id = ffi.new "char[33]"
+                    assert.equal(text:sub(4, 35), ffi.string(core.evrt_trace_id_format(got.high, got.low, id)))
+                end
+            end
+        end
+    end)
+
     it("of a later version is read as far as it is known", function()
         for _, text in ipairs {
             "cc" .. PARENT:sub(3), "cc" .. PARENT:sub(3) .. "-what-comes-later", "01" .. PARENT:sub(3) .. "-",
