@@ -78,6 +78,16 @@ static const struct evrt_cli_option replay_options[] = {
     URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
+static const struct evrt_cli_option kv_options[] = {
+    {"namespace", "NAME", "The namespace: a handler's name, or another that kv.writers permits.", 'N'},
+    {"prefix", "TEXT", "With list: only keys that begin with it.", 0},
+    {"after", "KEY", "With list: only keys after this one, as the list says when there are more.", 0},
+    {"limit", "N", "With list: at most so many, 1 to 1000; default: 100.", 'n'},
+    {"ttl", "DURATION", "With set: the key expires after so long.", 0},
+    {"text", NULL, "With set: VALUE is a text as it is, and not JSON.", 0},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
 static const struct evrt_cli_option cleanup_options[] = {
     {"before", "TIME", "What was stored before goes: RFC 3339, or a duration ago such as 30d.", 0},
     {"dry-run", NULL, "Shows what would go, and what pins the rest.", 'n'},
@@ -211,6 +221,15 @@ const struct evrt_command evrt_commands[] = {
                 "A replay goes on when this command is interrupted, and after a restart of the node; cancel ends it. "
                 "The exit code is 1 when some failed.",
         .run = evrt_cli_replay,
+    },
+    {
+        .name = "kv", .args = "[list|get KEY|set KEY VALUE|delete KEY]", .words = "list get set delete",
+        .max_args = 3, .options = kv_options,
+        .brief = "Read and change the key-value store of a running node.",
+        .text = "Without --namespace lists the namespaces; with it, its keys in order. get prints the value "
+                "alone: JSON, or a string's text. set takes JSON ('\"text\"', 5, '{\"a\": 1}'), or with --text any "
+                "text. What is written is durable when the command returns, and logged as an operator's action.",
+        .run = evrt_cli_kv,
     },
     {
         .name = "cleanup", .args = "", .options = cleanup_options,

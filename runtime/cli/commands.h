@@ -15,6 +15,7 @@ int evrt_cli_why(struct evrt_cli *cli);
 int evrt_cli_tail(struct evrt_cli *cli);
 int evrt_cli_retries(struct evrt_cli *cli);
 int evrt_cli_replay(struct evrt_cli *cli);
+int evrt_cli_kv(struct evrt_cli *cli);
 int evrt_cli_cleanup(struct evrt_cli *cli);
 int evrt_cli_backup(struct evrt_cli *cli); /* cleanup.c */
 int evrt_cli_store(struct evrt_cli *cli);

@@ -157,6 +157,12 @@ const struct evrt_route evrt_admin_routes[] = {
      "Events that wait for their time, soonest first."},
     {"DELETE", "/api/v1/scheduled/{id}", evrt_delete_scheduled, NULL, false, "",
      "Cancels one of them; answers once that is durable."},
+    {"GET", "/api/v1/kv", evrt_get_kv, NULL, false, "namespace,key,prefix,after,limit",
+     "A key's value; without key the keys of the namespace; without both the namespaces."},
+    {"PUT", "/api/v1/kv", evrt_put_kv, evrt_kv_body, false, "namespace,key,ttl",
+     "Sets a key to the body: JSON, or bytes (application/octet-stream); answers once durable."},
+    {"DELETE", "/api/v1/kv", evrt_delete_kv, NULL, false, "namespace,key",
+     "Removes a key; answers once that is durable."},
     {"POST", "/api/v1/cleanup", evrt_post_cleanup, evrt_admin_body, false, "",
      "Drops segments that ended before the time in {before,dry_run} and that nobody needs; answers "
      "what went, what stays and why."},

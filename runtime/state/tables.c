@@ -319,11 +319,16 @@ int evrt_tables_dump(struct evrt_db *db, struct evrt_buf *out, struct evrt_error
     static const struct {
         enum evrt_db_statement rows;
         const char *table;
-    } all[] = {{EVRT_DB_GET_META, "meta"},          {EVRT_DB_ALL_SUBS, "sub"},
-               {EVRT_DB_ALL_ENDED, "ended"},        {EVRT_DB_ALL_EPOCHS, "epoch"},
-               {EVRT_DB_ALL_DEAD, "dead"},          {EVRT_DB_ALL_RETRIES, "retry"},
-               {EVRT_DB_ALL_JOBS, "job"},           {EVRT_DB_ALL_COPIES, "copy"},
-               {EVRT_DB_ALL_SCHEDULED, "scheduled"}, {EVRT_DB_ALL_KV, "kv"}};
+    } all[] = {{EVRT_DB_GET_META, "meta"},
+               {EVRT_DB_ALL_SUBS, "sub"},
+               {EVRT_DB_ALL_ENDED, "ended"},
+               {EVRT_DB_ALL_EPOCHS, "epoch"},
+               {EVRT_DB_ALL_DEAD, "dead"},
+               {EVRT_DB_ALL_RETRIES, "retry"},
+               {EVRT_DB_ALL_JOBS, "job"},
+               {EVRT_DB_ALL_COPIES, "copy"},
+               {EVRT_DB_ALL_SCHEDULED, "scheduled"},
+               {EVRT_DB_ALL_KV, "kv"}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof all / sizeof all[0]; i++)
         rc = evrt_rows_each(db, all[i].rows, dump_row, &(struct dump){out, all[i].table}, err);
