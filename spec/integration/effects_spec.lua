@@ -119,7 +119,7 @@ describe("effects", function()
                 evrt.kv.set("n", n + 1)
             end }]] }, { kv = { max_conflicts = 3 } })
         local answer = publish(node, "a")
-        assert.equal("dead", answer.json.outcomes and answer.json.outcomes[1].outcome or answer.json.handlers[1].outcome)
+        assert.equal("dead", answer.json.handlers[1].outcome)
         assert.truthy(answer.body:find('compare-and-set: \\"n\\" was changed by others', 1, true))
         assert.equal(4, (kv(node, "A", "n")))
         assert.equal(0, node:stop())
@@ -158,7 +158,7 @@ describe("effects", function()
             end }]]):format(table.concat(branches, " ")) }, { kv = { max_value = "1KiB", max_effects = "4KiB" } })
         for i, case in ipairs(cases) do
             local answer = publish(node, "a", i)
-            local outcome = (answer.json.outcomes or answer.json.handlers)[1]
+            local outcome = answer.json.handlers[1]
             assert.equal("dead", outcome.outcome, case[1])
             assert.equal(case[3] or "error", outcome.error.type, case[1])
             if not case[3] then
