@@ -381,6 +381,8 @@ struct evrt_delivery *evrt_sub_take_aside(struct evrt_sub *s,
                                                           const struct evrt_slice *event),
                                           void *arg);
 void evrt_sub_untake_aside(struct evrt_sub *s, struct evrt_delivery *d);
+/* Whether one of that job and key is in flight. */
+bool evrt_sub_has_aside(const struct evrt_sub *s, uint64_t job, uint64_t key);
 /* One of that job that is not in flight is no more; its key (0: none) is the caller's to pass on. false: there
  * is none. */
 bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key);

@@ -79,3 +79,13 @@ bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key) {
     s->aside_live--;
     return true;
 }
+
+bool evrt_sub_has_aside(const struct evrt_sub *s, uint64_t job, uint64_t key) {
+    for (uint32_t i = 0; s->aside_live != 0 && i < s->made; i++) {
+        const struct evrt_delivery *d = evrt_sub_numbered(s, i);
+        if (d->state == EVRT_DELIVERY_FLIGHT && evrt_sub_is_aside(d->position) && d->job == job &&
+            d->job_key == key)
+            return true;
+    }
+    return false;
+}

@@ -63,6 +63,25 @@ static const struct evrt_cli_option retries_options[] = {
     URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
+static const struct evrt_cli_option jobs_options[] = {
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
+static const struct evrt_cli_option letters_options[] = {
+    {"handler", "NAME", "Only those of this handler.", 0},
+    {"type", "PATTERN", "Only types that match, as in a handler: user.*", 't'},
+    {"reason", "REASON", "Only these: exhausted, rejected, crashed, declined or orphaned.", 0},
+    {"from", "TIME", "Dead at or after: RFC 3339, or a duration ago such as 1h.", 0},
+    {"to", "TIME", "Dead before: RFC 3339, or a duration ago.", 0},
+    {"all", NULL, "All of them, for reprocess and delete.", 0},
+    {"after", "N", "For list: those after that page, as it says when there are more.", 0},
+    {"limit", "N", "At most so many; default for list: 100.", 'n'},
+    {"rate", "N", "For reprocess: at most so many a second.", 0},
+    {"detach", NULL, "For reprocess: prints the job and does not wait for its end.", 0},
+    {"yes", NULL, "Deletes; there is no way back.", 'y'},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+};
+
 static const struct evrt_cli_option replay_options[] = {
     {"handler", "NAME", "The handler that gets them.", 0},
     {"from", "TIME", "Stored at or after: RFC 3339, or a duration ago such as 1h.", 0},
@@ -208,6 +227,27 @@ const struct evrt_command evrt_commands[] = {
                 "handler wait until it is resumed, those of a handler that left the scripts (orphaned) "
                 "until it is back or retry.ttl has passed. What is deleted is counted as discarded.",
         .run = evrt_cli_retries,
+    },
+    {
+        .name = "dead-letters", .args = "[list|show ID|reprocess [ID]|delete [ID]|export]",
+        .words = "list show reprocess delete export", .max_args = 2,
+        .options = letters_options,
+        .brief = "List what a node gave up on; show it, give it once more, delete it, export it.",
+        .text = "A delivery that is not tried again becomes a dead letter: its event, its handler, why, and each attempt. "
+                "reprocess gives it to that handler, and to no other, once more; it leaves when that succeeds, and is a "
+                "dead letter with one attempt more when not. With an ID it is one letter, else those that the options "
+                "choose, oldest first: a job that goes on when this command is interrupted, and after a restart "
+                "(evrt jobs). delete discards for good, and counts. export prints events as lines of JSON, newest first, "
+                "with extensions that say what became of them. The exit code of reprocess is 1 when some failed again.",
+        .run = evrt_cli_dead_letters,
+    },
+    {
+        .name = "jobs", .args = "[list|show ID|cancel ID]", .words = "list show cancel", .max_args = 2,
+        .options = jobs_options,
+        .brief = "List what takes long: replays, reprocessings; cancel one.",
+        .text = "A job delivers a bounded number of events at once (jobs.concurrency), and goes on after a restart. "
+                "What a cancelled one has in flight ends; nothing more is delivered.",
+        .run = evrt_cli_jobs,
     },
     {
         .name = "replay", .args = "[list|show ID|wait ID|cancel ID]", .words = "list show wait cancel", .max_args = 2,

@@ -14,6 +14,8 @@ int evrt_cli_events(struct evrt_cli *cli);
 int evrt_cli_why(struct evrt_cli *cli);
 int evrt_cli_tail(struct evrt_cli *cli);
 int evrt_cli_retries(struct evrt_cli *cli);
+int evrt_cli_dead_letters(struct evrt_cli *cli); /* letters.c */
+int evrt_cli_jobs(struct evrt_cli *cli);
 int evrt_cli_replay(struct evrt_cli *cli);
 int evrt_cli_kv(struct evrt_cli *cli);
 int evrt_cli_cleanup(struct evrt_cli *cli);

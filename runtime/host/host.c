@@ -17,6 +17,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "host/jobs.h"
+#include "host/letters.h"
 #include "host/shared.h"
 
 /* ---- Handles ---- */
@@ -286,6 +287,7 @@ static struct evrt_host *new_host(const struct evrt_host_options *options, uv_lo
     h->created_ns = evrt_mono_ns();
     h->waits = host_waits_create();
     h->jobs = host_jobs_create();
+    h->letters = host_letters_create();
     host_share_open(h);
     host_meters_create(h);
     host_schedule_create(h);
@@ -367,6 +369,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     host_reload_finish(h);
     host_waits_destroy(h->waits);
     host_jobs_destroy(h->jobs);
+    host_letters_destroy(h->letters);
     evrt_shared_destroy(h->shared);
     evrt_dedup_destroy(h->dedup);
     host_meters_destroy(h);

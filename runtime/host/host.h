@@ -250,6 +250,55 @@ struct evrt_host_replay {
 /* *id is its job's number. -ENOENT: no such handler; -EINVAL; -EAGAIN: jobs.max; -ESHUTDOWN. */
 EVRT_MUST_CHECK int evrt_host_replay(struct evrt_host *h, const struct evrt_host_replay *want,
                                      uint64_t *id, struct evrt_error *err);
+
+/* ---- Dead letters ---- */
+
+struct evrt_host_letter_filter {
+    struct evrt_slice handler; /* {NULL,0}: all, as below */
+    struct evrt_slice type;    /* a pattern */
+    struct evrt_slice reason;  /* "exhausted" and its like (core/record.h) */
+    int64_t from_ms, to_ms;    /* when they died, [from, to); 0: open */
+};
+struct evrt_host_letters {
+    struct evrt_host_letter_filter which;
+    uint64_t after; /* what `next` of the page before said; 0: from the newest */
+    uint32_t limit;
+    bool full; /* with event, history and traceback, as one alone is shown */
+};
+/* {"items":[{"id","handler","state":"dead|orphaned|reprocessing","seq","type","event_id","reason","attempts",
+ * "error":{"type","message"},"dead_at","first_failed"}...],"next":"N"|null}, newest first; the page may be short
+ * though there is a next one. -EINVAL, -ENOENT (no such handler), -ENOSPC, -ESHUTDOWN. */
+void evrt_host_letters(struct evrt_host *h, const struct evrt_host_letters *q, evrt_host_json_cb cb,
+                       void *arg);
+/* One, with "trace_id", "event" (null: it is in the store no more) and "history":[{"attempt","at","error",
+ * "generation","script"}...]. -ENOENT. */
+void evrt_host_letter(struct evrt_host *h, uint32_t sub, uint64_t seq, evrt_host_json_cb cb,
+                      void *arg);
+/* Gives up one (seq not 0), or all that the filter wants: discarded, and counted. `done` is called once when that
+ * is durable: `count` went; `held` are being reprocessed and stay. -EINVAL, -ENOENT, -ESHUTDOWN: not called. */
+EVRT_MUST_CHECK int
+evrt_host_letters_delete(struct evrt_host *h, const struct evrt_host_letter_filter *f, uint32_t sub,
+                         uint64_t seq,
+                         void (*done)(void *arg, int status, uint64_t count, uint64_t held),
+                         void *arg, struct evrt_error *err);
+/* Gives dead letters once more to the handlers they failed at: one (seq not 0), or those that the filter wants and
+ * that are there now, oldest first. `begun` is called once: 0 and its job's number; or why not: -ENOENT, -EBUSY
+ * (it is being handled, or its handler is gone), -EAGAIN (jobs.max), -ESHUTDOWN. Errors as above. */
+struct evrt_host_reprocess {
+    struct evrt_host_letter_filter which;
+    uint32_t sub;
+    uint64_t seq;
+    uint64_t limit, rate; /* letters at most; deliveries a second at most; 0: no such limit */
+};
+EVRT_MUST_CHECK int evrt_host_reprocess(struct evrt_host *h, const struct evrt_host_reprocess *want,
+                                        void (*begun)(void *arg, int status, uint64_t job,
+                                                      const char *why),
+                                        void *arg, struct evrt_error *err);
+/* 0, -EINVAL, -ENOENT, -ESHUTDOWN and the reason. */
+EVRT_MUST_CHECK int evrt_host_letters_check(struct evrt_host *h,
+                                            const struct evrt_host_letter_filter *f,
+                                            struct evrt_error *err);
+
 /* ---- Following ---- */
 
 /* Follows events as they become durable. The journal is read off the loop, no faster than lines are taken;

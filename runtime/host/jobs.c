@@ -7,6 +7,8 @@
 
 #include "host/node.h"
 #include "host/replay.h"
+#include "host/reprocess.h"
+#include "json/json.h"
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -16,7 +18,7 @@
 enum { MS = 1000000, TICK_MS = 20 };
 
 /* Every kind there is. */
-static const struct host_job_kind *const kinds[] = {&host_replay_kind};
+static const struct host_job_kind *const kinds[] = {&host_replay_kind, &host_reprocess_kind};
 
 struct host_job_waiter {
     struct host_job_waiter *next;
@@ -394,6 +396,21 @@ void host_jobs_stop(struct evrt_host *h) {
         j->own = NULL;
         tell(j, -ESHUTDOWN);
     }
+}
+
+/* ---- What it was asked for ---- */
+
+struct evrt_slice host_job_text(const struct host_job *j, const char *name, struct evrt_buf *out) {
+    struct evrt_slice value = evrt_json_at(j->r.spec, evrt_slice_of(name));
+    if (value.n == 0) return (struct evrt_slice){NULL, 0};
+    evrt_buf_clear(out);
+    evrt_json_unquote(value, out);
+    return evrt_buf_slice(out);
+}
+
+uint64_t host_job_number(const struct host_job *j, const char *name) {
+    struct evrt_slice value = evrt_json_at(j->r.spec, evrt_slice_of(name));
+    return value.n == 0 ? 0 : strtoull(value.p, NULL, 10);
 }
 
 /* ---- For people ---- */

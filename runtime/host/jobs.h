@@ -109,6 +109,9 @@ struct host_job *host_job_begin(struct evrt_host *h, const struct host_job_kind 
                                 struct evrt_slice spec, uint64_t rate, uint32_t limit,
                                 struct evrt_error *err);
 struct host_job *host_job_find(struct evrt_host *h, uint64_t id);
+/* A member of what it was asked for (its spec is a JSON object): text in *out, {NULL,0} when there is none; 0. */
+struct evrt_slice host_job_text(const struct host_job *j, const char *name, struct evrt_buf *out);
+uint64_t host_job_number(const struct host_job *j, const char *name);
 /* How many may be delivered now. */
 uint32_t host_job_room(struct host_job *j);
 /* Delivers the event to `s`, outside of its order of sequence and of its counts; `key` is greater than that of

@@ -8,6 +8,8 @@
  * cover it. */
 #include "host/node.h"
 
+#include "host/letters.h"
+
 #include "core/clock.h"
 #include "host/replay.h"
 #include "journal/oldest.h"
@@ -170,6 +172,7 @@ static void keep(struct evrt_host *h) {
     checkpoint(h);
     host_kv_keep(h);
     host_retries_expire(h);
+    host_letters_keep(h);
     host_dedup_expire(h);
     forget_orphans(h);
     host_meters_expire(h);

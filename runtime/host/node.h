@@ -57,6 +57,7 @@ struct evrt_journal_oldest;
 struct host_cleanup;
 struct host_schedule;
 struct host_jobs;
+struct host_letters;
 struct host_tails;
 struct host_wait_table;
 
@@ -170,6 +171,8 @@ struct evrt_host {
     struct host_wait_table *waits;
     struct evrt_shared *shared;
     struct host_jobs *jobs;
+    struct host_letters *letters;
+    uint64_t letters_dropped; /* dead letters given up: by age, number, operators */
     struct host_snapshots snapshots;
     struct host_needed needed;
     bool state_behind;        /* state.db has enough to do: nothing is handed out */

@@ -243,6 +243,7 @@ void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool 
     w->lent -= d->lent;
     if (evrt_sub_is_aside(position)) {
         fail_aside(w, s, position, f);
+        if (s->dead_list.n > SETTLE_BYTES) host_settle(h);
         return;
     }
     if (died && d->crashes < CRASHES_MAX) d->crashes++;

@@ -28,6 +28,14 @@ void evrt_get_retries(struct evrt_http_request *r);
 void evrt_post_retry_run(struct evrt_http_request *r);
 void evrt_delete_retry(struct evrt_http_request *r);
 
+/* admin_letters.c */
+void evrt_get_letters(struct evrt_http_request *r);
+void evrt_get_letter(struct evrt_http_request *r);
+void evrt_delete_letter(struct evrt_http_request *r);
+void evrt_delete_letters(struct evrt_http_request *r);
+void evrt_post_letter_reprocess(struct evrt_http_request *r);
+void evrt_post_letters_reprocess(struct evrt_http_request *r);
+
 /* admin_jobs.c */
 void evrt_get_jobs(struct evrt_http_request *r);
 void evrt_get_job(struct evrt_http_request *r);

@@ -41,7 +41,7 @@
     X(DEAD_NOTICE_FAILED, WARN, "Dead letter notice failed",                                   \
       "handler,event_type,event_id,seq,error",                                                 \
       "on_dead_letter raised, or evrt.dead_letter could not be published; nothing is changed") \
-    X(DEAD_GONE, WARN, "Dead letters discarded", "handler,count,reason",                       \
+    X(DEAD_GONE, WARN, "Dead letters discarded", "count,reason",                               \
       "dead_letters.ttl, dead_letters.max or an operator removed them for good")               \
     X(EVENT_RETRY_ATTEMPT, INFO, "Event retry attempt",                                        \
       "event_type,event_id,handler,attempt,event_time,seq,trace_id?",                          \

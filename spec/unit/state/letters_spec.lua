@@ -19,9 +19,7 @@ describe("state/letters", function()
         local b = support.buf()
         local w = ffi.new "struct evrt_state_letters"
         w.reason, w.limit, w.budget_ms = -1, 100, 10000
-        local keep = {}
         for k, v in pairs(options or {}) do
-            keep[k] = v
             w[k] = type(v) == "string" and c.slice(v) or v
         end
         assert(lib.evrt_state_letters_now(s.s, w, b) == 0)

@@ -1,0 +1,318 @@
+/* The admin API's dead letters: listed, shown, given up, given once more. One is named by its handler's number
+ * and its event's sequence: "3-1207". */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/error.h"
+#include "host/host.h"
+#include "http/admin_routes.h"
+#include "http/parameter.h"
+#include "http/request.h"
+#include "json/json.h"
+
+enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100, FULL_MAX = 100 };
+
+struct id {
+    uint64_t sub, seq;
+};
+
+static bool parse_id(struct evrt_slice s, struct id *out) {
+    const char *dash = s.n == 0 ? NULL : memchr(s.p, '-', s.n);
+    if (dash == NULL) return false;
+    size_t n = (size_t)(dash - s.p);
+    return evrt_parameter_u64((struct evrt_slice){s.p, n}, &out->sub) && out->sub <= UINT32_MAX &&
+           evrt_parameter_u64((struct evrt_slice){dash + 1, s.n - n - 1}, &out->seq) &&
+           out->seq != 0;
+}
+
+static void fail(struct evrt_http_request *r, int status, struct evrt_slice why) {
+    int n = (int)why.n;
+    if (status == -EAGAIN || status == -ESHUTDOWN || status == -ENOSPC) r->retry_after = 1;
+    switch (status) {
+    case -EINVAL: evrt_request_fail(r, 400, "bad_parameter", "%.*s", n, why.p); break;
+    case -ENOENT: evrt_request_fail(r, 404, "not_found", "%.*s", n, why.p); break;
+    case -EBUSY: evrt_request_fail(r, 409, "in_use", "%.*s", n, why.p); break;
+    case -EAGAIN: evrt_request_fail(r, 429, "too_many", "%.*s", n, why.p); break;
+    case -ESHUTDOWN: evrt_request_fail(r, 503, "shutting_down", "%.*s", n, why.p); break;
+    case -ENOSPC: evrt_request_fail(r, 503, "no_space", "%.*s", n, why.p); break;
+    default: evrt_request_fail(r, 500, "internal", "%.*s", n, why.p); break;
+    }
+}
+
+static bool take_id(struct evrt_http_request *r, struct id *out) {
+    if (parse_id(r->match.params[0], out)) return true;
+    evrt_request_fail(r, 400, "bad_request", "a dead letter is named as in the list, as 3-1207");
+    return false;
+}
+
+/* ---- Parameters ---- */
+
+struct parameters {
+    struct evrt_host_letters q;
+    uint64_t limit;
+    bool all, wait;
+};
+
+static int bad(struct evrt_http_request *r, const char *name, const char *expected) {
+    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
+    return -EINVAL;
+}
+
+static int take_flag(struct evrt_http_request *r, const char *name, struct evrt_slice value,
+                     bool *to) {
+    *to = evrt_slice_eq(value, EVRT_STR("true"));
+    return *to || evrt_slice_eq(value, EVRT_STR("false")) ? 0 : bad(r, name, "true or false");
+}
+
+static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
+                          struct evrt_slice value) {
+    struct parameters *p = arg;
+    struct evrt_host_letter_filter *f = &p->q.which;
+    const struct {
+        const char *name;
+        struct evrt_slice *text;
+        int64_t *time;
+        bool *flag;
+    } known[] = {
+        {"handler", &f->handler, NULL, NULL}, {"type", &f->type, NULL, NULL},
+        {"reason", &f->reason, NULL, NULL},   {"from", NULL, &f->from_ms, NULL},
+        {"to", NULL, &f->to_ms, NULL},        {"full", NULL, NULL, &p->q.full},
+        {"all", NULL, NULL, &p->all},         {"wait", NULL, NULL, &p->wait},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (!evrt_slice_eq(name, evrt_slice_of(known[i].name))) continue;
+        if (known[i].flag != NULL) return take_flag(r, known[i].name, value, known[i].flag);
+        if (known[i].time != NULL)
+            return evrt_parameter_time(value, known[i].time)
+                       ? 0
+                       : bad(r, known[i].name, evrt_parameter_time_form);
+        if (value.n == 0) return bad(r, known[i].name, "a value that is not empty");
+        *known[i].text = value;
+        return 0;
+    }
+    if (evrt_slice_eq(name, EVRT_STR("after")))
+        return evrt_parameter_u64(value, &p->q.after) && p->q.after != 0
+                   ? 0
+                   : bad(r, "after", "what next said");
+    if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX)
+        return bad(r, "limit", "a number from 1 to 1000");
+    return 0;
+}
+
+/* ---- Looking ---- */
+
+static void on_json(void *arg, int status, struct evrt_slice json) {
+    struct evrt_http_request *r = arg;
+    if (status == 0) {
+        evrt_buf_put(&r->out, json.p, json.n);
+        evrt_buf_putc(&r->out, '\n');
+        evrt_request_answer(r, 200);
+    } else {
+        fail(r, status, json);
+    }
+    evrt_request_release(r);
+}
+
+void evrt_get_letters(struct evrt_http_request *r) {
+    struct parameters p = {.limit = LIMIT_DEFAULT};
+    if (evrt_request_query(r, take_parameter, &p) < 0) return;
+    if (p.q.full && p.limit > FULL_MAX) p.limit = FULL_MAX;
+    p.q.limit = (uint32_t)p.limit;
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_letters(evrt_request_host(r), &p.q, on_json, r);
+}
+
+void evrt_get_letter(struct evrt_http_request *r) {
+    struct id id;
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || !take_id(r, &id)) return;
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_letter(evrt_request_host(r), (uint32_t)id.sub, id.seq, on_json, r);
+}
+
+/* ---- Giving up ---- */
+
+static void audit(struct evrt_http_request *r, const char *action, struct evrt_slice target,
+                  const char *outcome) {
+    struct evrt_buf text;
+    evrt_buf_init(&text);
+    evrt_buf_put(&text, target.p, target.n);
+    evrt_request_audit(r, action, evrt_buf_cstr(&text), outcome);
+    evrt_buf_finish(&text);
+}
+
+static struct evrt_slice target_of(const struct evrt_host_letter_filter *f) {
+    return f->handler.p != NULL  ? f->handler
+           : f->type.p != NULL   ? f->type
+           : f->reason.p != NULL ? f->reason
+                                 : EVRT_STR("by filter");
+}
+
+static void on_deleted(void *arg, int status, uint64_t count, uint64_t held) {
+    struct evrt_http_request *r = arg;
+    bool one = r->match.params[0].p != NULL;
+    if (status < 0) {
+        fail(r, status, EVRT_STR("state.db cannot be read, or this node is shutting down"));
+    } else if (one && count == 0) {
+        fail(r, held != 0 ? -EBUSY : -ENOENT,
+             held != 0
+                 ? EVRT_STR("it is being reprocessed now")
+                 : EVRT_STR("no such dead letter: it was handled or deleted, or never was one"));
+    } else {
+        evrt_buf_printf(&r->out, "{\"deleted\":%llu,\"reprocessing\":%llu}\n",
+                        (unsigned long long)count, (unsigned long long)held);
+        evrt_request_answer(r, 200);
+    }
+    evrt_request_release(r);
+}
+
+static void delete (struct evrt_http_request *r, const struct evrt_host_letter_filter *f,
+                    const struct id *id) {
+    struct evrt_error err = {0};
+    struct evrt_slice target = id->seq != 0 ? r->match.params[0] : target_of(f);
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    int rc = evrt_host_letters_delete(evrt_request_host(r), f, (uint32_t)id->sub, id->seq,
+                                      on_deleted, r, &err);
+    audit(r, "delete dead letters", target, rc < 0 ? err.message : "begun");
+    if (rc == 0) return;
+    fail(r, rc, evrt_slice_of(err.message));
+    evrt_request_release(r);
+}
+
+void evrt_delete_letter(struct evrt_http_request *r) {
+    static const struct evrt_host_letter_filter none;
+    struct id id;
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || !take_id(r, &id)) return;
+    delete (r, &none, &id);
+}
+
+static bool chooses(const struct evrt_host_letter_filter *f) {
+    return f->handler.p != NULL || f->type.p != NULL || f->reason.p != NULL || f->from_ms != 0 ||
+           f->to_ms != 0;
+}
+
+void evrt_delete_letters(struct evrt_http_request *r) {
+    struct parameters p = {0};
+    if (evrt_request_query(r, take_parameter, &p) < 0) return;
+    if (!chooses(&p.q.which) && !p.all) {
+        evrt_request_fail(r, 400, "bad_request",
+                          "which ones? say handler, type, reason, from or to, or all=true");
+        return;
+    }
+    delete (r, &p.q.which, &(struct id){0, 0});
+}
+
+/* ---- Giving once more ---- */
+
+struct body {
+    struct evrt_host_reprocess want;
+    struct evrt_buf texts[3];
+};
+
+static int expected(struct evrt_error *err, const char *name, const char *what) {
+    return evrt_error_set(err, -EINVAL, "%s: expected %s", name, what);
+}
+
+static int take_member(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
+    struct body *b = arg;
+    struct evrt_host_letter_filter *f = &b->want.which;
+    const struct {
+        const char *name;
+        struct evrt_slice *text;
+        int64_t *time;
+        uint64_t *number;
+    } known[] = {
+        {"handler", &f->handler, NULL, NULL}, {"type", &f->type, NULL, NULL},
+        {"reason", &f->reason, NULL, NULL},   {"from", NULL, &f->from_ms, NULL},
+        {"to", NULL, &f->to_ms, NULL},        {"limit", NULL, NULL, &b->want.limit},
+        {"rate", NULL, NULL, &b->want.rate},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        struct evrt_buf time = {0};
+        if (!evrt_slice_eq(m->key, evrt_slice_of(known[i].name))) continue;
+        if (m->info.type == EVRT_JSON_NULL) return 0;
+        if (known[i].number != NULL)
+            return evrt_parameter_u64(m->value, known[i].number) && *known[i].number > 0
+                       ? 0
+                       : expected(err, known[i].name, "a whole number from 1");
+        if (m->info.type != EVRT_JSON_STRING) return expected(err, known[i].name, "a string");
+        struct evrt_buf *to = known[i].text != NULL ? &b->texts[i] : &time;
+        evrt_json_unquote(m->value, to);
+        int rc = 0;
+        if (known[i].text != NULL && to->n == 0)
+            rc = expected(err, known[i].name, "a string that is not empty");
+        else if (known[i].text != NULL)
+            *known[i].text = evrt_buf_slice(to);
+        else if (!evrt_parameter_time(evrt_buf_slice(to), known[i].time))
+            rc = expected(err, known[i].name, evrt_parameter_time_form);
+        evrt_buf_finish(&time);
+        return rc;
+    }
+    return evrt_error_set(err, -EINVAL, "\"%.*s\": unknown", (int)(m->key.n < 80 ? m->key.n : 80),
+                          m->key.p);
+}
+
+static void on_job(void *arg, int status, struct evrt_slice json) {
+    struct evrt_http_request *r = arg;
+    if (status == 0) {
+        evrt_buf_put(&r->out, json.p, json.n);
+        evrt_buf_putc(&r->out, '\n');
+        evrt_request_answer(r, r->wait_ms == 0 ? 200 : 202);
+    } else {
+        fail(r, status, EVRT_STR("the node is shutting down; it goes on at the next start"));
+    }
+    evrt_request_release(r);
+}
+
+static void on_begun(void *arg, int status, uint64_t job, const char *why) {
+    struct evrt_http_request *r = arg;
+    struct evrt_slice target =
+        r->match.params[0].p != NULL ? r->match.params[0] : EVRT_STR("by filter");
+    audit(r, "reprocess dead letters", target, status < 0 ? why : "begun");
+    if (status == 0) {
+        evrt_host_job_wait(evrt_request_host(r), job, r->wait_ms == 0, on_job, r);
+        return;
+    }
+    fail(r, status, evrt_slice_of(why));
+    evrt_request_release(r);
+}
+
+/* r->wait_ms, which is /events' else: 0 to answer when the job has ended. */
+static void reprocess(struct evrt_http_request *r, const struct evrt_host_reprocess *want,
+                      bool wait) {
+    struct evrt_error err = {0};
+    r->wait_ms = wait ? 0 : -1;
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    int rc = evrt_host_reprocess(evrt_request_host(r), want, on_begun, r, &err);
+    if (rc == 0) return;
+    audit(r, "reprocess dead letters", target_of(&want->which), err.message);
+    fail(r, rc, evrt_slice_of(err.message));
+    evrt_request_release(r);
+}
+
+void evrt_post_letter_reprocess(struct evrt_http_request *r) {
+    struct parameters p = {.wait = true};
+    struct id id;
+    if (evrt_request_query(r, take_parameter, &p) < 0 || !take_id(r, &id)) return;
+    reprocess(r, &(struct evrt_host_reprocess){.sub = (uint32_t)id.sub, .seq = id.seq}, p.wait);
+}
+
+void evrt_post_letters_reprocess(struct evrt_http_request *r) {
+    struct parameters p = {0};
+    struct body b = {0};
+    struct evrt_json_info info = {EVRT_JSON_NULL};
+    struct evrt_error err = {0};
+    if (evrt_request_query(r, take_parameter, &p) < 0) return;
+    int rc = evrt_json_members(evrt_buf_slice(&r->body), take_member, &b, &info, &err);
+    if (rc == 0 && info.type != EVRT_JSON_OBJECT)
+        rc = evrt_error_set(&err, -EINVAL, "expected a JSON object, as {\"handler\":\"Mailer\"}");
+    if (rc < 0)
+        evrt_request_fail(r, 400, "bad_request", "%s", err.message);
+    else
+        reprocess(r, &b.want, p.wait);
+    for (size_t i = 0; i < sizeof b.texts / sizeof b.texts[0]; i++)
+        evrt_buf_finish(&b.texts[i]);
+}
