@@ -32,6 +32,15 @@ static const struct evrt_cli_option publish_options[] = {
 
 static const struct evrt_cli_option list_options[] = {URL_OF("admin.listen"), JSON, CONFIG, SET, END};
 
+static const struct evrt_cli_option stats_options[] = {
+    {"all", NULL, "Every figure of the node, a line each.", 0},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END};
+
+static const struct evrt_cli_option top_options[] = {
+    {"interval", "SECONDS", "Between two pictures; default: 2.", 0},
+    {"count", "N", "Ends after so many; default: until q or Ctrl-C.", 0},
+    URL_OF("admin.listen"), JSON, CONFIG, SET, END};
+
 static const struct evrt_cli_option events_options[] = {
     {"type", "PATTERN", "Only types that match, as in a handler: user.*", 't'},
     {"source", "SOURCE", "Only events from this source.", 's'},
@@ -184,9 +193,19 @@ const struct evrt_command evrt_commands[] = {
         .run = evrt_cli_handlers,
     },
     {
-        .name = "stats", .args = "", .options = list_options,
-        .brief = "Show a node's figures.",
+        .name = "stats", .args = "", .options = stats_options,
+        .brief = "Show a node's dashboard: counts, rates, times.",
+        .text = "Rates are over the last 1, 5 and 15 minutes, or since the start when that is less; "
+                "times are quantiles of the last quarter of an hour. A day begins at midnight in the "
+                "node's time zone.",
         .run = evrt_cli_stats,
+    },
+    {
+        .name = "top", .args = "", .options = top_options,
+        .brief = "Watch a node's dashboard live.",
+        .text = "The busiest handlers and types come first. Space shows the next picture at once, q "
+                "ends. Where standard output is no terminal, one picture follows another.",
+        .run = evrt_cli_top,
     },
     {
         .name = "reload", .args = "", .options = list_options,

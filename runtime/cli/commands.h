@@ -9,6 +9,7 @@ int evrt_cli_check(struct evrt_cli *cli);
 int evrt_cli_publish(struct evrt_cli *cli);
 int evrt_cli_handlers(struct evrt_cli *cli); /* list.c */
 int evrt_cli_stats(struct evrt_cli *cli);    /* list.c */
+int evrt_cli_top(struct evrt_cli *cli);
 int evrt_cli_reload(struct evrt_cli *cli);
 int evrt_cli_events(struct evrt_cli *cli);
 int evrt_cli_why(struct evrt_cli *cli);

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/dashboard.h"
 #include "cli/view.h"
 #include "json/json.h"
 
@@ -105,15 +106,46 @@ int evrt_cli_handlers(struct evrt_cli *cli) {
     return rc;
 }
 
+/* evrt stats: the dashboard; with --all every figure; as JSON both, the dashboard as a member of its own. */
+static int get_stats(struct evrt_cli *cli, struct evrt_buf *stats, struct evrt_buf *dashboard) {
+    bool json = evrt_cli_has(cli, "json"), all = evrt_cli_has(cli, "all");
+    int rc = EVRT_EXIT_OK;
+    if (json || all) rc = evrt_view_get(cli, "/api/v1/stats", stats);
+    if (rc == EVRT_EXIT_OK && (json || !all))
+        rc = evrt_view_get(cli, "/api/v1/dashboard", dashboard);
+    return rc;
+}
+
+/* {"events":..} and {..} into {"events":..,"dashboard":{..}} */
+static void join(const struct evrt_buf *stats, const struct evrt_buf *dashboard,
+                 struct evrt_buf *out) {
+    size_t n = stats->n;
+    while (n > 0 && stats->p[n - 1] != '}')
+        n--;
+    evrt_buf_put(out, stats->p, n - 1);
+    evrt_buf_puts(out, ",\"dashboard\":");
+    evrt_buf_put(out, dashboard->p, dashboard->n);
+    while (out->p[out->n - 1] == '\n')
+        out->n--;
+    evrt_buf_puts(out, "}\n");
+}
+
 int evrt_cli_stats(struct evrt_cli *cli) {
-    struct evrt_buf json, out;
-    evrt_buf_init(&json);
+    struct evrt_buf stats, dashboard, out;
+    struct evrt_dashboard_view view = {.colour = evrt_cli_colour()};
+    evrt_buf_init(&stats);
+    evrt_buf_init(&dashboard);
     evrt_buf_init(&out);
-    int rc = evrt_view_get(cli, "/api/v1/stats", &json);
-    if (rc == EVRT_EXIT_OK && !evrt_cli_has(cli, "json"))
-        evrt_view_object(evrt_buf_slice(&json), NULL, &out);
-    if (rc == EVRT_EXIT_OK) rc = evrt_cli_print(evrt_cli_has(cli, "json") ? &json : &out);
-    evrt_buf_finish(&json);
+    int rc = get_stats(cli, &stats, &dashboard);
+    if (rc == EVRT_EXIT_OK && evrt_cli_has(cli, "json"))
+        join(&stats, &dashboard, &out);
+    else if (rc == EVRT_EXIT_OK && evrt_cli_has(cli, "all"))
+        evrt_view_object(evrt_buf_slice(&stats), NULL, &out);
+    else if (rc == EVRT_EXIT_OK)
+        evrt_dashboard_show(evrt_buf_slice(&dashboard), &view, &out);
+    if (rc == EVRT_EXIT_OK) rc = evrt_cli_print(&out);
+    evrt_buf_finish(&stats);
+    evrt_buf_finish(&dashboard);
     evrt_buf_finish(&out);
     return rc;
 }

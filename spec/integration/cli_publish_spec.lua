@@ -92,10 +92,27 @@ describe("commands for a running node", function()
         assert.equal(2, #cjson.decode((select(2, run { "handlers", "--json" }))).items)
         code, out = run { "stats" }
         assert.equal(0, code)
+        assert.truthy(out:find "\nevents +1 in the last hour, 1 today %(%w+%)\n", out)
+        assert.truthy(out:find "\nHANDLER +PENDING +RUNNING +RETRYING +HANDLED/S", out)
+        assert.truthy(out:find "\nBad +0 +0 +0 +%d[%d.]* +%d[%d.]* +%d[%d.]* +100.0 %%", out)
+        assert.truthy(out:find "\na.bad +%d", out)
+        code, out = run { "top", "--count", "2", "--interval", "1" }
+        assert.equal(0, code)
+        assert.equal(2, select(2, out:gsub("\nHANDLER ", "")))
+        assert.is_nil(out:find("\27", 1, true))
+        local command = evrt.binary() .. " top --count 1 --url 127.0.0.1:" .. node.admin
+        local terminal = evrt.spawn { program = "script", args = { "-qec", command, "/dev/null" }, env = { TERM = "xterm" } }
+        assert.equal(0, terminal:wait(60))
+        local picture = table.concat(terminal.out, "\n")
+        assert.truthy(picture:find("\27[?1049h", 1, true) and picture:find("\27[?1049l", 1, true), picture)
+        code, out = run { "stats", "--all" }
+        assert.equal(0, code)
         assert.truthy(out:find "\nevents +1\n")
         assert.truthy(out:find "\nstore%.durability +fsync\n")
         assert.truthy(out:find "\nworkers%[0%]%.state +ready")
-        assert.equal(1, cjson.decode((select(2, run { "stats", "--json" }))).events)
+        local both = cjson.decode((select(2, run { "stats", "--json" })))
+        assert.equal(1, both.events)
+        assert.equal(1, both.dashboard.events_today)
     end)
 
     it("events lists, filters and pages", function()
