@@ -32,6 +32,24 @@ describe("conf #plain", function()
         assert.truthy(evrt.read(path):find('"msg":"Drained"', 1, true))
     end)
 
+    it("has a profile for development and one for production", function()
+        for _, profile in ipairs { "dev", "production" } do
+            local code, out, err = evrt.run { "check", ("conf/%s.yaml"):format(profile) }
+            assert.equal(0, code, out .. err)
+        end
+        local node = evrt.spawn {
+            args = { "run", "conf/dev.yaml", "--set", "store.path=" .. evrt.folder(),
+                "--set", "http.listen=127.0.0.1:0",
+                "--set", "admin.listen=127.0.0.1:0" },
+        }
+        node:await("it to be ready, in the console's form", function()
+            for _, line in ipairs(node.out) do
+                if line:find("INFO  evrt ready", 1, true) then return true end
+            end
+        end)
+        assert.equal(0, (node:stop()))
+    end)
+
     it("has an Alertmanager configuration that Alertmanager takes", function()
         holds "amtool check-config conf/alertmanager/alertmanager.yml"
     end)
