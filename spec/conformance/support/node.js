@@ -22,13 +22,14 @@ const config = {
   logging: { level: "info", sampling: { first: 0 } },
 };
 
-/** Resolves to {url, records(count), stop()}. */
-export async function start() {
+/** `more`: keys of the configuration beside those above; `handlers`: more files. Resolves to {url, records(count), stop()}. */
+export async function start(more = {}, handlers = {}) {
   const folder = mkdtempSync(join(tmpdir(), "evrt-conformance-"));
   const record = join(folder, "record");
   mkdirSync(join(folder, "handlers"));
   cpSync(join(here, "recorder.lua"), join(folder, "handlers/recorder.lua"));
-  writeFileSync(join(folder, "evrt.yaml"), JSON.stringify(config)); // JSON is YAML
+  for (const [name, text] of Object.entries(handlers)) writeFileSync(join(folder, "handlers", name), text);
+  writeFileSync(join(folder, "evrt.yaml"), JSON.stringify({ ...config, ...more })); // JSON is YAML
   const child = spawn(join(build, "evrt"), ["run", join(folder, "evrt.yaml")], {
     env: { ...process.env, EVRT_RECORD: record },
     stdio: ["ignore", "pipe", "inherit"],
