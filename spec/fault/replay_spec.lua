@@ -18,6 +18,7 @@ local function script(path)
         local file = assert(io.open(%q, "a"))
         file:write(("\n%%s %%d .\n"):format(ctx.replay and "replay" or "live", event.seq))
         file:close()
+        ctx.kv.incr(ctx.replay and "replayed" or "live")
     end }]]):format(path)
 end
 
@@ -57,6 +58,11 @@ describe("a replay", function()
                     logging = { level = "info", sampling = { first = 1, then_every = 0 } } },
                 handlers = {
                     ["r.lua"] = script(path),
+                    ["ask.lua"] = [[local evrt = require "evrt"
+                        return { name = "Ask", events = "ask", handle = function()
+                            local get = evrt.kv.get
+                            evrt.log.info("counted", { live = get("live", "R"), replayed = get("replayed", "R") })
+                        end }]],
                     ["load.lua"] = 'return { name = "Load", events = "load.*", handle = function() end }',
                 },
             }
@@ -68,7 +74,7 @@ describe("a replay", function()
             return s.done == EVENTS
         end)
         local id = node:post_admin("/api/v1/replays",
-            ('{"handler":"R","from_seq":1,"rate":%d}'):format(faults.soak and 200 or 2500)).json.id
+            ('{"handler":"R","from_seq":1,"rate":%d}'):format(EVENTS / (STOPS * 0.3))).json.id
         local function look() return node:get("/api/v1/replays/" .. id).json end
         local began, before = uv.hrtime(), 0
         for _ = 1, STOPS do
@@ -90,6 +96,10 @@ describe("a replay", function()
         end, 120)
         assert.same({ "done", EVENTS, 0, 0 },
             { last.state, last.replayed_count, last.failed_count, last.skipped_count })
+        -- What it wrote counts once, whatever was begun twice.
+        assert.equal(202, node:publish { type = "ask" }.status)
+        local told = node:await_log { msg = "counted" }
+        assert.same({ EVENTS, EVENTS }, { told.live, told.replayed })
         assert.equal(0, (node:stop()))
         faults.verify(dir .. "/data")
         local times, count = given(path)

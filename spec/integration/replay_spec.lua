@@ -1,4 +1,5 @@
 -- Replay: stored events once more, to one handler, beside everything else.
+local uv = require "luv"
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 
@@ -241,6 +242,26 @@ describe("replay", function()
             if signal == "sigterm" then assert.equal(0, more) end
         end)
     end
+
+    it("goes on when workers die", function()
+        local node = start(nil, "evrt.sleep(0.002)", { workers = { count = 2 }, jobs = { replay_concurrency = 16 } })
+        publish(node, 400)
+        settled(node)
+        local r = begin(node, { handler = "A", from_seq = 1 })
+        for i = 1, 4 do
+            node:await("a part to be replayed", function() return look(node, r.id).replayed_count > i * 50 end)
+            for _, worker in ipairs(node:get("/api/v1/stats").json.workers) do
+                if worker.pid and worker.state == "ready" then uv.kill(worker.pid, "sigkill") break end
+            end
+        end
+        local last = ended(node, r.id)
+        -- The one that a worker was at when it died is charged.
+        assert.equal(400, last.replayed_count + last.failed_count)
+        assert.is_true(last.failed_count <= 4 and last.state == "done")
+        for _, f in ipairs(last.failures) do assert.equal("crashed", f.error.type) end
+        assert.equal(0, books(node).dead)
+        assert.equal(0, node:stop())
+    end)
 
     it("says what is wrong", function()
         local node = start()
