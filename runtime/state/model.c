@@ -31,7 +31,7 @@ void evrt_model_finish(struct evrt_model *m) {
     free(m->subs);
     evrt_model_jobs_finish(&m->jobs);
     free(m->forgotten);
-    evrt_buf_finish(&m->failed.list);
+    evrt_failed_finish(&m->failed);
     evrt_state_scheduled_finish(&m->scheduled);
     evrt_state_kv_finish(&m->kv);
     *m = (struct evrt_model){0};
@@ -175,7 +175,10 @@ static void add_gone(struct evrt_model *m, uint32_t sub, struct evrt_slice seqs,
     struct evrt_range run;
     uint64_t from = 0;
     for (size_t at = 0; evrt_ranges_next(seqs, &at, &from, &run) == 1;)
-        evrt_failed_add(&m->failed, &(struct evrt_failed){.op = op, .sub = sub, .seq = run.first});
+        if (op != EVRT_FAILED_RETRY_GONE || m->any_copies ||
+            !evrt_failed_cancel(&m->failed, sub, run.first))
+            evrt_failed_add(&m->failed,
+                            &(struct evrt_failed){.op = op, .sub = sub, .seq = run.first});
 }
 
 /* A dead letter takes over what its retry knew, so that comes before the retry's end. One that failed again is
