@@ -388,6 +388,10 @@ int evrt_bus_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, ui
     again->seq = d->seq;
     again->attempt = d->attempt == UINT16_MAX ? UINT16_MAX : (uint16_t)(d->attempt + 1);
     if (again->key != 0) again->key = d->key;
+    if (again->kept == NULL && d->kept) {
+        again->kept = (struct evrt_kept *)d->hold;
+        d->hold->refs++;
+    }
     if (evrt_sub_is_retry(position))
         d->failed = true;
     else

@@ -100,7 +100,8 @@ EVRT_MUST_CHECK int evrt_bus_end(struct evrt_bus *b, struct evrt_sub *s, uint64_
 bool evrt_bus_lend(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, uint32_t worker,
                    bool lent);
 /* An attempt failed, and the delivery becomes a retry: due, first_failed_ms, crashes of *again are set by
- * the caller; key 0 lets the others of its key pass, else any value keeps it. The rest of *again is set here.
+ * the caller, and kept, when it has the bytes (of one that is `kept` they are at hand already); key 0 lets the
+ * others of its key pass, else any value keeps it. The rest of *again is set here.
  * 0, or -ESTALE as above. */
 EVRT_MUST_CHECK int evrt_bus_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                                    uint32_t worker, struct evrt_retry_row *again,

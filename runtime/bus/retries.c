@@ -9,6 +9,8 @@
 enum { START = 64 };
 
 void evrt_retries_finish(struct evrt_retries *r) {
+    for (size_t i = 0; i < r->n; i++)
+        evrt_hold_release(r->heap[i].kept == NULL ? NULL : &r->heap[i].kept->hold);
     free(r->heap);
     *r = (struct evrt_retries){0};
 }

@@ -1,14 +1,22 @@
-/* What a subscription will try again: a heap by time, 40 bytes each, so that a million may wait. What more is
+/* What a subscription will try again: a heap by time, 48 bytes each, so that a million may wait. What more is
  * known of them is in state.db. Embedded; the bus's thread. */
 #ifndef EVRT_BUS_RETRIES_H
 #define EVRT_BUS_RETRIES_H
 
-#include "evrt.h"
+#include "bus/hold.h"
+
+/* An event's bytes that are at hand for a retry. */
+struct evrt_kept {
+    struct evrt_hold hold;
+    const char *event;
+    uint32_t n;
+};
 
 struct evrt_retry_row {
     int64_t due_ns; /* monotonic */
     uint64_t seq;
-    uint64_t key;            /* that it keeps busy; 0: none */
+    struct evrt_kept *kept; /* NULL: its bytes are read from the journal. The row has a reference */
+    uint64_t key;           /* that it keeps busy; 0: none */
     int64_t first_failed_ms; /* wall clock */
     uint16_t attempt;        /* the next one's number */
     uint8_t crashes;         /* workers that it has cost */

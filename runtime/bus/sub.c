@@ -150,7 +150,7 @@ void evrt_sub_sent(struct evrt_sub *s, uint64_t position, uint32_t worker, int64
                    struct evrt_slice event) {
     struct evrt_delivery *d = evrt_sub_at(s, position);
     evrt_sub_set_label(d->label, event.p);
-    if (!evrt_sub_is_aside(position)) evrt_sub_let_go(s, d);
+    if (!evrt_sub_is_aside(position) && !d->kept) evrt_sub_let_go(s, d);
     d->n = (uint32_t)event.n;
     d->state = EVRT_DELIVERY_FLIGHT;
     d->worker = worker;
@@ -219,7 +219,7 @@ void evrt_sub_again(struct evrt_sub *s, struct evrt_delivery *d) {
     if (evrt_sub_is_aside(d->position))
         evrt_sub_untake_aside(s, d);
     else
-        evrt_sub_come_again(s, d);
+        evrt_sub_put_back(s, d->position);
 }
 
 uint32_t evrt_sub_worker_gone(struct evrt_sub *s, uint32_t worker) {

@@ -36,13 +36,6 @@
 
 struct evrt_pattern_set;
 
-/* Bytes that deliveries point into; freed with the last of them. */
-struct evrt_hold {
-    uint32_t refs;
-    size_t bytes;
-    void (*release)(struct evrt_hold *hold);
-};
-
 enum evrt_delivery_state {
     EVRT_DELIVERY_FRESH,
     EVRT_DELIVERY_FLIGHT,
@@ -78,8 +71,8 @@ struct evrt_delivery {
     uint64_t seq;
     uint64_t position;
     uint64_t key;           /* 0: none */
-    struct evrt_hold *hold; /* FRESH only; NULL when the bytes are its own */
-    const char *event;      /* FRESH, or aside: the encoding; NULL: the journal has it no more */
+    struct evrt_hold *hold; /* FRESH, or kept; NULL when the bytes are its own */
+    const char *event;      /* the same, or aside: the encoding; NULL: the journal has it no more */
     union {
         uint32_t n;         /* its size */
         uint32_t free_next; /* of those that are free: the next one's number + 1 */
@@ -93,6 +86,7 @@ struct evrt_delivery {
     bool lent : 1;       /* FLIGHT only: waits for others, and counts against no limit */
     bool begun : 1;      /* was sent before */
     bool failed : 1;     /* a retry that ended by failing again: it stays one */
+    bool kept : 1;       /* a retry whose hold is a struct evrt_kept */
     uint16_t attempt;
     uint32_t number; /* its own, among the subscription's */
 

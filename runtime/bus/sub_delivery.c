@@ -8,7 +8,7 @@
 enum { READY_START = 64 };
 
 void evrt_sub_let_go(struct evrt_sub *s, struct evrt_delivery *d) {
-    if (d->hold != NULL && --d->hold->refs == 0) d->hold->release(d->hold);
+    evrt_hold_release(d->hold);
     if (d->own) {
         free((char *)d->event);
         s->own_bytes -= d->n;
@@ -16,6 +16,7 @@ void evrt_sub_let_go(struct evrt_sub *s, struct evrt_delivery *d) {
     d->hold = NULL;
     d->event = NULL;
     d->own = false;
+    d->kept = false;
 }
 
 /* ---- Labels ---- */

@@ -1,11 +1,13 @@
 /* Retries of a subscription, from waiting to under way. See sub.h.
  *
  *     failed ──▶ heap by time ──due──▶ a delivery, AGAIN ──read──▶ ready ──▶ FLIGHT ──▶ ended or failed
- *                                      (no place in the window: its position names the delivery)
+ *                                  │   (no place in the window: its position names the delivery)
+ *                                  └── with its bytes, if they were kept ──▶ ready
  */
 #include <assert.h>
 
 #include "bus/sub_internal.h"
+#include "core/event.h"
 
 enum {
     UNDER_WAY = 512
@@ -22,6 +24,18 @@ struct evrt_delivery *evrt_sub_find_retry(const struct evrt_sub *s, uint64_t seq
     return at == NULL ? NULL : evrt_sub_at(s, at->head);
 }
 
+/* Ready at once, if its bytes were kept and it is still wanted; else they are read, and then looked at. */
+static bool has_its_bytes(struct evrt_sub *s, struct evrt_delivery *d, struct evrt_kept *kept) {
+    if (kept == NULL) return false;
+    bool wanted = s->active && evrt_sub_matches(s, evrt_event_field(kept->event, EVRT_FIELD_TYPE));
+    if (wanted) {
+        evrt_sub_make_ready(s, d->position, &kept->hold, kept->event, kept->n, false);
+        d->kept = true;
+    }
+    evrt_hold_release(&kept->hold);
+    return wanted;
+}
+
 static struct evrt_delivery *promote(struct evrt_sub *s, size_t index) {
     struct evrt_retry_row r = evrt_retries_take(&s->retries, index);
     struct evrt_delivery *d = evrt_sub_take_delivery(s, 0, r.seq, r.key);
@@ -33,7 +47,7 @@ static struct evrt_delivery *promote(struct evrt_sub *s, size_t index) {
     evrt_keys_add(&s->retried, index_of(r.seq));
     evrt_keys_find(&s->retried, index_of(r.seq))->head = d->position;
     s->retry_live++;
-    evrt_sub_come_again(s, d);
+    if (!has_its_bytes(s, d, r.kept)) evrt_sub_come_again(s, d);
     return d;
 }
 

@@ -187,7 +187,7 @@ static void on_read(uv_work_t *work, int status) {
         evrt_journal_reader_close(job->reader);
         if (s != NULL) s->host = NULL;
     }
-    if (--job->hold.refs == 0) free_job(&job->hold);
+    evrt_hold_release(&job->hold);
     host_progress(h);
 }
 

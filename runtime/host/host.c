@@ -125,6 +125,7 @@ static void close_store(struct evrt_host *h) {
         if (s->host != NULL) evrt_journal_reader_close(s->host);
         s->host = NULL;
     }
+    host_recent_clear(h);
     evrt_bus_destroy(h->bus); /* lets go of batches, so before the journal */
     h->bus = NULL;
     host_kv_close(h);

@@ -173,6 +173,7 @@ static void keep(struct evrt_host *h) {
     host_kv_keep(h);
     host_retries_expire(h);
     host_letters_keep(h);
+    host_recent_tidy(h, evrt_mono_ns());
     host_dedup_expire(h);
     forget_orphans(h);
     host_meters_expire(h);

@@ -173,6 +173,7 @@ struct evrt_host {
     struct host_jobs *jobs;
     struct host_letters *letters;
     uint64_t letters_dropped; /* dead letters given up: by age, number, operators */
+    struct host_recent *recent; /* NULL: nothing failed of late */
     struct host_snapshots snapshots;
     struct host_needed needed;
     bool state_behind;        /* state.db has enough to do: nothing is handed out */
@@ -185,6 +186,17 @@ struct evrt_host {
     int64_t drain_ns;
     uint64_t redeliver; /* deliveries that did not finish in time */
 };
+
+/* ---- recent.c ---- */
+
+/* While there is h->recent: of each batch that was committed its events, then the batch. */
+void host_recent_event(struct evrt_host *h, uint64_t seq, struct evrt_slice event);
+void host_recent_batch(struct evrt_host *h, struct evrt_hold *hold);
+/* A copy of the event's bytes, one reference; NULL: there is none to be had, or no need. */
+struct evrt_kept *host_recent_keep(struct evrt_host *h, uint64_t seq, int64_t delay_ms,
+                                   int64_t now_ns);
+void host_recent_tidy(struct evrt_host *h, int64_t now_ns);
+void host_recent_clear(struct evrt_host *h);
 
 /* ---- publish.c ---- */
 

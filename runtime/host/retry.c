@@ -163,10 +163,11 @@ static void queue(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s
                   int64_t delay_ms, const struct evrt_frame_failed *f) {
     const struct evrt_delivery *now = evrt_sub_in_flight(s, position, w->instance);
     bool skips = s->active && h->serving->scripts.handlers[s->handler].retry_skips;
-    int64_t wall = evrt_wall_ms();
+    int64_t wall = evrt_wall_ms(), mono = evrt_mono_ns();
     struct evrt_retry_row again = {
-        .due_ns = evrt_mono_ns() + delay_ms * MS,
-        .first_failed_ms = now->first_failed_ms != 0 ? now->first_failed_ms : wall,
+        .due_ns = mono + delay_ms * MS,
+        .kept = now->kept ? NULL : host_recent_keep(h, now->seq, delay_ms, mono),
+        .first_failed_ms = evrt_sub_is_retry(position) ? now->first_failed_ms : wall,
         .crashes = now->crashes,
         .key = !skips,
     };
@@ -265,12 +266,13 @@ static void on_due(uv_timer_t *timer) {
 
 void host_retries_turn(struct evrt_host *h) {
     int64_t next = INT64_MAX, now = 0;
+    uint32_t promoted = 0;
     if (h->phase != HOST_SERVING) return;
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
         if (s->retries.n == 0) continue;
         if (now == 0) now = evrt_mono_ns();
-        evrt_sub_promote(s, now);
+        promoted += evrt_sub_promote(s, now);
         int64_t due = evrt_sub_retry_due(s);
         if (due < next) next = due;
     }
@@ -280,6 +282,7 @@ void host_retries_turn(struct evrt_host *h) {
         evrt_timer_start(&h->retry, on_due, next);
     }
     h->retry_due_ns = next;
+    if (promoted != 0) evrt_bus_pump(h->bus); /* those that have their bytes are ready */
 }
 
 void host_retries_sent(struct evrt_host *h, const struct evrt_sub *s, unsigned attempt,

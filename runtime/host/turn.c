@@ -152,6 +152,7 @@ static void commit_event(struct evrt_host *h, struct evrt_slice event, struct ba
         EVRT_F_STR("span_id", host_event_span_id(h, event.p, &ids)));
     host_meter_stored(h, type, event, evrt_batch_commit_ns(of->batch), now_ns);
     host_waits_routed(h, seq, type);
+    if (h->recent != NULL) host_recent_event(h, seq, event);
     evrt_bus_commit(h->bus, seq, event, &of->hold);
 }
 
@@ -176,7 +177,8 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
         if (r.kind == EVRT_RECORD_SCHEDULE) host_schedule_committed(h, payload);
         if (r.kind == EVRT_RECORD_KV) host_kv_committed(h, evrt_batch_group(batch));
     }
-    if (--b->hold.refs == 0) release_batch(&b->hold);
+    if (h->recent != NULL && evrt_batch_events(batch) != 0) host_recent_batch(h, &b->hold);
+    evrt_hold_release(&b->hold);
 }
 
 void host_commits(struct evrt_host *h) {

@@ -116,7 +116,7 @@ describe("a delivery that fails", function()
         assert.equal(0, node:stop())
     end)
 
-    it("is judged by the configuration where no function can be asked, or none answers", function()
+    it("is judged by the configuration where no function can be asked, or none answers #plain", function()
         local asked = [[policies = { evrt.policy.retry { policy = function(attempt)
             return attempt == 2 and 0.01 or error "no idea"
         end } },]]

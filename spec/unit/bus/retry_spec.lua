@@ -34,9 +34,10 @@ describe("bus/sub_retry", function()
     after_each(function() w.close() end)
 
     -- The first of what was sent fails; returns the row's attempt, or nil and the error.
-    local function fail(due, hold)
+    local function fail(due, hold, kept)
         local d = table.remove(w.sent, 1)
-        local again = ffi.new("struct evrt_retry_row", { due_ns = due, key = hold and 1 or 0, first_failed_ms = 7 })
+        local again = ffi.new("struct evrt_retry_row", { due_ns = due, key = hold and 1 or 0, first_failed_ms = 7,
+            kept = kept })
         local out = ffi.new "struct evrt_delivery"
         local rc = lib.evrt_bus_retry(w.bus, s, d.position, d.worker, again, out)
         if rc < 0 then return nil, rc end
@@ -69,6 +70,51 @@ describe("bus/sub_retry", function()
         support.settle(w)
         assert.same({ 0, 2, 0 }, { tonumber(s.retrying), tonumber(s.done), s.retry_live })
         assert.equal(0, w.held)
+    end)
+
+    -- The bytes of an event, for a retry to keep.
+    local function keep(seq)
+        local k, event = ffi.new "struct evrt_kept", w.journal[seq]
+        k.hold.refs, k.hold.release, k.event, k.n = 1, w.release, event.bytes, event.slice.n
+        w.held = w.held + 1
+        w.holds[tostring(ffi.cast("void *", k))] = k
+        return k
+    end
+
+    it("is sent from the bytes that it keeps, again and again", function()
+        s = support.add(w, 1, "a")
+        support.publish(w, "a")
+        fail(1, false, keep(1))
+        w.journal[1].lost = true
+        for now = 1, 3 do
+            assert.equal(1, due(now))
+            assert.same({ 1, 1 }, { #w.sent, w.sent[1].seq })
+            assert.equal(now + 2, (fail(now + 1)))
+        end
+        due(4)
+        assert.equal(0, support.answer(w, 1))
+        support.settle(w)
+        assert.same({ 0, 0, 1, 0 }, { w.held, tonumber(s.retrying), tonumber(s.done), tonumber(s.discarded) })
+    end)
+
+    it("gives its bytes back when they are not wanted: other patterns, a dead worker, its own end", function()
+        s = support.add(w, 1, "a")
+        for _ = 1, 4 do support.publish(w, "a") end
+        for seq = 1, 4 do fail(seq == 4 and 9 or 1, false, keep(seq)) end
+        assert.equal(4, w.held)
+        support.settle(w)
+        assert.equal(0, lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED))
+        assert.equal(3, w.held)
+        assert.equal(2, due(1))
+        assert.equal(2, tonumber(lib.evrt_bus_worker_gone(w.bus, w.worker)))
+        assert.equal(1, w.held)
+        w.sent = {}
+        lib.evrt_sub_add_epoch(s, lib.evrt_bus_next_seq(w.bus), lib.evrt_pattern_set_create(support.slice "b"))
+        lib.evrt_bus_recall(w.bus, s)
+        while support.catch_up(w, s, 100) do end
+        assert.equal(1, due(9))
+        support.settle(w)
+        assert.same({ 0, 0, 4, 0 }, { w.held, #w.sent, tonumber(s.discarded), tonumber(s.retrying) })
     end)
 
     it("is not the answer of one who had it before", function()

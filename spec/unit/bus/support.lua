@@ -6,7 +6,7 @@ local lib = c.load("bus", { "bus/bus.h", "core/pattern.h", "core/event.h" })
 -- Compiled code cannot be called back from C.
 jit.off(true, true)
 
-local M = { lib = lib }
+local M = { lib = lib, slice = c.slice }
 
 ffi.cdef "struct spec_hold { struct evrt_hold hold; };"
 
