@@ -8,7 +8,7 @@
 --- What a handler file returns: one, or a list of them. It is data: loading it has no side effect.
 ---@class evrt.Handler
 ---@field name string  The durable subscription's identity: letters, digits and any of `_ - . :`
----@field events string|string[]  Patterns of types: `*` one segment, `**` any number; `evrt.` must be spelt out
+---@field events? string|string[]  Patterns of types: `*` one segment, `**` any number; `evrt.` must be spelt out
 ---@field handle fun(event: evrt.Event, ctx: evrt.Context): nil, any  Fails by raising, or by `return nil, why`
 ---@field timeout? string|number  As `"30s"` or seconds: after it every wait raises
 ---@field concurrency? integer  Deliveries of this handler in progress at once
@@ -16,6 +16,10 @@
 ---@field priority? integer  -100 to 100, 0 unless given: of the handlers of one event, higher ones get it first
 ---@field on_retry? "hold"|"skip"  With ordered_by: what a retry does to its key, `"hold"` unless given
 ---@field start? "new"|"beginning"  A new handler's first event: the next one published, or the oldest kept
+---@field schedule? string  Cron, `"*/5 * * * *"` or six fields from the second on: an event `evrt.timer.NAME`
+---@field every? string|number  The same after each such time, `"30s"`
+---@field timezone? string  Of schedule: `"Europe/Berlin"`; UTC unless given
+---@field catch_up? "skip"|"once"|"all"  What becomes of times that were missed; `"skip"` unless given
 ---@field policies? (string|evrt.BuiltPolicy)[]  Around it, outermost first: names, or `evrt.policy.NAME { ... }`
 
 --- The event being handled. Fields are read when first asked for; what a handler writes to it, others do not see.

@@ -96,6 +96,7 @@ struct evrt_config {
     struct {
         uint64_t max;
         int64_t max_delay;
+        uint64_t max_catch_up;
     } schedule;
     struct {
         uint64_t max_entries, max_value_size; /* of a key and its value */

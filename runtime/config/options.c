@@ -139,6 +139,8 @@
       "Events that wait for their time (deliverat, deliverafter); one more is answered 429.")    \
     X(schedule.max_delay, DURATION, "366d", 0, 36500 * DAY, NULL, RELOAD,                        \
       "How far ahead an event may be scheduled.")                                                \
+    X(schedule.max_catch_up, NUMBER, "1000", 1, 9000, NULL, RELOAD,                              \
+      "Of a timer's missed times with catch_up = \"all\", so many are made up, the last ones.")  \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
       "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
     X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \

@@ -10,7 +10,7 @@
 #include "core/event.h"
 #include "core/units.h"
 
-enum { SCHEDULE_FIXED = 36, UNSCHEDULE_BYTES = 28 };
+enum { SCHEDULE_FIXED = 36 };
 
 static int parse_at(const struct evrt_extension *x, int64_t now_ms, struct evrt_deliver *out,
                     struct evrt_error *err) {
@@ -95,16 +95,16 @@ int evrt_record_get_schedule(struct evrt_slice s, struct evrt_record_schedule *r
 }
 
 void evrt_record_put_unschedule(struct evrt_buf *out, const struct evrt_record_unschedule *r) {
-    char *p = evrt_buf_room(out, UNSCHEDULE_BYTES);
+    char *p = evrt_buf_room(out, EVRT_UNSCHEDULE_BYTES);
     evrt_set_u64(p, r->number);
     evrt_set_u64(p + 8, (uint64_t)r->due_ms);
     evrt_set_u64(p + 16, (uint64_t)r->at_ms);
     evrt_set_u32(p + 24, r->cancelled);
-    out->n += UNSCHEDULE_BYTES;
+    out->n += EVRT_UNSCHEDULE_BYTES;
 }
 
 int evrt_record_get_unschedule(struct evrt_slice s, struct evrt_record_unschedule *r) {
-    if (s.n != UNSCHEDULE_BYTES) return -EBADMSG;
+    if (s.n != EVRT_UNSCHEDULE_BYTES) return -EBADMSG;
     *r = (struct evrt_record_unschedule){
         .number = evrt_get_u64(s.p),
         .due_ms = (int64_t)evrt_get_u64(s.p + 8),

@@ -48,6 +48,7 @@ struct evrt_record_unschedule {
         cancelled; /* 1: an operator did; 0: it became the event that follows, or was replaced */
 };
 
+enum { EVRT_UNSCHEDULE_BYTES = 28 };
 void evrt_record_put_schedule(struct evrt_buf *out, const struct evrt_record_schedule *r);
 void evrt_record_put_unschedule(struct evrt_buf *out, const struct evrt_record_unschedule *r);
 /* -EBADMSG: malformed. */

@@ -68,8 +68,9 @@ static int open_handles(struct evrt_host *h) {
     uv_timer_init(h->loop, &h->retry);
     uv_timer_init(h->loop, &h->trace_timer);
     uv_timer_init(h->loop, &h->schedule_timer);
-    h->schedule_timer.data = h;
-    h->handles++;
+    uv_timer_init(h->loop, &h->timers_timer);
+    h->schedule_timer.data = h->timers_timer.data = h;
+    h->handles += 2;
     uv_timer_init(h->loop, &h->kv.timer);
     uv_timer_init(h->loop, &h->allowance);
     uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.quiet,
@@ -106,6 +107,7 @@ static void close_handles(struct evrt_host *h) {
                           (uv_handle_t *)&h->trace_timer,
                           (uv_handle_t *)&h->schedule_timer,
                           (uv_handle_t *)&h->kv.timer,
+                          (uv_handle_t *)&h->timers_timer,
                           (uv_handle_t *)&h->allowance,
                           (uv_handle_t *)&h->watch,
                           (uv_handle_t *)&h->wake,
@@ -153,7 +155,7 @@ static void serve(struct evrt_host *h) {
                    EVRT_F_U64("workers", h->worker_count), EVRT_F_DURATION("duration", took));
     host_watch_start(h);
     host_reload_start(h);
-    h->schedule_changed = true;
+    h->schedule_changed = h->timers_changed = true;
 }
 
 static void begin_closing(struct evrt_host *h) {
@@ -292,6 +294,7 @@ static struct evrt_host *new_host(const struct evrt_host_options *options, uv_lo
     host_share_open(h);
     host_meters_create(h);
     host_schedule_create(h);
+    host_timers_create(h);
     evrt_random_init(&h->random);
     return h;
 }
@@ -376,6 +379,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     host_meters_destroy(h);
     host_tracing_destroy(h->tracing);
     host_schedule_destroy(h);
+    host_timers_destroy(h);
     evrt_buf_finish(&h->scratch);
     evrt_buf_finish(&h->ranges);
     evrt_buf_finish(&h->settlements);

@@ -2,7 +2,8 @@
  *
  *     publish.c   an event into the journal, the caller told when it is durable
  *     dedup.c     what was published before
- *     schedule.c  what is to be published later; scheduled.c lists it
+ *     schedule.c  what is to be published later (due.c: what next); scheduled.c lists it
+ *     timers.c    handlers that want an event at certain times
  *     turn.c      the end of a loop turn: settle, submit, send; and what a commit sets off
  *     subs.c      subscriptions against the scripts: added, changed, orphaned, forgotten
  *     key.c       what an event is ordered by
@@ -56,6 +57,7 @@ struct evrt_shared;
 struct evrt_journal_oldest;
 struct host_cleanup;
 struct host_schedule;
+struct host_timers;
 struct host_jobs;
 struct host_letters;
 struct host_tails;
@@ -130,6 +132,7 @@ struct evrt_host {
     uv_timer_t allowance;   /* of a job that is throttled: jobs.c */
     int64_t retry_due_ns;
     uv_timer_t schedule_timer; /* the next event for later: schedule.c */
+    uv_timer_t timers_timer;   /* the next time of a handler's timer: timers.c */
     unsigned handles;          /* handles of the host itself that are not closed yet */
 
     uint64_t appended, submitted, committed; /* records, since start */
@@ -147,6 +150,8 @@ struct evrt_host {
     uint64_t duplicates;                    /* told so */
     struct host_schedule *schedule;
     bool schedule_changed; /* something may be due sooner */
+    struct host_timers *timers;
+    bool timers_changed;
 
     struct host_generation *generations; /* all that have a handle or process left, newest first */
     struct host_generation *serving;     /* new deliveries are its; kept until the host is freed */
@@ -253,6 +258,8 @@ EVRT_MUST_CHECK int host_schedule_check(const struct evrt_host *h, const struct 
 /* A SCHEDULE's payload for a complete event, to be appended at once. */
 void host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
                            const struct evrt_deliver *d, uint64_t *number, struct evrt_buf *out);
+/* Of a row that is not in the heaps. */
+uint64_t host_schedule_number(struct evrt_host *h);
 /* It was not appended. */
 void host_schedule_unprepare(struct evrt_host *h);
 /* A SCHEDULE is durable. */
@@ -264,6 +271,19 @@ void host_schedule_turn(struct evrt_host *h);
 void host_schedule_note_cancelled(struct evrt_host *h, uint64_t number);
 bool host_schedule_is_cancelled(const struct evrt_host *h, uint64_t number);
 void host_schedule_stats(const struct evrt_host *h, struct host_schedule_stats *out);
+
+/* ---- timers.c ---- */
+
+void host_timers_create(struct evrt_host *h);
+void host_timers_destroy(struct evrt_host *h);
+/* A row of state.db, at start. */
+void host_timers_restore(struct evrt_host *h, const struct evrt_record_schedule *r);
+/* Makes timers agree with the scripts, as subscriptions do by now. */
+void host_timers_update(struct evrt_host *h);
+void host_timers_forget(struct evrt_host *h, uint32_t sub);
+void host_timers_turn(struct evrt_host *h);
+/* The member "timer" of a handler that has one. */
+void host_timer_json(const struct evrt_host *h, const struct evrt_sub *s, struct evrt_jsonout *o);
 
 /* ---- turn.c ---- */
 

@@ -139,6 +139,7 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
         put_u64(o, "concurrency", s->limit);
         put_i64(o, "priority", s->priority);
         if (s->ordered) put_str(o, "ordered_by", evrt_slice_of(s->ordered_by));
+        host_timer_json(h, s, o);
         evrt_jsonout_key(o, "policies");
         evrt_jsonout_raw(o, evrt_slice_of(handler->policies));
     } else {

@@ -86,7 +86,7 @@ int host_schedule_check(const struct evrt_host *h, const struct evrt_deliver *d,
 }
 
 /* Unique also after a start that finds none: time goes on. */
-static uint64_t next_number(struct evrt_host *h) {
+uint64_t host_schedule_number(struct evrt_host *h) {
     uint64_t now = (uint64_t)evrt_wall_ms() * 1000;
     h->schedule->last_number = now > h->schedule->last_number ? now : h->schedule->last_number + 1;
     return h->schedule->last_number;
@@ -101,7 +101,7 @@ void host_schedule_prepare(struct evrt_host *h, const struct evrt_event *e,
     size_t n = evrt_event_size(&later);
     evrt_event_encode(&later, evrt_buf_room(&encoded, n));
     encoded.n = n;
-    *number = next_number(h);
+    *number = host_schedule_number(h);
     evrt_record_put_schedule(out, &(struct evrt_record_schedule){
                                       .number = *number,
                                       .due_ms = d->due_ms,
@@ -145,7 +145,10 @@ void host_schedule_committed(struct evrt_host *h, struct evrt_slice payload) {
 void host_schedule_restore(struct evrt_host *h, const struct evrt_record_schedule *r) {
     struct host_schedule *s = h->schedule;
     if (r->number > s->last_number) s->last_number = r->number;
-    if (r->kind == EVRT_SCHEDULE_TIMER) return;
+    if (r->kind == EVRT_SCHEDULE_TIMER) {
+        host_timers_restore(h, r);
+        return;
+    }
     push(h, r);
     s->pending++;
 }
@@ -198,7 +201,8 @@ static void fire(struct evrt_host *h, const struct firing *f) {
     struct evrt_slice record = {s->bytes.p + f->at, f->n};
     if (evrt_record_get_schedule(record, &r) < 0) return; /* not reached: its sum was right */
     if (evrt_event_decode(r.event.p, r.event.n, &e) < 0) return;
-    size_t bytes = evrt_journal_record_bytes(64) + evrt_journal_record_bytes(r.event.n);
+    size_t bytes =
+        evrt_journal_record_bytes(EVRT_UNSCHEDULE_BYTES) + evrt_journal_record_bytes(r.event.n);
     if (evrt_journal_refuses(h->journal, bytes) < 0 ||
         evrt_journal_hold(h->journal, bytes, 2) < 0) {
         later(h, f);

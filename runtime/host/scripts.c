@@ -17,6 +17,8 @@ static void free_handlers(struct evrt_scripts *s) {
         free(s->handlers[i].file);
         free(s->handlers[i].patterns);
         free(s->handlers[i].ordered_by);
+        free(s->handlers[i].schedule);
+        free(s->handlers[i].timezone);
         free(s->handlers[i].policies);
         free(s->handlers[i].chain);
         for (size_t k = 0; k < s->handlers[i].retry_count; k++)
@@ -147,6 +149,19 @@ static int add_policies(struct evrt_handler *h, struct evrt_slice object, struct
     return retries.n == 0 ? 0 : evrt_json_members(retries, add_retry, h, &info, err);
 }
 
+static void add_timer(struct evrt_handler *h, struct evrt_slice timer) {
+    bool is = timer.n > 0 && timer.p[0] == '{';
+    if (!is) timer = EVRT_STR("{}");
+    char *catch_up = text_at(timer, "catch_up");
+    h->schedule = text_at(timer, "schedule");
+    h->timezone = text_at(timer, "timezone");
+    h->every_ms = number_at(timer, "every_ms");
+    h->catch_up = strcmp(catch_up, "all") == 0    ? EVRT_CATCH_UP_ALL
+                  : strcmp(catch_up, "once") == 0 ? EVRT_CATCH_UP_ONCE
+                                                  : EVRT_CATCH_UP_SKIP;
+    free(catch_up);
+}
+
 static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
     struct evrt_scripts *s = arg;
     char *start = text_at(m->value, "start"), *on_retry = text_at(m->value, "on_retry");
@@ -167,6 +182,7 @@ static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_
     };
     free(start);
     free(on_retry);
+    add_timer(&s->handlers[s->count - 1], evrt_json_at(m->value, EVRT_STR("timer")));
     struct evrt_handler *h = &s->handlers[s->count - 1];
     for (size_t i = 0; i < s->file_count; i++)
         if (strcmp(s->files[i].path, h->file) == 0) h->script = s->files[i].hash;
@@ -191,6 +207,8 @@ bool evrt_handler_same(const struct evrt_handler *a, const struct evrt_handler *
            a->timeout_ms == b->timeout_ms && a->concurrency == b->concurrency &&
            a->from_beginning == b->from_beginning && same_text(a->ordered_by, b->ordered_by) &&
            a->priority == b->priority && a->retry_skips == b->retry_skips &&
+           same_text(a->schedule, b->schedule) && same_text(a->timezone, b->timezone) &&
+           a->every_ms == b->every_ms && a->catch_up == b->catch_up &&
            a->on_dead_letter == b->on_dead_letter && same_text(a->chain, b->chain);
 }
 

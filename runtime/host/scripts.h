@@ -27,6 +27,9 @@ struct evrt_retry {
     bool retry_if; /* a worker is asked whether at all */
 };
 
+/* What becomes of a timer's times that were missed. */
+enum evrt_catch_up { EVRT_CATCH_UP_SKIP, EVRT_CATCH_UP_ONCE, EVRT_CATCH_UP_ALL };
+
 /* A handler as its script declares it. */
 struct evrt_handler {
     char *name, *file;
@@ -42,6 +45,10 @@ struct evrt_handler {
     struct evrt_retry *retries; /* outermost first: of those that match an event the last counts */
     size_t retry_count;
     bool retry_skips; /* its retries let others of their key pass */
+    /* A timer; schedule "" and every 0: it has none. */
+    char *schedule, *timezone;
+    int64_t every_ms;
+    enum evrt_catch_up catch_up;
     bool on_dead_letter;
     uint64_t script; /* hash of its file */
 };

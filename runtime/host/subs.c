@@ -107,6 +107,7 @@ void host_subscribe(struct evrt_host *h) {
         if (!s->active && s->orphaned_ms == 0) orphan(h, s);
     }
     evrt_bus_rerouted(h->bus);
+    host_timers_update(h);
 }
 
 bool host_orphaned_for(const struct evrt_sub *s, int64_t ttl_ms) {
@@ -122,6 +123,7 @@ void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason) {
     host_settle(h); /* what ended is in the journal before the subscription goes */
     if (s->host != NULL) evrt_journal_reader_close(s->host);
     s->host = NULL;
+    host_timers_forget(h, s->id);
     journal_sub(h, EVRT_RECORD_FORGET, s->id, evrt_wall_ms());
     evrt_log_event(h->log, HANDLER_FORGOTTEN, EVRT_F_CSTR("handler", s->name),
                    EVRT_F_U64("discarded", evrt_sub_pending(s)), EVRT_F_CSTR("reason", reason));

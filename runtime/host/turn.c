@@ -109,6 +109,7 @@ void host_turn(struct evrt_host *h) {
     host_settle(h);
     host_retries_turn(h);
     host_schedule_turn(h);
+    host_timers_turn(h);
     host_jobs_turn(h);
     host_workers_flush(h); /* they work while this thread writes */
     if (submit(h)) host_commits(h);

@@ -116,6 +116,8 @@
       "by an operator: nothing more is delivered to it until it is resumed")                   \
     X(HANDLER_RESUMED, INFO, "Handler resumed", "handler,pending",                             \
       "by an operator: it goes on where it was paused")                                        \
+    X(TIMER_FAILED, ERROR, "Timer cannot run", "handler,error",                                \
+      "the host cannot read its schedule or zone, though a worker could: tzdata changed")      \
     X(HANDLER_CHANGED, INFO, "Handler changed", "handler,changes,events",                      \
       "a reload changed it; pending events that no longer match are discarded and counted")    \
     X(RELOADED, INFO, "Reloaded", "generation,handlers,added,changed,removed,duration",        \

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "core/clock.h"
+#include "core/cron.h"
 #include "core/units.h"
 #include "worker/bind.h"
 #include "worker/process.h"
@@ -51,6 +52,31 @@ static int duration(lua_State *L) {
     return 1;
 }
 
+/* cron("0 9 * * mon-fri") -> nothing, or what is wrong with it */
+static int cron(lua_State *L) {
+    struct evrt_slice s;
+    struct evrt_cron parsed;
+    struct evrt_error err;
+    s.p = luaL_checklstring(L, 1, &s.n);
+    if (evrt_cron_parse(s, &parsed, &err) == 0) return 0;
+    lua_pushstring(L, err.message);
+    return 1;
+}
+
+/* zone("Europe/Berlin") -> nothing, or what is wrong with it */
+static int zone(lua_State *L) {
+    struct evrt_slice s;
+    struct evrt_zone *loaded;
+    struct evrt_error err;
+    s.p = luaL_checklstring(L, 1, &s.n);
+    if (evrt_zone_load(&loaded, s, &err) == 0) {
+        evrt_zone_destroy(loaded);
+        return 0;
+    }
+    lua_pushstring(L, err.message);
+    return 1;
+}
+
 static int uuid(lua_State *L) {
     char text[EVRT_UUID_SIZE];
     evrt_uuid7(&evrt_worker_of(L)->random, text);
@@ -65,8 +91,10 @@ static int seed(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"now", now},           {"monotonic", monotonic}, {"format", format}, {"parse", parse},
-    {"duration", duration}, {"uuid", uuid},           {"seed", seed},     {NULL, NULL},
+    {"now", now},     {"monotonic", monotonic}, {"format", format},
+    {"parse", parse}, {"duration", duration},   {"uuid", uuid},
+    {"seed", seed},   {"cron", cron},           {"zone", zone},
+    {NULL, NULL},
 };
 
 int evrt_clock_open(lua_State *L) {

@@ -76,6 +76,11 @@ local function unknown(check, form, declared)
     end
 end
 
+local function is_required(needs, declared)
+    if type(needs) == "function" then return needs(declared) end
+    return needs
+end
+
 local function known(check, form, declared)
     local kept = {}
     for _, name in ipairs(form.fields) do
@@ -86,7 +91,7 @@ local function known(check, form, declared)
                 check:complain(name, ("field %q: expected %s, got %s"):format(name, expected, show(value)))
             end
             kept[name] = good
-        elseif form.required[name] then
+        elseif is_required(form.required[name], declared) then
             local _, expected = form.checks[name](nil)
             check:complain(nil, ("field %q is missing: expected %s"):format(name, expected))
         end
@@ -99,7 +104,7 @@ local Form = {}
 Form.__index = Form
 
 --- `fields` in the order in which they are checked; `checks[name](value)` gives the value to keep, or nil and
---- what was expected; those in `later` are reserved.
+--- what was expected; `required[name]` is true, or a function of what is declared; those in `later` are reserved.
 function M.form(form)
     form.is_later = {}
     for _, name in ipairs(form.later or {}) do form.is_later[name] = true end

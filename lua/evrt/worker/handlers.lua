@@ -1,5 +1,6 @@
 -- Checks what a handler file returned. One table of fields says what a handler may declare; every error
 -- names file and line, the field, and what was expected.
+local clock = require "evrt.c.clock"
 local declared = require "evrt.worker.declared"
 local key = require "evrt.worker.key"
 local options = require "evrt.worker.options"
@@ -101,6 +102,37 @@ function checks.on_retry(value)
     return value
 end
 
+function checks.schedule(value)
+    local form = 'a cron schedule, as "*/5 * * * *"'
+    if type(value) ~= "string" then return nil, form end
+    local wrong = clock.cron(value)
+    if wrong then return nil, ("%s (%s)"):format(form, wrong) end
+    return value
+end
+
+function checks.every(value)
+    local seconds = options.duration(value)
+    if seconds == nil or seconds < 0.1 or seconds > DURATION_MAX then
+        return nil, 'a duration from "100ms" to "366d"'
+    end
+    return seconds
+end
+
+function checks.timezone(value)
+    local form = 'a time zone, as "Europe/Berlin"'
+    if type(value) ~= "string" then return nil, form end
+    local wrong = clock.zone(value)
+    if wrong then return nil, ("%s (%s)"):format(form, wrong) end
+    return value
+end
+
+function checks.catch_up(value)
+    if value ~= "skip" and value ~= "once" and value ~= "all" then
+        return nil, '"skip" (what was missed is), "once" (one for all that were missed) or "all" (each)'
+    end
+    return value
+end
+
 function checks.handle(value)
     if type(value) ~= "function" then
         return nil, "a function(event, ctx)"
@@ -110,23 +142,48 @@ end
 
 -- In the order in which they are checked.
 local fields = { "name", "events", "handle", "policies", "timeout", "concurrency", "ordered_by", "priority",
-    "on_retry", "start" }
-local required = { name = true, events = true, handle = true }
+    "on_retry", "start", "schedule", "every", "timezone", "catch_up" }
+local required = {
+    name = true, handle = true,
+    events = function(one) return one.schedule == nil and one.every == nil end,
+}
 
 -- Reserved: declared now, they would be ignored, and a handler would run without what it relies on.
 local later = {
-    "batch", "schedule", "every", "on_dead_letter", "retry_if",
+    "batch", "on_dead_letter", "retry_if",
 }
 
 local form = declared.form {
     what = "handler", plural = "handlers", fields = fields, required = required, later = later, checks = checks,
 }
 
+-- What a timer's firing is delivered as.
+local TIMER_TYPE = "evrt.timer."
+
+-- A handler with a schedule gets events of a type of its own.
+local function check_timer(handler, check)
+    local timed = handler.schedule or handler.every
+    if handler.schedule and handler.every then
+        check:complain("every", 'fields "schedule" and "every": only one of them says when')
+    elseif handler.timezone and not handler.schedule then
+        check:complain("timezone", 'field "timezone": only with "schedule"')
+    elseif handler.catch_up and not timed then
+        check:complain("catch_up", 'field "catch_up": only with "schedule" or "every"')
+    elseif timed and check_pattern(TIMER_TYPE .. handler.name) then
+        check:complain("name", 'field "name": with "schedule" or "every" expected what an event type may have: '
+            .. "letters, digits, '_' and '-' between single dots")
+    elseif timed then
+        handler.events = handler.events or {}
+        handler.events[#handler.events + 1] = TIMER_TYPE .. handler.name
+    end
+end
+
 -- The table of one handler; nil when it has errors.
 local function check_one(one, place, errors)
     local handler, check = form:check(one, place, errors, "handle")
     if not handler then return nil end
     local before = #errors
+    check_timer(handler, check)
     handler.chain = {}
     for i, used in ipairs(handler.policies or {}) do
         handler.chain[i] = policies.resolve(used, check:at "policies", errors)

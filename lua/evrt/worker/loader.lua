@@ -114,6 +114,14 @@ local function declarations(handler)
     return array(list)
 end
 
+local function describe_timer(handler)
+    if not (handler.schedule or handler.every) then return nil end
+    return {
+        schedule = handler.schedule, every_ms = handler.every and math.floor(handler.every * 1000 + 0.5),
+        timezone = handler.timezone, catch_up = handler.catch_up or "skip",
+    }
+end
+
 local function describe(handler)
     return {
         name = handler.name,
@@ -126,6 +134,7 @@ local function describe(handler)
         priority = handler.priority or 0,
         on_retry = handler.on_retry or "hold",
         start = handler.start or "new",
+        timer = describe_timer(handler),
         policies = describe_policies(handler, true),
         chain = assert(json.encode(describe_policies(handler, false), true)),
         retries = declarations(handler),
