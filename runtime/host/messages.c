@@ -298,7 +298,8 @@ static int on_note(struct host_worker *w, struct evrt_slice payload) {
     if (evrt_frame_get_note(payload, &f) < 0) return -EBADMSG;
     const struct evrt_sub *s = host_sub_of(h, f.delivery, &position);
     const struct evrt_delivery *d = s == NULL ? NULL : evrt_sub_in_flight(s, position, w->instance);
-    if (d != NULL) host_note(h, s->id, d->seq, d->attempt, f.text);
+    bool kept = d != NULL && !(evrt_sub_is_aside(position) && d->purpose == EVRT_PURPOSE_REPLAY);
+    if (kept) host_note(h, s->id, d->seq, d->attempt, f.text);
     return 0;
 }
 

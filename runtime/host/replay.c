@@ -260,10 +260,6 @@ static void ended(struct host_job *j, uint64_t key, const struct host_job_end *e
     }
     j->r.failed++;
     note_failure(j, key, end);
-    char text[160];
-    snprintf(text, sizeof text, "replay %llu failed: %.*s", (unsigned long long)j->r.id,
-             (int)(end->message.n < 100 ? end->message.n : 100), end->message.p);
-    host_note(j->host, end->sub->id, key, end->delivery->attempt, evrt_slice_of(text));
 }
 
 /* ---- What it was asked for: a JSON object, as journaled and told ---- */

@@ -98,6 +98,31 @@ describe("why", function()
         assert.equal(0, node:stop())
     end)
 
+    it("tells what policies did", function()
+        local function policy(name, text, body)
+            return ([[{ name = %q, events = "a", policies = { evrt.policy.%s },
+                handle = function() %s end },]]):format(name, text, body or "")
+        end
+        local node = evrt.start { handlers = { ["a.lua"] = 'local evrt = require "evrt"\nreturn {'
+            .. policy("Sampled", "sample { rate = 0 }") .. policy("Throttled", "throttle { rate = 2, burst = 1 }")
+            .. policy("Limited", "concurrency { max = 1 }", "evrt.sleep(0.3)")
+            .. policy("Broken", "circuit_breaker { failures = 1, cooldown = '1h' }, concurrency = 1", "error 'no'")
+                :gsub("policies = {(.-)}, concurrency = 1 }", "concurrency = 1, policies = {%1} }") .. "}" } }
+        local batch = {}
+        for i = 1, 3 do batch[i] = { specversion = "1.0", id = "n" .. i, source = "spec", type = "a" } end
+        assert.equal(202, node:post("/events", cjson.encode(batch),
+            { ["Content-Type"] = "application/cloudevents-batch+json" }).status)
+        node:await("the end", settled(node), 30)
+        local _, by = why(node, "n3")
+        local function notes(name) return table.concat(by[name].attempts[1].notes or {}, "; ") end
+        assert.equal("sample: not among the 0 %", notes "Sampled")
+        assert.truthy(notes "Throttled":find "^throttle: held back for %d%.%d+s$", notes "Throttled")
+        assert.truthy(notes "Limited":find "^concurrency: waited behind %d$", notes "Limited")
+        assert.truthy(notes "Broken":find "^circuit_breaker: open for [%d.]+s more, failed at once$", notes "Broken")
+        assert.equal("dead", by.Broken.outcome)
+        assert.equal(0, node:stop())
+    end)
+
     it("tells what is published later, and by what", function()
         local node = evrt.start { handlers = { ["a.lua"] = [[
             local evrt = require "evrt"
