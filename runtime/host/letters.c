@@ -226,6 +226,7 @@ static void trim(void *arg, const struct host_letters_chosen *c) {
     }
     tell(h, old, "dead_letters.ttl");
     tell(h, many, "dead_letters.max");
+    if (h->meters != NULL) evrt_metrics_limit(h->meters->metrics, EVRT_LIMIT_DEAD_LETTERS, many);
     if (old + many == PAGE) host_keep_soon(h);
 }
 

@@ -133,7 +133,7 @@ void host_meter_replayed(struct evrt_host *h, struct evrt_slice type, struct evr
 void host_meter_age(struct evrt_host *h, uint64_t seq, int64_t stored_ms);
 
 /* A limit came to bear. */
-void host_limit(struct evrt_host *h, enum evrt_limit_id limit);
+void host_limit(const struct evrt_host *h, enum evrt_limit_id limit);
 
 /* ---- Workers ---- */
 

@@ -9,6 +9,9 @@
 #include "core/clock.h"
 #include "core/event.h"
 #include "frame/page.h"
+#include "host/kv.h"
+#include "host/letters.h"
+#include "host/overlay.h"
 #include "host/shared.h"
 
 enum {
@@ -71,7 +74,7 @@ int64_t host_meter_age_of(const struct evrt_host *h, uint64_t seq, int64_t now_m
     return now_ms > ms ? now_ms - ms : 0;
 }
 
-void host_limit(struct evrt_host *h, enum evrt_limit_id limit) {
+void host_limit(const struct evrt_host *h, enum evrt_limit_id limit) {
     if (h->meters != NULL) evrt_metrics_limit(h->meters->metrics, limit, 1);
 }
 
@@ -161,12 +164,12 @@ static void collect_handler(struct evrt_host *h, const struct evrt_sub *s, int64
         {EVRT_METRIC_HANDLER_BESIDE, s->aside_flight},
         {EVRT_METRIC_HANDLER_RETRYING, (double)evrt_sub_retrying(s)},
         {EVRT_METRIC_HANDLER_PARKED, (double)s->parked},
+        {EVRT_METRIC_HANDLER_DEAD, (double)s->dead},
         {EVRT_METRIC_HANDLER_PAUSED, s->paused},
     };
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         evrt_metrics_gauge(m, gauges[i].id, &label, gauges[i].v);
     evrt_metrics_total(m, EVRT_METRIC_HANDLER_DONE, &label, s->done);
-    evrt_metrics_total(m, EVRT_METRIC_HANDLER_DEAD, &label, s->dead);
     evrt_metrics_total(m, EVRT_METRIC_HANDLER_DISCARDED, &label, s->discarded);
     evrt_metrics_total(m, EVRT_METRIC_CREDIT_WAITS, &label, s->credit_waits);
 }
@@ -248,6 +251,29 @@ static void collect_node(struct evrt_host *h, struct evrt_metrics *m) {
     count_to(h, EVRT_METRIC_LOG_SAMPLED, sampled);
 }
 
+static void collect_kv(struct evrt_host *h) {
+    const struct host_kv *kv = &h->kv;
+    struct evrt_overlay_stats s;
+    evrt_overlay_stats(kv->overlay, &s);
+    count_to(h, EVRT_METRIC_KV_WRITES, kv->counts.writes);
+    count_to(h, EVRT_METRIC_KV_READS, kv->counts.reads);
+    count_to(h, EVRT_METRIC_KV_MISSES, kv->counts.misses);
+    count_to(h, EVRT_METRIC_KV_CONFLICTS, kv->counts.conflicts);
+    count_to(h, EVRT_METRIC_KV_REFUSED, kv->counts.refused);
+    count_to(h, EVRT_METRIC_EFFECTS, kv->counts.effects);
+    count_to(h, EVRT_METRIC_EMITTED, kv->counts.emitted);
+    gauge(h, EVRT_METRIC_KV_OVERLAY, (double)s.dirty_bytes);
+    gauge(h, EVRT_METRIC_KV_CACHE, (double)s.cache_bytes);
+}
+
+static void collect_scheduled(struct evrt_host *h) {
+    struct host_schedule_stats s;
+    host_schedule_stats(h, &s);
+    gauge(h, EVRT_METRIC_SCHEDULED, (double)s.pending);
+    count_to(h, EVRT_METRIC_SCHEDULED_FIRED, s.fired);
+    count_to(h, EVRT_METRIC_SCHEDULED_CANCELLED, s.cancelled);
+}
+
 static void collect_dedup(struct evrt_host *h, struct evrt_metrics *m) {
     const struct evrt_dedup *d = h->dedup;
     gauge(h, EVRT_METRIC_DEDUP_ENTRIES, d == NULL ? 0 : (double)d->count);
@@ -278,10 +304,7 @@ static void collect_spans(struct evrt_host *h, struct evrt_metrics *m) {
 }
 
 uint64_t host_meter_dead_letters(const struct evrt_host *h) {
-    uint64_t n = 0;
-    for (size_t i = 0; i < evrt_bus_count(h->bus); i++)
-        n += evrt_bus_get(h->bus, i)->dead;
-    return n;
+    return host_letters_count(h);
 }
 
 void host_meters_collect(struct evrt_host *h) {
@@ -295,6 +318,8 @@ void host_meters_collect(struct evrt_host *h) {
     collect_shared(h, m);
     collect_limits(h, m);
     collect_dedup(h, m);
+    collect_kv(h);
+    collect_scheduled(h);
     collect_spans(h, m);
     count_to(h, EVRT_METRIC_NOTES_DROPPED, h->notes_dropped);
     gauge(h, EVRT_METRIC_METRICS_SERIES, (double)evrt_metrics_count_series(m));

@@ -78,10 +78,12 @@ int host_schedule_check(const struct evrt_host *h, const struct evrt_deliver *d,
         return evrt_error_set(err, -EINVAL, "%s: further ahead than %s (schedule.max_delay)",
                               d->kind == EVRT_SCHEDULE_AT ? EVRT_DELIVER_AT : EVRT_DELIVER_AFTER,
                               evrt_duration_format(h->config->schedule.max_delay, max));
-    if (h->schedule->pending >= h->config->schedule.max)
+    if (h->schedule->pending >= h->config->schedule.max) {
+        host_limit(h, EVRT_LIMIT_SCHEDULE);
         return evrt_error_set(err, -EAGAIN,
                               "%llu events are scheduled, and that is the limit (schedule.max)",
                               (unsigned long long)h->schedule->pending);
+    }
     return 0;
 }
 

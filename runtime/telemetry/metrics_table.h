@@ -94,8 +94,8 @@
     X(HANDLER_PAUSED, "evrt_handler_paused", GAUGE, ONE, "handler", "1 while paused by an operator.") \
     X(HANDLER_DONE, "evrt_handler_done_total", COUNTER, ONE, "handler", \
       "Deliveries that ended well, since the store was made.") \
-    X(HANDLER_DEAD, "evrt_handler_dead_total", COUNTER, ONE, "handler", \
-      "Deliveries that ended dead, since the store was made.") \
+    X(HANDLER_DEAD, "evrt_handler_dead_letters", GAUGE, ONE, "handler", \
+      "Dead letters of the handler, now.") \
     X(HANDLER_DISCARDED, "evrt_handler_discarded_total", COUNTER, ONE, "handler", \
       "Deliveries that ended discarded, since the store was made.") \
     X(CREDIT_WAITS, "evrt_handler_credit_waits_total", COUNTER, ONE, "handler", \
@@ -124,6 +124,26 @@
     X(SHARED_CHANGES, "evrt_shared_changes_total", COUNTER, ONE, "", "Changes of them.") \
     X(SHARED_CONFLICTS, "evrt_shared_conflicts_total", COUNTER, ONE, "", \
       "Changes that came after another one.") \
+    X(KV_WRITES, "evrt_kv_writes_total", COUNTER, ONE, "", \
+      "Operations on the key-value store that changed it.") \
+    X(KV_READS, "evrt_kv_reads_total", COUNTER, ONE, "", "Keys and prefixes that scripts read.") \
+    X(KV_MISSES, "evrt_kv_reads_of_state_total", COUNTER, ONE, "", \
+      "Of those, read from state.db and not from memory.") \
+    X(KV_CONFLICTS, "evrt_kv_conflicts_total", COUNTER, ONE, "", \
+      "Compare-and-sets that came too late.") \
+    X(KV_REFUSED, "evrt_kv_refused_total", COUNTER, ONE, "", \
+      "Writes that were refused: too large, or of a namespace that is another's.") \
+    X(KV_OVERLAY, "evrt_kv_overlay_bytes", GAUGE, ONE, "", "Writes that state.db has not taken yet.") \
+    X(KV_CACHE, "evrt_kv_cache_bytes", GAUGE, ONE, "", "Values kept in memory to be read.") \
+    X(EFFECTS, "evrt_effects_total", COUNTER, ONE, "", \
+      "Deliveries that wrote or published with their completion.") \
+    X(EMITTED, "evrt_emitted_total", COUNTER, ONE, "", \
+      "Events published with the completion of a delivery (ctx.publish).") \
+    X(SCHEDULED, "evrt_scheduled_pending", GAUGE, ONE, "", "Events that wait for their time.") \
+    X(SCHEDULED_FIRED, "evrt_scheduled_published_total", COUNTER, ONE, "", \
+      "Scheduled events whose time came.") \
+    X(SCHEDULED_CANCELLED, "evrt_scheduled_cancelled_total", COUNTER, ONE, "", \
+      "Scheduled events that were cancelled.") \
     X(HTTP_REQUESTS, "evrt_http_requests_total", COUNTER, ONE, "listener,method,route,status", \
       "Requests answered. Route none: refused before one was found.") \
     X(HTTP_DURATION, "evrt_http_request_duration_seconds", HISTOGRAM, SECONDS, "listener,route", \
@@ -193,6 +213,8 @@ enum evrt_metric_id {
     X(STATE_BEHIND, "state.db", "deliveries waited for state.db") \
     X(WORKER_MEMORY, "workers.memory_limit", "a delivery failed and its worker was replaced") \
     X(STALL, "workers.stall_timeout", "a worker was killed") \
+    X(SCHEDULE, "schedule.max", "an event for later was refused") \
+    X(DEAD_LETTERS, "dead_letters.max", "the oldest dead letter was given up") \
     X(JOBS, "jobs.max", "a replay or the like was refused") \
     X(DEDUP, "dedup.max", "an event was forgotten before dedup.window was over") \
     X(SPAN_RATE, "tracing.max_spans_per_second", "a span was left out") \

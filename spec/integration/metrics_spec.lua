@@ -266,6 +266,21 @@ describe("/metrics", function()
         assert.equal(before[handled], m[handled]) -- a replay is none of a subscription's attempts
     end)
 
+    it("counts dead letters that are handled once more", function()
+        local node = evrt.start { handlers = handlers }
+        batch(node, 4, { type = "like.bad" })
+        settled(node)
+        assert.equal(4, metrics(node).events_dead_letter_queue_size)
+        evrt.write(node.dir .. "/handlers/a.lua", (handlers["a.lua"]:gsub('error "odd"', "")))
+        assert.equal(200, node:post_admin("/api/v1/reload").status)
+        local r = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", cjson.encode { handler = "Bad" })
+        assert.is_true(r.status == 200 or r.status == 202, r.body)
+        await(node, 'events_reprocessed_total{event_type="like.bad",status="success"}', 2)
+        await(node, 'events_reprocessed_total{event_type="like.bad",status="error"}', 2)
+        await(node, "events_dead_letter_queue_size", 2)
+        await(node, 'evrt_handler_dead_letters{handler="Bad"}', 2)
+    end)
+
     describe("of scripts", function()
         local function script(labels, more)
             return ([[

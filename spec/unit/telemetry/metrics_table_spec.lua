@@ -38,8 +38,8 @@ describe("telemetry/metrics_table", function()
         local reference = read "conf/evrt.yaml"
         assert.is_true(#limits > 15)
         for _, key in ipairs(limits) do
-            local section, name = key:match "^(%w+)%.([%w_]+)$"
             if key ~= "state.db" then
+                local section, name = key:match "^([%w_]+)%.([%w_]+)$"
                 assert.truthy(reference:match("\n" .. section .. ":\n(.-\n)%f[%w]"):find("\n? +" .. name .. ":"), key)
             end
         end
