@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/event.h"
 #include "host/host.h"
 #include "http/http.h"
 #include "telemetry/log_events.h"
@@ -248,7 +249,7 @@ static int publish(struct evrt *rt, const struct evrt_event *event, struct publi
                    struct evrt_error *err) {
     struct evrt_event e = *event;
     struct evrt_host_scratch scratch;
-    e.flags &= ~(uint32_t)EVRT_EVENT_OWN_ID;
+    e.flags &= ~(uint32_t)(EVRT_EVENT_OWN_ID | EVRT_EVENT_TRACED | EVRT_EVENT_UNSAMPLED);
     e.cause_seq = e.cause_handler = 0; /* a delivery's business */
     int rc = evrt_host_complete(rt->host, &e, &scratch, err);
     if (rc == 0) rc = evrt_host_check_data(&e, err);

@@ -201,17 +201,25 @@ uint64_t evrt_handle_span_id(const struct evrt_trace_context *trace, uint64_t de
     return never_zero(evrt_hash64(about, sizeof about, 2));
 }
 
-/* The trace of an event that was given none. */
-static void derive(const char *event, struct evrt_trace_context *c) {
-    struct evrt_slice s[] = {evrt_event_field(event, EVRT_FIELD_SOURCE),
-                             evrt_event_field(event, EVRT_FIELD_ID),
-                             evrt_event_field(event, EVRT_FIELD_TIME),
-                             {event, sizeof(uint64_t)}};
-    struct iovec parts[4];
-    for (int i = 0; i < 4; i++)
-        parts[i] = (struct iovec){(void *)(uintptr_t)s[i].p, s[i].n};
-    c->high = evrt_hash64_iov(parts, 4, 3);
-    c->low = never_zero(evrt_hash64_iov(parts, 4, 4));
+static void derive(const struct evrt_slice *fields, uint64_t seq, struct evrt_trace_context *c) {
+    enum { FIELDS = 3 };
+    struct iovec parts[FIELDS + 1] = {[FIELDS] = {&seq, sizeof seq}};
+    for (int i = 0; i < FIELDS; i++)
+        parts[i] = (struct iovec){(void *)(uintptr_t)fields[i].p, fields[i].n};
+    c->high = evrt_hash64_iov(parts, FIELDS + 1, 3);
+    c->low = never_zero(evrt_hash64_iov(parts, FIELDS + 1, 4));
+}
+
+void evrt_trace_derive(const struct evrt_event *e, uint64_t seq, struct evrt_trace_context *c) {
+    const struct evrt_slice fields[] = {e->source, e->id, e->time};
+    derive(fields, seq, c);
+}
+
+static void derive_encoded(const char *event, struct evrt_trace_context *c) {
+    const struct evrt_slice fields[] = {evrt_event_field(event, EVRT_FIELD_SOURCE),
+                                        evrt_event_field(event, EVRT_FIELD_ID),
+                                        evrt_event_field(event, EVRT_FIELD_TIME)};
+    derive(fields, evrt_event_seq(event), c);
 }
 
 static void take_extensions(const char *event, struct evrt_event_trace *t) {
@@ -231,7 +239,7 @@ void evrt_event_trace(const char *event, uint64_t threshold, struct evrt_event_t
     *t = (struct evrt_event_trace){.decided = (flags & EVRT_EVENT_TRACED) != 0};
     if (evrt_get_u16(event + 20 + 2 * EVRT_FIELD_EXTENSIONS) != 0) take_extensions(event, t);
     struct evrt_trace_context *c = &t->context;
-    if (!t->given) derive(event, c);
+    if (!t->given) derive_encoded(event, c);
     if (t->decided) c->span = evrt_publish_span_id(c, evrt_event_seq(event));
     bool sampled = t->decided ? (flags & EVRT_EVENT_UNSAMPLED) == 0
                    : t->given ? evrt_trace_is_sampled(c)

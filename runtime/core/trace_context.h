@@ -60,6 +60,8 @@ struct evrt_event_trace {
 };
 /* `event` is an encoding (core/event.h), with its seq. `threshold`: for one that nobody has decided on. */
 void evrt_event_trace(const char *event, uint64_t threshold, struct evrt_event_trace *out);
+/* Sets the trace of an event that was given none. */
+void evrt_trace_derive(const struct evrt_event *e, uint64_t seq, struct evrt_trace_context *c);
 /* The span of publishing event `seq` in this trace. */
 uint64_t evrt_publish_span_id(const struct evrt_trace_context *trace, uint64_t seq);
 /* The span of one attempt of a delivery. */

@@ -121,9 +121,11 @@ static int schedule(struct evrt_host *h, const struct evrt_event *e, const struc
     return EVRT_SCHEDULED;
 }
 
-void host_emit(struct evrt_host *h, const struct evrt_event *e) {
+void host_emit(struct evrt_host *h, const struct evrt_event *event) {
+    struct evrt_event traced = *event, *e = &traced;
     int rc = 0;
     uint64_t seq = evrt_journal_next_seq(h->journal);
+    if (h->tracing != NULL) host_trace_publish(h, e, seq, true);
     void *at = evrt_journal_append(h->journal, EVRT_RECORD_EVENT, evrt_event_size(e), &rc);
     assert(at != NULL);
     evrt_event_encode(e, at);
@@ -156,12 +158,17 @@ static int append_event(struct evrt_host *h, const struct evrt_event *event,
     struct evrt_hash128 hash = {0, 0};
     uint64_t first = host_dedup_find(h, e, &hash);
     if (first != 0) return repeat(h, first, cb, arg);
+    if (h->tracing != NULL && when->kind != EVRT_SCHEDULE_NONE && !held) {
+        traced = *event;
+        host_trace_schedule(h, &traced);
+        e = &traced;
+    }
     if (when->kind != EVRT_SCHEDULE_NONE)
         return schedule(h, e, when, held, hash, (struct host_waiter){0, 0, cb, arg}, err);
     uint64_t seq = evrt_journal_next_seq(h->journal);
     if (h->tracing != NULL) {
         traced = *event;
-        host_trace_publish(h, &traced, seq);
+        host_trace_publish(h, &traced, seq, held);
         e = &traced;
     }
     void *at = evrt_journal_append(h->journal, EVRT_RECORD_EVENT, evrt_event_size(e), &rc);

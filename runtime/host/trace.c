@@ -190,12 +190,14 @@ static void join_request(struct host_tracing *t, struct decision *d) {
     d->extend = around->sampled || !around->begun;
 }
 
+/* What was decided before, where it was put aside or by the script that publishes it, stays. */
 static void decide(struct evrt_host *h, const struct evrt_event *e, int64_t now_ns,
                    const struct evrt_trace_context *given, struct decision *d) {
     struct host_tracing *t = h->tracing;
     if (t->around != NULL) decide_request(h, t->around, given);
     if (evrt_trace_is_set(given)) {
         join_given(t, d, given);
+        if (e->flags & EVRT_EVENT_UNSAMPLED) d->sampled = false;
     } else if (t->around != NULL) {
         join_request(t, d);
     } else if ((e->flags & EVRT_EVENT_UNSAMPLED) == 0) {
@@ -204,7 +206,7 @@ static void decide(struct evrt_host *h, const struct evrt_event *e, int64_t now_
     }
 }
 
-void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq) {
+void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq, bool fixed) {
     struct host_tracing *t = h->tracing;
     struct evrt_slice parent, state;
     struct evrt_trace_context given = {0};
@@ -215,8 +217,9 @@ void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq)
     decide(h, e, now, &given, &d);
     e->flags |= EVRT_EVENT_TRACED;
     if (!d.sampled) e->flags |= EVRT_EVENT_UNSAMPLED;
+    if (fixed && !evrt_trace_is_set(&given)) evrt_trace_derive(e, seq, &d.context);
     uint64_t id = evrt_publish_span_id(&d.context, seq);
-    if (d.extend && parent.n == 0) {
+    if (d.extend && parent.n == 0 && !fixed) {
         char text[EVRT_TRACEPARENT_SIZE];
         struct evrt_trace_context own = d.context;
         own.span = id;
@@ -231,7 +234,22 @@ void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq)
         t->held[seq % HELD_MAX] = (struct host_held_span){seq, d.parent, now, 0};
 }
 
-/* Spans of an event that is in an encoding, or still a struct. */
+void host_trace_schedule(struct evrt_host *h, struct evrt_event *e) {
+    struct host_tracing *t = h->tracing;
+    struct evrt_slice parent, state;
+    struct evrt_trace_context given = {0};
+    struct decision d = {0};
+    if (t->around == NULL) return; /* it is decided then */
+    find_extensions(e, &parent, &state);
+    if (parent.n != 0 && evrt_traceparent_parse(parent, &given) < 0) given.span = 0;
+    decide(h, e, 0, &given, &d);
+    if (!d.sampled) e->flags |= EVRT_EVENT_UNSAMPLED;
+    if (!d.extend || parent.n != 0) return;
+    char text[EVRT_TRACEPARENT_SIZE];
+    if (d.as.n == 0) d.as = evrt_slice_of(evrt_traceparent_format(&t->around->context, text));
+    add_extensions(t, e, d.as, d.state, state.n != 0);
+}
+
 static void put_publish(struct evrt_host *h, struct evrt_span *s) {
     s->kind = EVRT_SPAN_PUBLISH;
     evrt_tracer_put(h->tracing->tracer, s);

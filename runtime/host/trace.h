@@ -55,8 +55,11 @@ void host_trace_hello(const struct evrt_host *h, struct evrt_frame_hello *hello)
 
 /* ---- Publishing ---- */
 
-/* Before `e` is appended as event `seq`: decides, and may replace extensions and flags. */
-void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq);
+/* Before `e` is appended as event `seq`: decides, and may replace extensions and flags; `fixed`: it may not
+ * grow. */
+void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq, bool fixed);
+/* The same before it is put aside to be published later: it takes with it where it comes from. */
+void host_trace_schedule(struct evrt_host *h, struct evrt_event *e);
 /* It was not appended. */
 void host_trace_refused(struct evrt_host *h, const struct evrt_event *e, uint64_t seq, int rc,
                         const char *why);

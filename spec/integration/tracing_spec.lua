@@ -28,6 +28,7 @@ local HANDLERS = {
                 elseif data.publish then
                     evrt.publish { type = "b.child", data = {} }
                 end
+                if data.leave then ctx.publish { type = "b.left", data = {} } end
                 if data.fail and ctx.attempt <= data.fail then error("no luck") end
             end,
         }
@@ -179,6 +180,30 @@ describe("tracing", function()
         assert.is_true(handle.start <= outer.start and outer["end"] <= handle["end"])
         assert.equal(child.span_id, (await { name = "EventHandler.Handle",
             attributes = { ["handler.name"] = "B" } }).parent)
+    end)
+
+    it("has what a handler leaves behind", function()
+        start()
+        publish { leave = true }
+        local handle = await { name = "EventHandler.Handle", attributes = { ["handler.name"] = "B" } }
+        local left = await { name = "EventBus.Publish", attributes = { ["event.type"] = "b.left" } }
+        local from = await { name = "EventHandler.Handle", attributes = { ["handler.name"] = "A" } }
+        assert.same({ from.trace_id, from.span_id, left.span_id }, { left.trace_id, left.parent, handle.parent })
+    end)
+
+    it("has what was put aside for later, when its time comes", function()
+        start()
+        for i, headers in ipairs { {}, { traceparent = SAMPLED } } do
+            headers["Content-Type"] = "application/cloudevents+json"
+            assert.equal(202, node:post("/events", cjson.encode { specversion = "1.0", id = tostring(i), source = "/s",
+                type = "a.b", data = {}, deliverafter = "100ms" }, headers).status)
+        end
+        await({ name = "EventHandler.Handle" }, 2)
+        for _, publishing in ipairs(collector:spans { name = "EventBus.Publish" }) do
+            local server = collector:span { name = "POST /events", trace_id = publishing.trace_id }
+            assert.equal(publishing.trace_id == TRACE and PARENT or server.span_id, publishing.parent)
+        end
+        assert.is_table(collector:span { name = "EventHandler.Handle", trace_id = TRACE })
     end)
 
     it("records failures, and retries with a link to the publishing", function()
