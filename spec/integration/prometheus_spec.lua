@@ -190,5 +190,24 @@ print(sum(len(f.samples) for f in families) > 300, len(families) == len({f.name 
             asked = asked + 1
         end
         assert.is_true(asked >= 2)
+
+        -- Every panel has data; but for those of what did not happen here.
+        local empty = { ["Refused reloads"] = true, ["Worker restarts"] = true, Restarts = true,
+            ["Storage errors"] = true,
+            ["Limits that came to bear"] = true, ["Telemetry lost"] = true, Credit = true, ["Queue rates"] = true,
+            ["Full collections"] = true }
+        local panels = 0
+        for _, file in ipairs { "events", "runtime" } do
+            for _, panel in ipairs(cjson.decode(evrt.read(("conf/grafana/dashboards/%s.json"):format(file))).panels) do
+                for _, target in ipairs(panel.targets or {}) do
+                    local expr = target.expr:gsub("%$job", ".+"):gsub("%$instance", ".+")
+                        :gsub("%$__rate_interval", "5m"):gsub("%$__range", "5m"):gsub("%$__interval", "5m")
+                    local found = #query(port, expr)
+                    assert.is_true(found > 0 or empty[panel.title] == true, panel.title .. ": " .. expr)
+                    panels = panels + 1
+                end
+            end
+        end
+        assert.is_true(panels >= 50, panels)
     end)
 end)
