@@ -351,8 +351,6 @@ uint32_t evrt_sub_promote(struct evrt_sub *s, int64_t now_ns);
 struct evrt_delivery *evrt_sub_take_retry(struct evrt_sub *s, uint64_t seq);
 /* The sequence of one that is not in flight; 0: there is none. */
 uint64_t evrt_sub_any_retry(const struct evrt_sub *s);
-/* The lowest sequence of all, in flight or not; UINT64_MAX: there is none. Looks at all of them. */
-uint64_t evrt_sub_first_retry(const struct evrt_sub *s);
 /* As it was before the last stop: before anything is read. */
 void evrt_sub_restore_retry(struct evrt_sub *s, const struct evrt_retry_row *r);
 

@@ -90,17 +90,6 @@ uint64_t evrt_sub_any_retry(const struct evrt_sub *s) {
     return 0;
 }
 
-uint64_t evrt_sub_first_retry(const struct evrt_sub *s) {
-    uint64_t first = UINT64_MAX;
-    for (size_t i = 0; i < s->retries.n; i++)
-        if (s->retries.heap[i].seq < first) first = s->retries.heap[i].seq;
-    for (uint32_t i = 0; s->retry_live != 0 && i < s->made; i++) {
-        const struct evrt_delivery *d = promoted(s, i);
-        if (d != NULL && d->seq < first) first = d->seq;
-    }
-    return first;
-}
-
 void evrt_sub_forget_retry(struct evrt_sub *s, const struct evrt_delivery *d) {
     evrt_keys_remove(&s->retried, index_of(d->seq));
 }

@@ -162,11 +162,9 @@ static void finish_behind(struct evrt_host *h, struct evrt_sub *s, struct read_j
     evrt_bus_read_to(h->bus, s, job->next);
 }
 
-static void on_read(uv_work_t *work, int status) {
-    struct read_job *job = work->data;
+static void finish_job(struct read_job *job, int status) {
     struct evrt_host *h = job->host;
     struct evrt_sub *s = evrt_bus_by_id(h->bus, job->sub);
-    h->reads--;
     for (size_t i = 0; i < job->epoch_count; i++)
         evrt_pattern_set_unref(job->epochs[i].patterns);
     free(job->epochs);
@@ -188,6 +186,40 @@ static void on_read(uv_work_t *work, int status) {
         if (s != NULL) s->host = NULL;
     }
     evrt_hold_release(&job->hold);
+}
+
+/* On the state thread: what the journal has no more may have been copied before its segment went. */
+static void read_copies(struct evrt_state_view *view, void *arg) {
+    struct read_job *job = arg;
+    size_t found = job->count;
+    for (size_t i = 0, k = 0; i < job->again_done && job->rc == 0; i++) {
+        while (k < found && evrt_event_seq(job->bytes.p + job->events[k].at) < job->again[i])
+            k++;
+        if (k < found && evrt_event_seq(job->bytes.p + job->events[k].at) == job->again[i])
+            continue;
+        struct evrt_buf copy;
+        evrt_buf_init(&copy);
+        int rc = evrt_state_copy(view, job->sub, job->again[i], &copy);
+        if (rc == 0) keep(job, evrt_buf_slice(&copy));
+        if (rc < 0 && rc != -ENOENT)
+            job->rc = evrt_error_set(&job->err, rc, "state.db cannot be read");
+        evrt_buf_finish(&copy);
+    }
+}
+
+static void on_copies(void *arg) {
+    finish_job(arg, 0);
+}
+
+static void on_read(uv_work_t *work, int status) {
+    struct read_job *job = work->data;
+    struct evrt_host *h = job->host;
+    bool whole = !job->want.again || job->count == job->again_done;
+    if (status < 0 || job->rc < 0 || whole)
+        finish_job(job, status);
+    else
+        host_ask_state(h, read_copies, on_copies, job);
+    h->reads--;
     host_progress(h);
 }
 

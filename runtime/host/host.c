@@ -374,6 +374,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     host_waits_destroy(h->waits);
     host_jobs_destroy(h->jobs);
     host_letters_destroy(h->letters);
+    host_copies_destroy(h);
     evrt_shared_destroy(h->shared);
     evrt_dedup_destroy(h->dedup);
     host_meters_destroy(h);

@@ -4,8 +4,8 @@
  * or a full disk ask for, and nobody needs, are dropped; removed handlers are forgotten after
  * bus.orphan_ttl.
  *
- * A segment is needed while a handler has not ended with its events or tries them again, and while less than two snapshots
- * cover it. */
+ * A segment is needed while a handler has not ended with its events, and while less than two snapshots cover it.
+ * What failed in it is copied first (copies.c). */
 #include "host/node.h"
 
 #include "host/letters.h"
@@ -81,8 +81,6 @@ uint64_t host_first_cursor(const struct evrt_host *h) {
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
         uint64_t cursor = evrt_sub_cursor(evrt_bus_get(h->bus, i), next);
         if (cursor < from) from = cursor;
-        uint64_t retry = evrt_sub_first_retry(evrt_bus_get(h->bus, i));
-        if (retry < from) from = retry;
     }
     return from;
 }
@@ -123,11 +121,17 @@ static void drop_segments(struct evrt_host *h, struct evrt_journal_stats *s) {
     const char *reason;
     while (evrt_journal_oldest(h->journal, &oldest) &&
            (reason = reason_to_drop(h, s, &oldest)) != NULL) {
-        if (host_needed_from(h) < oldest.next_seq) return;
+        if (host_needed_from(h) < oldest.next_seq) {
+            host_copies_outdated(h);
+            return;
+        }
         /* New events come before a replay of old ones. */
         bool short_of_space = s->space != 0 || over_max_size(h, s, HOST_SEGMENT_BYTES);
         if (!short_of_space && host_replays_pin(h) < oldest.next_seq) return;
-        if (evrt_state_snapshotted(h->state) + 1 < oldest.next_group) {
+        uint64_t copied = 0;
+        if (!host_copies_made(h, &oldest, &copied)) return;
+        if (evrt_state_snapshotted(h->state) + 1 < oldest.next_group ||
+            evrt_state_snapshotted(h->state) < copied) {
             ask_snapshot(h, s);
             return;
         }

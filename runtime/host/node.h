@@ -18,6 +18,7 @@
  *     replay.c    the kind of job that delivers stored events once more
  *     scripts.c   what scripts declare; scripts_read.c freezes their folders
  *     recover.c   opening: journal, state, counts
+ *     copies.c    events that failed, copied before their segment goes; fetch.c reads them
  *     keeper.c    from time to time: snapshots, retention, orphans
  *     kv.c        the key-value store: what is written; accept.c what deliveries leave behind; read.c
  *     share.c     values that all workers share: changed by one, told to all
@@ -60,6 +61,7 @@ struct host_schedule;
 struct host_timers;
 struct host_jobs;
 struct host_letters;
+struct host_copies;
 struct host_tails;
 struct host_wait_table;
 
@@ -177,8 +179,9 @@ struct evrt_host {
     struct evrt_shared *shared;
     struct host_jobs *jobs;
     struct host_letters *letters;
-    uint64_t letters_dropped; /* dead letters given up: by age, number, operators */
     struct host_recent *recent; /* NULL: nothing failed of late */
+    struct host_copies *copies; /* NULL: no segment was looked at */
+    uint64_t letters_dropped;   /* dead letters given up: by age, number, operators */
     struct host_snapshots snapshots;
     struct host_needed needed;
     bool state_behind;        /* state.db has enough to do: nothing is handed out */
@@ -447,10 +450,19 @@ EVRT_MUST_CHECK int host_open_store(struct evrt_host *h, struct evrt_error *err)
 void host_keep_start(struct evrt_host *h);
 /* Space is short: looks at once, and often, whether segments can go. */
 void host_keep_soon(struct evrt_host *h);
-/* The first event that has not ended for some handler, retries included. */
+/* The first event that has not ended for some handler, nor failed there. */
 uint64_t host_first_cursor(const struct evrt_host *h);
 /* The first event that must stay: as that was before what is not durable yet, and for a backup. */
 uint64_t host_needed_from(struct evrt_host *h);
+
+/* ---- copies.c ---- */
+
+/* Whether every event of the segment that a retry or dead letter needs has a copy: in state.db as of *group. False:
+ * they are being made. No cursor stands in it. */
+bool host_copies_made(struct evrt_host *h, const struct evrt_journal_oldest *s, uint64_t *group);
+/* Something may fail again in the oldest segment. */
+void host_copies_outdated(struct evrt_host *h);
+void host_copies_destroy(struct evrt_host *h);
 
 /* ---- cleanup.c ---- */
 

@@ -68,6 +68,8 @@
       "a write or fsync failed; nothing of that group is acknowledged and the process ends")   \
     X(SEGMENT_DROPPED, INFO, "Segment dropped", "segment,events,reason",                       \
       "retention, store.max_size or a full disk removed the oldest events")                    \
+    X(EVENTS_KEPT, INFO, "Events kept", "segment,events",                                      \
+      "retries and dead letters need them: copied into state.db before their segment goes")    \
     X(JOURNAL_UNREADABLE, ERROR, "Journal unreadable", "error,handler?",                       \
       "a reader met damage; `evrt store verify` names it, that handler waits for the repair")  \
     X(LISTENING, INFO, "Listening", "ingest,admin", "the ports are open, at these addresses")  \
