@@ -28,6 +28,7 @@ static void decode(const struct evrt_frame *f, struct evrt_slice whole) {
     case EVRT_FRAME_FAILED: ROUND_TRIP(failed); break;
     case EVRT_FRAME_PUBLISH: ROUND_TRIP(publish); break;
     case EVRT_FRAME_LOG: ROUND_TRIP(log); break;
+    case EVRT_FRAME_NOTE: ROUND_TRIP(note); break;
     case EVRT_FRAME_SHARE: ROUND_TRIP(share); break;
     case EVRT_FRAME_SHARED: ROUND_TRIP(shared); break;
     case EVRT_FRAME_LOG_LEVEL: ROUND_TRIP(log_level); break;
