@@ -119,11 +119,11 @@ end
 
 -- The value as the delivery sees it, then whether its own writes alone tell, and the raw value if not.
 local function get(name, ns, key)
-    local problem, known, value = c.own(ns, key)
+    local problem, value, own, code = c.get(ns, key)
     if problem then fail(problem, name) end
-    if known then return value, true end
-    local raw = read(name, c.read(ns, key))
-    return c.now(ns, key, raw), false, raw
+    if own == "own" then return value, true end
+    if value == false then error(("%s: %s (%s)"):format(name, own, code), 0) end
+    return c.now(ns, key, value), false, value
 end
 
 local function range_of(name, handler, prefix, options)

@@ -95,6 +95,18 @@ static int complete_event(const struct accept *a, const struct evrt_kv_op *op, s
     return 0;
 }
 
+/* Behind the events that were emitted before. */
+static void put_event(struct host_kv *kv, const struct evrt_event *e) {
+    size_t n = evrt_event_size(e);
+    char *at = evrt_buf_room(&kv->emitted, 4 + n);
+    evrt_set_u32(at, (uint32_t)n);
+    evrt_event_encode(e, at + 4);
+    kv->emitted.n += 4 + n;
+    kv->emitted_bytes += evrt_journal_record_bytes(n);
+    kv->emitted_count++;
+}
+
+/* Events are put where they will be journaled from; the caller takes them back when not all may be. */
 static int check(const struct accept *a, struct evrt_error *err) {
     struct evrt_host_scratch scratch;
     struct evrt_event e;
@@ -105,10 +117,12 @@ static int check(const struct accept *a, struct evrt_error *err) {
                               a->ops.n, (unsigned long long)a->host->config->kv.max_effects);
     for (size_t at = 0; rc == 0 && (next = evrt_kv_next(a->ops, &at, &op)) != 0;) {
         if (next < 0) return evrt_error_set(err, -EBADMSG, "effects: malformed");
-        if (op.kind == EVRT_KV_EMIT)
+        if (op.kind == EVRT_KV_EMIT) {
             rc = complete_event(a, &op, &e, &scratch, err);
-        else
+            if (rc == 0) put_event(&a->host->kv, &e);
+        } else {
             rc = check_write(a, &op, err);
+        }
         if (rc == 0 && op.kind == EVRT_KV_CAS) rc = check_cas(a, &op, err);
     }
     return rc;
@@ -131,33 +145,22 @@ static void apply_write(struct evrt_host *h, const struct evrt_kv_op *op) {
     kv->counts.writes++;
 }
 
-static void apply_event(const struct accept *a, const struct evrt_kv_op *op) {
-    struct host_kv *kv = &a->host->kv;
-    struct evrt_host_scratch scratch;
-    struct evrt_event e;
-    struct evrt_error never;
-    if (complete_event(a, op, &e, &scratch, &never) < 0) return; /* it was looked at */
-    size_t n = evrt_event_size(&e);
-    char *at = evrt_buf_room(&kv->emitted, 4 + n);
-    evrt_set_u32(at, (uint32_t)n);
-    evrt_event_encode(&e, at + 4);
-    kv->emitted.n += 4 + n;
-    kv->emitted_bytes += evrt_journal_record_bytes(n);
-    kv->emitted_count++;
-    kv->counts.emitted++;
-}
-
 static int take_all(const struct accept *a, struct evrt_error *err) {
     struct host_kv *kv = &a->host->kv;
     struct evrt_kv_op op;
+    size_t emitted = kv->emitted.n, bytes = kv->emitted_bytes;
+    uint32_t count = kv->emitted_count;
     int rc = check(a, err);
-    if (rc < 0) return rc;
+    if (rc < 0) {
+        kv->emitted.n = emitted;
+        kv->emitted_bytes = bytes;
+        kv->emitted_count = count;
+        return rc;
+    }
+    kv->counts.emitted += kv->emitted_count - count;
     kv->at_ms = host_kv_now(a->host);
     for (size_t at = 0; evrt_kv_next(a->ops, &at, &op) == 1;)
-        if (op.kind == EVRT_KV_EMIT)
-            apply_event(a, &op);
-        else
-            apply_write(a->host, &op);
+        if (op.kind != EVRT_KV_EMIT) apply_write(a->host, &op);
     return 0;
 }
 

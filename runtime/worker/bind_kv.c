@@ -254,22 +254,23 @@ static int ask(lua_State *L, const struct evrt_frame_read *f) {
     return evrt_wait_yield(L);
 }
 
-/* own(ns, key) -> problem, and whether it is known from the delivery's own writes, then its value */
-static int own(lua_State *L) {
+/* get(ns, key) -> problem, value, "own" when the delivery's own writes tell; else as read */
+static int get(lua_State *L) {
     struct evrt_delivery *d = running(L);
     struct evrt_kv_op op;
     struct evrt_error err;
-    struct own o;
+    struct own o = {0};
     if (d == NULL) return 1;
     if (check_name(L, &op, &err) < 0) return problem(L, err.message);
-    lua_pushnil(L);
-    if (d->effects.n == 0) {
-        lua_pushboolean(L, false);
-        return 2;
+    if (d->effects.n != 0) look_at_own(d, op.ns, op.key, &o);
+    if (o.known) {
+        lua_pushnil(L);
+        push_value(L, o.value);
+        lua_pushliteral(L, "own");
+        return 3;
     }
-    look_at_own(d, op.ns, op.key, &o);
-    lua_pushboolean(L, o.known);
-    return o.known ? 2 + push_value(L, o.value) : 2;
+    int refused = evrt_wait_check(L);
+    return refused != 0 ? refused : ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key});
 }
 
 /* read(ns, key) -> problem, raw or nil | false, message, code */
@@ -402,7 +403,7 @@ static int writers(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"set", set},         {"delete", delete},   {"incr", incr},       {"cas", cas}, {"own", own},
+    {"set", set},         {"delete", delete},   {"incr", incr},       {"cas", cas}, {"get", get},
     {"read", read_key},   {"scan", scan},       {"decode", decode},   {"now", now}, {"rows", rows},
     {"write", write_now}, {"touched", touched}, {"writers", writers}, {NULL, NULL},
 };
