@@ -47,8 +47,34 @@
 ---@field span_id? string  Of the innermost span that is open, 16 hex digits: a `ctx.span`'s, or the handling's own
 ---@field span fun(name: string, fn: fun(): ..., attributes?: table<string, string|number|boolean>): ...  Calls fn; how
 --- long it took and whether it failed is a span of the event's trace
+---@field kv evrt.kv  The key-value store: what is written takes effect with this delivery's completion, or not at all
+---@field publish fun(event: evrt.NewEvent): { id: string }  The same for an event; raises when it cannot be published
 ---@field log evrt.log
 ---@field state table  Stays from one delivery to the next, in this worker: the handler's; inside of a policy, its own
+
+---@class evrt.WriteOptions
+---@field ttl? string|number  `"5m"` or seconds, after which the key is absent
+---@field namespace? string
+
+--- The key-value store, as `ctx.kv` and as `evrt.kv`. A key is text of 1 to `kv.max_key` bytes; a value anything that
+--- JSON can hold, or a string of any bytes, up to `kv.max_value`. The namespace is the handler's name unless given;
+--- reading another's is free, writing it is what `kv.writers` permits.
+---
+--- `ctx.kv`: reads see the delivery's own writes, then what other deliveries have completed, in every worker. What is
+--- wrong (a value that cannot be encoded, a key too long, a namespace, a deadline that has passed) raises at the call.
+--- `evrt.kv`: each write is durable when the call returns true, whatever becomes of the delivery; nil, message, code
+--- when it could not be.
+---@class evrt.kv
+---@field get fun(key: string, namespace?: string): any  nil when there is none
+---@field set fun(key: string, value: any, options?: evrt.WriteOptions)
+---@field delete fun(key: string, options?: { namespace?: string })
+---@field incr fun(key: string, by?: integer, options?: { namespace?: string })  Adds to a whole number, or to nothing;
+--- other values stay. Needs no read, and increments of many deliveries merge
+---@field cas fun(key: string, expected: any, value: any, options?: evrt.WriteOptions): boolean?
+--- Sets it (nil: deletes) if it is `expected` (nil: absent). In ctx.kv, should another be quicker before this
+--- delivery is done, the delivery is made again, uncharged
+---@field scan fun(prefix?: string, options?: { namespace?: string }): fun(): string?, any  Keys that begin so, in
+--- order, with their values: `for key, value in ctx.kv.scan "user:" do`
 
 --- What a policy file returns: one, or a list of them. With `wrap` it is a policy; with `policy` a name for one
 --- that is built with options. One that has the name of a policy of evrt's own stands in its place.
