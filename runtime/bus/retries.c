@@ -6,7 +6,10 @@
 
 #include "core/buf.h"
 
-enum { START = 64 };
+enum {
+    START = 64,
+    WAYS = 4, /* children of each: half the levels of two, and as many lines of the cache */
+};
 
 void evrt_retries_finish(struct evrt_retries *r) {
     for (size_t i = 0; i < r->n; i++)
@@ -19,15 +22,25 @@ static int before(const struct evrt_retry_row *a, const struct evrt_retry_row *b
     return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->seq < b->seq;
 }
 
+static size_t parent_of(size_t at) {
+    return (at - 1) / WAYS;
+}
+
 static void sift_up(struct evrt_retries *r, size_t at, const struct evrt_retry_row *one) {
-    for (; at > 0 && before(one, &r->heap[(at - 1) / 2]); at = (at - 1) / 2)
-        r->heap[at] = r->heap[(at - 1) / 2];
+    for (; at > 0 && before(one, &r->heap[parent_of(at)]); at = parent_of(at))
+        r->heap[at] = r->heap[parent_of(at)];
     r->heap[at] = *one;
 }
 
+static size_t first_child(const struct evrt_retries *r, size_t at) {
+    size_t child = WAYS * at + 1, end = child + WAYS < r->n ? child + WAYS : r->n, first = child;
+    while (++child < end)
+        if (before(&r->heap[child], &r->heap[first])) first = child;
+    return first;
+}
+
 static void sift_down(struct evrt_retries *r, size_t at, const struct evrt_retry_row *one) {
-    for (size_t child; (child = 2 * at + 1) < r->n; at = child) {
-        if (child + 1 < r->n && before(&r->heap[child + 1], &r->heap[child])) child++;
+    for (size_t child; (child = first_child(r, at)) < r->n; at = child) {
         if (!before(&r->heap[child], one)) break;
         r->heap[at] = r->heap[child];
     }
@@ -53,7 +66,7 @@ struct evrt_retry_row evrt_retries_take(struct evrt_retries *r, size_t index) {
     assert(index < r->n);
     struct evrt_retry_row taken = r->heap[index], last = r->heap[--r->n];
     if (index < r->n) {
-        if (index > 0 && before(&last, &r->heap[(index - 1) / 2]))
+        if (index > 0 && before(&last, &r->heap[parent_of(index)]))
             sift_up(r, index, &last);
         else
             sift_down(r, index, &last);

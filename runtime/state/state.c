@@ -16,13 +16,13 @@
 #include "state/tables_kv.h"
 #include "state/thread.h"
 
-#define FLUSH_MS 200
+#define FLUSH_MS 500 /* what is over by then, most retries that wait little, is never written */
 #define FLUSH_RECORDS 50000
 #define QUEUE_MAX (4 * 1024 * 1024)
 #define QUEUE_BEHIND (QUEUE_MAX / 2)
 #define MS_NS INT64_C(1000000)
 /* When only the position moved, a commit writes it; nothing waits for that but the next snapshot. */
-#define POSITION_FLUSHES 10
+#define POSITION_FLUSHES 4
 
 /* ---- Opening and closing ---- */
 
