@@ -22,7 +22,24 @@ static size_t place(struct evrt_slice s, uint64_t salt) {
     uint64_t x = 0;
     size_t n = s.n < sizeof x ? s.n : sizeof x;
     if (n != 0) memcpy(&x, s.p + s.n - n, n);
-    return ((x ^ salt ^ s.n) * UINT64_C(0x9e3779b97f4a7c15)) >> 56;
+    return ((x ^ salt ^ s.n) * UINT64_C(0x9e3779b97f4a7c15)) >> 54;
+}
+
+static uint64_t eight(const char *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* Names are mostly of 8 to 32 bytes: without a call. */
+static inline bool same(struct evrt_slice a, struct evrt_slice b) {
+    size_t n = a.n;
+    if (n != b.n) return false;
+    if (n < 8 || n > 32) return evrt_slice_eq(a, b);
+    uint64_t differ = (eight(a.p) ^ eight(b.p)) | (eight(a.p + n - 8) ^ eight(b.p + n - 8));
+    if (n > 16)
+        differ |= (eight(a.p + 8) ^ eight(b.p + 8)) | (eight(a.p + n - 16) ^ eight(b.p + n - 16));
+    return differ == 0;
 }
 
 static void put_key(struct evrt_buf *key, struct evrt_slice a, struct evrt_slice b) {
@@ -83,20 +100,27 @@ static struct host_source_meter *make_source(struct host_meters *m, struct evrt_
     return s;
 }
 
+/* Apart from what calls it: its stack is large, and seldom needed. */
+static __attribute__((noinline)) struct host_source_meter *
+find_source(struct host_meters *m, struct host_source_meter **at, struct evrt_slice type,
+            struct evrt_slice source) {
+    char room[EVRT_TYPE_MAX + EVRT_ATTRIBUTE_MAX + 8];
+    struct evrt_buf key = {room, 0, sizeof room};
+    put_key(&key, type, source);
+    struct host_source_meter *s = evrt_map_get(&m->sources, evrt_buf_slice(&key));
+    if (s == NULL && m->sources.count < m->most)
+        s = make_source(m, evrt_buf_slice(&key), type, source);
+    if (s == NULL) return source_overflow(m);
+    return *at = s;
+}
+
 static struct host_source_meter *source_meter(struct host_meters *m, struct evrt_slice type,
                                               struct evrt_slice source) {
     struct host_source_meter **at =
         &m->source_cache[(place(type, 0) ^ place(source, 1)) % HOST_METER_CACHE];
     struct host_source_meter *s = *at;
-    if (s != NULL && evrt_slice_eq(s->type, type) && evrt_slice_eq(s->source, source)) return s;
-    char room[EVRT_TYPE_MAX + EVRT_ATTRIBUTE_MAX + 8];
-    struct evrt_buf key = {room, 0, sizeof room};
-    put_key(&key, type, source);
-    s = evrt_map_get(&m->sources, evrt_buf_slice(&key));
-    if (s == NULL && m->sources.count < m->most)
-        s = make_source(m, evrt_buf_slice(&key), type, source);
-    if (s == NULL) return source_overflow(m);
-    return *at = s;
+    if (s != NULL && same(s->type, type) && same(s->source, source)) return s;
+    return find_source(m, at, type, source);
 }
 
 /* ---- By handler and type ---- */
@@ -169,15 +193,14 @@ static struct host_meter *delivery_overflow(struct host_meters *m) {
     return t;
 }
 
-static struct host_meter *delivery_meter(struct host_meters *m, const struct evrt_sub *s,
-                                         struct evrt_slice type) {
-    struct host_meter **at = &m->delivery_cache[place(type, (uint64_t)s->id << 32)];
-    struct host_meter *t = *at;
-    if (t != NULL && t->sub == s->id && evrt_slice_eq(t->type, type)) return t;
+static __attribute__((noinline)) struct host_meter *find_delivery(struct host_meters *m,
+                                                                  struct host_meter **at,
+                                                                  const struct evrt_sub *s,
+                                                                  struct evrt_slice type) {
     char room[EVRT_TYPE_MAX + 16];
     struct evrt_buf key = {room, 0, sizeof room};
     put_key(&key, (struct evrt_slice){(const char *)&s->id, sizeof s->id}, type);
-    t = evrt_map_get(&m->deliveries, evrt_buf_slice(&key));
+    struct host_meter *t = evrt_map_get(&m->deliveries, evrt_buf_slice(&key));
     if (t == NULL && m->deliveries.count >= m->most) return delivery_overflow(m);
     if (t == NULL) {
         t = evrt_zalloc(sizeof *t);
@@ -188,6 +211,14 @@ static struct host_meter *delivery_meter(struct host_meters *m, const struct evr
         evrt_map_set(&m->deliveries, evrt_buf_slice(&key), t);
     }
     return *at = t;
+}
+
+static struct host_meter *delivery_meter(struct host_meters *m, const struct evrt_sub *s,
+                                         struct evrt_slice type) {
+    struct host_meter **at = &m->delivery_cache[place(type, (uint64_t)s->id << 32)];
+    struct host_meter *t = *at;
+    if (t != NULL && t->sub == s->id && same(t->type, type)) return t;
+    return find_delivery(m, at, s, type);
 }
 
 /* ---- Into the journal ---- */

@@ -64,7 +64,7 @@ struct host_source_meter {
     int64_t next_trace_ms;
 };
 
-enum { HOST_METER_CACHE = 256 };
+enum { HOST_METER_CACHE = 1024 };
 
 struct host_mark {
     uint64_t record; /* appended from this one on, */
