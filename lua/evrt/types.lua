@@ -16,11 +16,21 @@
 ---@field priority? integer  -100 to 100, 0 unless given: of the handlers of one event, higher ones get it first
 ---@field on_retry? "hold"|"skip"  With ordered_by: what a retry does to its key, `"hold"` unless given
 ---@field start? "new"|"beginning"  A new handler's first event: the next one published, or the oldest kept
+---@field on_dead_letter? fun(event: evrt.Event, letter: evrt.DeadLetter, ctx: evrt.Context)  Told once; may fail
 ---@field schedule? string  Cron, `"*/5 * * * *"` or six fields from the second on: an event `evrt.timer.NAME`
 ---@field every? string|number  The same after each such time, `"30s"`
 ---@field timezone? string  Of schedule: `"Europe/Berlin"`; UTC unless given
 ---@field catch_up? "skip"|"once"|"all"  What becomes of times that were missed; `"skip"` unless given
 ---@field policies? (string|evrt.BuiltPolicy)[]  Around it, outermost first: names, or `evrt.policy.NAME { ... }`
+
+--- What on_dead_letter is told, and the data of an event evrt.dead_letter.
+---@class evrt.DeadLetter
+---@field id string  As `evrt dead-letters` names it
+---@field handler string
+---@field reason "exhausted"|"rejected"|"crashed"|"declined"|"orphaned"
+---@field attempts integer
+---@field error { type: string, message: string }
+---@field event { id: string, type: string, seq: integer }
 
 --- The event being handled. Fields are read when first asked for; what a handler writes to it, others do not see.
 ---@class evrt.Event

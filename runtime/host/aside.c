@@ -6,6 +6,10 @@
 void host_aside_ended(struct host_worker *w, struct evrt_sub *s, const struct evrt_delivery *d,
                       const struct evrt_frame_failed *f) {
     static const struct evrt_frame_failed none;
+    if (d->purpose == EVRT_PURPOSE_NOTICE) {
+        host_notice_ended(w->host, s, d, f);
+        return;
+    }
     const struct evrt_frame_failed *why = f == NULL ? &none : f;
     host_jobs_ended(w->host, &(struct host_job_end){
                                  .sub = s,

@@ -7,13 +7,17 @@
  * and not told. What handlers of evrt.* fail with is not told, so that none is told of itself. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "host/fetch.h"
 #include "host/node.h"
 
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "core/jsonout.h"
+
+enum { NOTICES_MAX = 1000 }; /* whose events are being read */
 
 static const struct evrt_slice told_type = EVRT_STR("evrt.dead_letter");
 
@@ -94,6 +98,60 @@ static void tell(struct evrt_host *h, const struct host_dead *d) {
     evrt_buf_finish(&data);
 }
 
+/* ---- on_dead_letter: told at most once, and what it does changes nothing ---- */
+
+struct notice {
+    struct evrt_host *host;
+    uint32_t sub;
+    uint16_t attempt;
+    struct evrt_buf info;
+};
+
+static void on_fetched(void *arg, const struct host_fetch *f) {
+    struct notice *n = arg;
+    struct evrt_host *h = n->host;
+    struct evrt_sub *s = evrt_bus_by_id(h->bus, n->sub);
+    h->notices--;
+    if (s != NULL && s->active && f->rc == 0 && f->items[0].n != 0 && h->phase == HOST_SERVING) {
+        evrt_bus_aside(h->bus, s,
+                       &(struct evrt_aside){.purpose = EVRT_PURPOSE_NOTICE,
+                                            .attempt = n->attempt,
+                                            .event = host_fetched(f, 0),
+                                            .info = evrt_buf_slice(&n->info)});
+        uv_async_send(&h->wake);
+    }
+    evrt_buf_finish(&n->info);
+    free(n);
+}
+
+static void notify(struct evrt_host *h, const struct host_dead *d) {
+    const struct evrt_sub *s = d->sub;
+    if (!s->active || h->phase != HOST_SERVING) return;
+    if (!h->serving->scripts.handlers[s->handler].on_dead_letter) return;
+    if (h->notices >= NOTICES_MAX) {
+        evrt_log_event(h->log, DEAD_NOTICE_FAILED, EVRT_F_CSTR("handler", s->name),
+                       EVRT_F_STR("event_type", d->type), EVRT_F_STR("event_id", d->id),
+                       EVRT_F_U64("seq", d->seq), EVRT_F_CSTR("error", "too many at once"));
+        return;
+    }
+    struct notice *n = evrt_zalloc(sizeof *n);
+    struct host_fetch_item *item = evrt_zalloc(sizeof *item);
+    *n = (struct notice){.host = h, .sub = s->id, .attempt = (uint16_t)d->attempt};
+    *item = (struct host_fetch_item){.sub = s->id, .seq = d->seq};
+    describe(&n->info, d);
+    h->notices++;
+    host_fetch(h, item, 1, on_fetched, n);
+}
+
+void host_notice_ended(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
+                       const struct evrt_frame_failed *f) {
+    struct evrt_delivery_names names = evrt_delivery_names(d);
+    if (f == NULL) return;
+    evrt_log_event(h->log, DEAD_NOTICE_FAILED, EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_STR("event_type", names.type), EVRT_F_STR("event_id", names.id),
+                   EVRT_F_U64("seq", d->seq), EVRT_F_STR("error", f->message));
+}
+
 /* ---- The letter ---- */
 
 void host_dead(struct evrt_host *h, const struct host_dead *d) {
@@ -120,4 +178,5 @@ void host_dead(struct evrt_host *h, const struct host_dead *d) {
                    EVRT_F_CSTR("reason", evrt_dead_reason_name(d->reason)),
                    EVRT_F_STR("error", d->message), EVRT_F_STR("error_type", d->error_type),
                    EVRT_F_STR("event_time", d->time), EVRT_F_U64("seq", d->seq));
+    notify(h, d);
 }

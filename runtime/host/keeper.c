@@ -39,9 +39,13 @@ static void checkpoint(struct evrt_host *h) {
 static void forget_orphans(struct evrt_host *h) {
     for (size_t i = evrt_bus_count(h->bus); i-- > 0;) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
-        if (host_orphaned_for(s, h->config->bus.orphan_ttl) && s->retrying == 0 &&
-            host_may_forget(s))
+        if (!host_orphaned_for(s, h->config->bus.orphan_ttl) || s->retrying != 0 ||
+            !host_may_forget(s))
+            continue;
+        if (s->dead == 0)
             host_forget(h, s, "bus.orphan_ttl");
+        else if (evrt_sub_pending(s) != 0)
+            host_give_up(h, s);
     }
 }
 

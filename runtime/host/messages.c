@@ -73,6 +73,7 @@ void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns) {
     s->typical_ns += (now_ns - d.sent_ns - s->typical_ns) / 8;
     if (evrt_sub_is_aside(position)) {
         host_aside_ended(w, s, &d, NULL);
+        if (d.purpose == EVRT_PURPOSE_NOTICE) return;
     } else {
         host_meter_done(h, &d, now_ns);
         host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));

@@ -181,6 +181,7 @@ struct evrt_host {
     struct host_letters *letters;
     struct host_recent *recent; /* NULL: nothing failed of late */
     struct host_copies *copies; /* NULL: no segment was looked at */
+    unsigned notices;           /* of dead letters whose event is being read */
     uint64_t letters_dropped;   /* dead letters given up: by age, number, operators */
     struct host_snapshots snapshots;
     struct host_needed needed;
@@ -308,6 +309,8 @@ bool host_may_forget(const struct evrt_sub *s);
 /* Whether it left the scripts so long ago, by a clock that does not jump while the node runs. */
 bool host_orphaned_for(const struct evrt_sub *s, int64_t ttl_ms);
 void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason);
+/* Only what it has pending: its dead letters stay for as long as they would anyhow. `s` is another one then. */
+void host_give_up(struct evrt_host *h, struct evrt_sub *s);
 
 /* ---- key.c ---- */
 
@@ -416,6 +419,9 @@ struct host_dead {
 };
 /* Makes it a dead letter with the next settlement, or that one anew; logs and tells it. */
 void host_dead(struct evrt_host *h, const struct host_dead *d);
+/* on_dead_letter returned (f NULL) or failed. */
+void host_notice_ended(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
+                       const struct evrt_frame_failed *f);
 /* Hash of the handler's file in that generation; 0: it is not in it. */
 uint64_t host_script_of(const struct host_generation *g, const struct evrt_sub *s);
 

@@ -228,7 +228,7 @@ static void fail_aside(struct host_worker *w, struct evrt_sub *s, uint64_t posit
     struct evrt_delivery d;
     if (evrt_bus_end(w->host->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) return;
     host_aside_ended(w, s, &d, f);
-    host_log_failed(w, s, &d, f);
+    if (d.purpose != EVRT_PURPOSE_NOTICE) host_log_failed(w, s, &d, f);
 }
 
 void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool died) {

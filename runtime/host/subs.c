@@ -127,8 +127,45 @@ void host_forget(struct evrt_host *h, struct evrt_sub *s, const char *reason) {
     journal_sub(h, EVRT_RECORD_FORGET, s->id, evrt_wall_ms());
     evrt_log_event(h->log, HANDLER_FORGOTTEN, EVRT_F_CSTR("handler", s->name),
                    EVRT_F_U64("discarded", evrt_sub_pending(s)), EVRT_F_CSTR("reason", reason));
+    if (s->dead != 0)
+        evrt_log_event(h->log, DEAD_GONE, EVRT_F_U64("count", s->dead),
+                       EVRT_F_CSTR("reason", "handler forgotten"));
+    h->letters_dropped += s->dead;
     host_meter_removed(h, s);
     evrt_bus_remove(h->bus, s);
+}
+
+/* It stands behind all there is now, as one that was just made. */
+static struct evrt_sub *move_to_end(struct evrt_host *h, struct evrt_sub *old) {
+    uint64_t next = evrt_bus_next_seq(h->bus), gone = evrt_sub_pending(old);
+    const struct evrt_sub was = *old;
+    char *name = evrt_strdup(old->name);
+    evrt_bus_remove(h->bus, old);
+    struct evrt_sub *s = evrt_bus_add(h->bus, was.id, evrt_slice_of(name), next);
+    free(name);
+    evrt_sub_add_epoch(s, next, evrt_pattern_set_create(EVRT_STR("")));
+    if (was.paused) evrt_bus_pause(h->bus, s, true);
+    s->paused_ms = was.paused_ms;
+    s->orphaned_ms = was.orphaned_ms;
+    s->orphaned_ns = was.orphaned_ns;
+    s->from_seq = was.from_seq;
+    s->counting = true;
+    s->seen = next;
+    s->told_cursor = s->told_seen = 0;
+    s->matched = was.matched;
+    s->done = was.done;
+    s->dead = was.dead;
+    s->discarded = was.discarded + gone;
+    return s;
+}
+
+void host_give_up(struct evrt_host *h, struct evrt_sub *s) {
+    host_settle(h);
+    if (s->host != NULL) evrt_journal_reader_close(s->host);
+    evrt_log_event(h->log, HANDLER_FORGOTTEN, EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_U64("discarded", evrt_sub_pending(s)),
+                   EVRT_F_CSTR("reason", "bus.orphan_ttl; its dead letters stay"));
+    host_checkpoint(h, move_to_end(h, s));
 }
 
 int evrt_host_forget(struct evrt_host *h, struct evrt_slice name, struct evrt_error *err) {

@@ -263,4 +263,46 @@ describe("dead letters", function()
         assert.equal(2, node:get("/api/v1/stats").json.events)
         assert.equal(0, node:stop())
     end)
+
+    it("are told to their own handler, which may fail at that", function()
+        local node = start { fields = [[on_dead_letter = function(event, letter, ctx)
+            ctx.log.info("told", { id = letter.id, reason = letter.reason, n = event.data.n, type = letter.event.type })
+            if event.data.n == 2 then error "not even that" end
+        end,]] }
+        node:publish { type = "a.b", data = { n = 1 } }
+        node:publish { type = "a.b", data = { n = 2 } }
+        node:await_end()
+        node:await_log { msg = "told", id = "1-1", reason = "exhausted", n = 1, type = "a.b" }
+        node:await_log { msg = "told", id = "1-2", n = 2 }
+        local line = node:await_log { msg = "Dead letter notice failed", handler = "A", seq = 2 }
+        assert.truthy(line == nil or line.error:find "not even that")
+        assert.same({ 0, 0, 2, 0 }, balance(node))
+        assert.equal(2, #letters(node))
+        assert.equal(0, node:stop())
+    end)
+
+    it("stay when their handler left the scripts and what it had pending was given up", function()
+        local node = start { config = { bus = { orphan_ttl = "10ms" } }, handlers = {
+            ["b.lua"] = [[return { name = "B", events = "b", handle = function() end }]] } }
+        publish(node, 3)
+        node:await_end()
+        assert.equal(200, node:post_admin("/api/v1/handlers/A/pause").status)
+        publish(node, 2)
+        local script = evrt.read(node.dir .. "/handlers/a.lua")
+        os.remove(node.dir .. "/handlers/a.lua")
+        assert.equal(200, node:post_admin("/api/v1/reload").status)
+        node:await_log { msg = "Handler forgotten", handler = "A", discarded = 2 }
+        assert.same({ 0, 0, 3, 2 }, balance(node))
+        assert.equal("orphaned", letters(node)[1].state)
+        assert.equal(409, node:post_admin("/api/v1/dead-letters/1-1/reprocess").status)
+        assert.equal(0, node:stop())
+        node = node:restart()
+        assert.same({ 0, 0, 3, 2 }, balance(node))
+        evrt.write(node.dir .. "/handlers/a.lua", script)
+        assert.equal(200, node:post_admin("/api/v1/reload").status)
+        assert.equal(200, node:post_admin("/api/v1/handlers/A/resume").status)
+        assert.equal("dead", letters(node)[1].state)
+        assert.equal(1, node:post_admin("/api/v1/dead-letters/1-1/reprocess").json.failed)
+        assert.equal(0, node:stop())
+    end)
 end)

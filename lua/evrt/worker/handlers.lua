@@ -133,6 +133,13 @@ function checks.catch_up(value)
     return value
 end
 
+function checks.on_dead_letter(value)
+    if type(value) ~= "function" then
+        return nil, "a function(event, letter, ctx)"
+    end
+    return value
+end
+
 function checks.handle(value)
     if type(value) ~= "function" then
         return nil, "a function(event, ctx)"
@@ -142,7 +149,7 @@ end
 
 -- In the order in which they are checked.
 local fields = { "name", "events", "handle", "policies", "timeout", "concurrency", "ordered_by", "priority",
-    "on_retry", "start", "schedule", "every", "timezone", "catch_up" }
+    "on_retry", "on_dead_letter", "start", "schedule", "every", "timezone", "catch_up" }
 local required = {
     name = true, handle = true,
     events = function(one) return one.schedule == nil and one.every == nil end,
@@ -150,7 +157,7 @@ local required = {
 
 -- Reserved: declared now, they would be ignored, and a handler would run without what it relies on.
 local later = {
-    "batch", "on_dead_letter", "retry_if",
+    "batch", "retry_if",
 }
 
 local form = declared.form {

@@ -134,6 +134,7 @@ local function describe(handler)
         priority = handler.priority or 0,
         on_retry = handler.on_retry or "hold",
         start = handler.start or "new",
+        on_dead_letter = handler.on_dead_letter ~= nil,
         timer = describe_timer(handler),
         policies = describe_policies(handler, true),
         chain = assert(json.encode(describe_policies(handler, false), true)),

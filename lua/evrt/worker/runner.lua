@@ -6,6 +6,7 @@ local errors = require "evrt.worker.errors"
 local Event = require "evrt.worker.event"
 local handlers = require "evrt.worker.loader".handlers
 local is_runner = require "evrt.worker.coroutine".is_runner
+local json = require "evrt.json"
 
 local run_of = require "evrt.worker.chain".run_of
 
@@ -24,17 +25,23 @@ local reasons = {
     memory = "not enough memory",
 }
 
+-- A dead letter is told without policies: its handler was tried with them.
+local function tell(handler, info)
+    return function(event, ctx) return handler.on_dead_letter(event, assert(json.decode(info)), ctx) end
+end
+
 return function()
     is_runner()
     local handler
     while true do
         -- Settles the delivery before it as done, unless that has failed already.
-        local index, record, attempt, deadline, purpose = next()
+        local index, record, attempt, deadline, purpose, info = next()
         if index then
             handler = handlers[index]
             local ctx = setmetatable({ [0] = record, attempt = attempt, deadline = deadline }, handler.ctx)
             if purpose == "REPLAY" then ctx.replay = true end
-            local ok, result, why = xpcall(handler.run or run_of(handler, record), explain,
+            local run = purpose == "NOTICE" and tell(handler, info) or handler.run or run_of(handler, record)
+            local ok, result, why = xpcall(run, explain,
                 setmetatable({ [0] = record }, Event), ctx)
             if not ok then
                 settle_failed(handler, result)

@@ -67,11 +67,12 @@ describe("handlers", function()
             .. 'evrt.policy.retry { max_retries = 5 }; item 2 is a function: call it with its options, got a table' },
         ["a typo"] = { handler "timeuot = '30s',",
             'h.lua:4: unknown field "timeuot" (did you mean "timeout"?); a handler has name, events, handle, '
-            .. 'policies, timeout, concurrency, ordered_by, priority, on_retry, start, schedule, every, timezone, '
+            .. 'policies, timeout, concurrency, ordered_by, priority, on_retry, on_dead_letter, start, schedule, every, '
+            .. 'timezone, '
             .. 'catch_up' },
         ["a field that is nothing like any"] = { handler "colour = 'red',",
             'h.lua:4: unknown field "colour"; a handler has name, events, handle, policies, timeout, concurrency, '
-            .. 'ordered_by, priority, on_retry, start, schedule, every, timezone, catch_up' },
+            .. 'ordered_by, priority, on_retry, on_dead_letter, start, schedule, every, timezone, catch_up' },
         ["an order by all of the data"] = { handler "ordered_by = 'data',",
             'h.lua:4: field "ordered_by": expected an attribute as "partitionkey", or a place in the data as '
             .. '"data.order_id", got "data"' },
@@ -92,7 +93,7 @@ describe("handlers", function()
         end)
     end
 
-    for _, field in ipairs { "batch", "on_dead_letter",
+    for _, field in ipairs { "batch",
         "retry_if" } do
         it("does not quietly ignore " .. field, function()
             assert.equal(('h.lua:4: field "%s" is not supported by this version'):format(field),
