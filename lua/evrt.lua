@@ -3,12 +3,14 @@ local clock = require "evrt.c.clock"
 local delivery = require "evrt.c.delivery"
 local errors = require "evrt.worker.errors"
 local publish = require "evrt.publish"
+local snapshot = require "evrt.snapshot"
 local wait = require "evrt.worker.wait"
 
 ---@class evrt
 local evrt = {
     --- Of the runtime, as "0.1.0".
     version = require "evrt.c.script".version,
+    fold = snapshot.fold,
     json = require "evrt.json",
     kv = require "evrt.kv".direct,
     log = require "evrt.log",
@@ -17,6 +19,7 @@ local evrt = {
     publish = publish.publish,
     raw = publish.raw,
     shared = require "evrt.shared",
+    snapshot = { save = snapshot.save, get = snapshot.get },
     time = require "evrt.time",
 }
 

@@ -301,4 +301,7 @@ end
 ---@type evrt.kv
 M.direct = direct
 
+-- For what else is kept there.
+M.read, M.written, M.fail = read, written, fail
+
 return M

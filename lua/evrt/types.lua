@@ -186,5 +186,17 @@
 ---@field outcome "success"|"retrying"|"dead"|"pending"
 ---@field error? { type: string, message: string }
 
+--- What `evrt.snapshot.get` finds.
+---@class evrt.Snapshot
+---@field version integer
+---@field state any
+---@field saved string  RFC 3339
+
+---@class evrt.FoldOptions
+---@field initial? any  The state when there is no snapshot
+---@field snapshot_every? integer  Saves one when so many events were folded, or more
+---@field keep? integer  Snapshots that stay, the newest; 3
+---@field name? string  What they are kept as, instead of type: a new one when the reducer changes
+
 --- Text that is data as it is; made by `evrt.raw`.
 ---@class evrt.Raw

@@ -99,6 +99,9 @@ struct evrt_config {
         uint64_t max_catch_up;
     } schedule;
     struct {
+        uint64_t max_folds;
+    } snapshots;
+    struct {
         uint64_t max_entries, max_value_size; /* of a key and its value */
     } shared;
     struct {

@@ -141,6 +141,8 @@
       "How far ahead an event may be scheduled.")                                                \
     X(schedule.max_catch_up, NUMBER, "1000", 1, 9000, NULL, RELOAD,                              \
       "Of a timer's missed times with catch_up = \"all\", so many are made up, the last ones.")  \
+    X(snapshots.max_folds, NUMBER, "4", 1, 64, NULL, RELOAD,                                     \
+      "Folds of scripts (evrt.fold) that read the journal at once; others wait.")                \
     X(shared.max_entries, NUMBER, "10000", 0, 1000000, NULL, RESTART,                            \
       "Values that scripts of all workers share: state of circuit breakers and throttles.")      \
     X(shared.max_value_size, SIZE, "4KiB", 64, 1 * MIB, NULL, RESTART,                           \

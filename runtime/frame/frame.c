@@ -39,6 +39,8 @@
 #define READ_FIELDS(X) \
     X(u64, token) X(u32, limit) X(slice, ns) X(slice, key) X(slice, after)
 #define EFFECTS_FIELDS(X) X(u64, delivery) X(slice, ops)
+#define QUERY_FIELDS(X) \
+    X(u64, token) X(u64, after) X(u32, limit) X(slice, type) X(slice, subject)
 #define WRITE_FIELDS(X) X(u64, token) X(u64, delivery) X(slice, op)
 #define VALUE_FIELDS(X) X(u64, token) X(i32, status) X(u8, more) X(slice, value)
 /* clang-format on */
@@ -142,6 +144,7 @@ CODEC(metric_series, METRIC_SERIES)
 CODEC(shared, SHARED)
 CODEC(effects, EFFECTS)
 CODEC(read, READ)
+CODEC(query, QUERY)
 CODEC(write, WRITE)
 CODEC(value, VALUE)
 CODEC(log_level, LOG_LEVEL)

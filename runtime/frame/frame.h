@@ -25,7 +25,7 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(PUBLISHED, 3, '>', "what became of a PUBLISH")                                          \
     X(DRAIN, 4, '>', "finish what you have, then say DRAINED")                                \
     X(SHARED, 8, '>', "a shared value, changed or as it was asked for")                       \
-    X(VALUE, 9, '>', "what a READ or WRITE of the key-value store came to")                   \
+    X(VALUE, 9, '>', "what a READ, WRITE or QUERY came to")                                   \
     X(LOG_LEVEL, 16, '>', "send no line below this level from now on")                        \
     X(READY, 32, '<', "scripts are loaded; here is what they declare (JSON)")                 \
     X(REFUSED, 33, '<', "scripts do not load; here is why (errors with file and line)")       \
@@ -38,6 +38,7 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(EFFECTS, 42, '<', "this delivery succeeded; what it wrote and published, with it")      \
     X(READ, 43, '<', "a key of the key-value store, or those of a prefix")                    \
     X(WRITE, 44, '<', "an operation of the key-value store that is no delivery's effect")     \
+    X(QUERY, 45, '<', "stored events of a type and subject")                                  \
     X(SPAN, 46, '<', "something that a script did in a delivery, and how long it took")       \
     X(NOTE, 48, '<', "what a policy did with a delivery")                                     \
     X(METRIC, 52, '<', "a script defines a metric")                                           \
@@ -200,6 +201,13 @@ struct evrt_frame_read {
     struct evrt_slice ns, key, after; /* ... and come behind this one */
 };
 
+struct evrt_frame_query {
+    uint64_t token;
+    uint64_t after; /* sequences greater than this */
+    uint32_t limit;
+    struct evrt_slice type, subject; /* a pattern; equal */
+};
+
 struct evrt_frame_write {
     uint64_t token;
     uint64_t delivery;    /* the delivery it is made in */
@@ -210,7 +218,8 @@ struct evrt_frame_value {
     uint64_t token;
     int32_t status; /* 0; -ESTALE: the value was not the expected one; or another negative errno */
     uint8_t more;   /* of a prefix: there are more */
-    /* Of a key its value (none: absent); of a prefix a SET (core/kv.h) for each; of an error why. */
+    /* Of a key its value (none: absent); of a prefix a SET (core/kv.h) for each; of a query JSON as of GET
+     * /api/v1/events; of an error why. */
     struct evrt_slice value;
 };
 
@@ -236,6 +245,7 @@ void evrt_frame_put_share(struct evrt_buf *out, const struct evrt_frame_share *f
 void evrt_frame_put_log_level(struct evrt_buf *out, const struct evrt_frame_log_level *f);
 void evrt_frame_put_shared(struct evrt_buf *out, const struct evrt_frame_shared *f);
 void evrt_frame_put_read(struct evrt_buf *out, const struct evrt_frame_read *f);
+void evrt_frame_put_query(struct evrt_buf *out, const struct evrt_frame_query *f);
 void evrt_frame_put_write(struct evrt_buf *out, const struct evrt_frame_write *f);
 void evrt_frame_put_value(struct evrt_buf *out, const struct evrt_frame_value *f);
 void evrt_frame_put_effects(struct evrt_buf *out, const struct evrt_frame_effects *f);
@@ -263,6 +273,7 @@ EVRT_MUST_CHECK int evrt_frame_get_published(struct evrt_slice payload,
 EVRT_MUST_CHECK int evrt_frame_get_log(struct evrt_slice payload, struct evrt_frame_log *f);
 EVRT_MUST_CHECK int evrt_frame_get_note(struct evrt_slice payload, struct evrt_frame_note *f);
 EVRT_MUST_CHECK int evrt_frame_get_read(struct evrt_slice payload, struct evrt_frame_read *f);
+EVRT_MUST_CHECK int evrt_frame_get_query(struct evrt_slice payload, struct evrt_frame_query *f);
 EVRT_MUST_CHECK int evrt_frame_get_write(struct evrt_slice payload, struct evrt_frame_write *f);
 EVRT_MUST_CHECK int evrt_frame_get_value(struct evrt_slice payload, struct evrt_frame_value *f);
 EVRT_MUST_CHECK int evrt_frame_get_effects(struct evrt_slice payload, struct evrt_frame_effects *f);

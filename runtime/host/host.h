@@ -219,6 +219,7 @@ struct evrt_host_query {
     struct evrt_slice state;   /* ... and only pending, running, done or dead; {NULL,0}: any */
     uint64_t after;            /* seq greater than this */
     uint32_t limit;            /* 1 to 1000 */
+    bool script;               /* asks: a page is short, and others limit how many there are */
     bool (*gone)(void *arg);   /* asked now and then whether nobody waits any more; may be NULL */
 };
 /* {"items":[EVENT...],"next":"SEQ"|null}, oldest first; an EVENT is the CloudEvent as JSON plus seq and

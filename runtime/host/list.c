@@ -29,6 +29,7 @@ enum {
     SLICE_EVENTS = 16384,    /* looked at in one job, some 2 ms */
     SLICE_BYTES = 16 << 20,  /* of events */
     ANSWER_BYTES = 16 << 20, /* a page is at an end then */
+    SCRIPT_BYTES = 1 << 20,  /* ... for a script */
     BUDGET_MS = 5000,        /* ... and then: whoever wants more asks on from there */
 };
 
@@ -67,7 +68,9 @@ struct list {
     uint64_t next;      /* everything below was looked at */
     uint64_t limit_seq; /* and this is the end */
     uint32_t left;      /* events that still fit */
-    bool more;          /* next is not the end */
+    size_t most;        /* bytes of a page, but for its last event */
+    bool script;
+    bool more; /* next is not the end */
     bool ended;
     int rc;
     struct evrt_error err;
@@ -119,7 +122,7 @@ static void put_event(struct list *l, const struct evrt_event *e, const struct c
     if (c != NULL) put_delivery(l, (enum state)c->state);
     evrt_jsonout_end(&l->out);
     l->left--;
-    if (l->left > 0 && l->json.n < ANSWER_BYTES) return;
+    if (l->left > 0 && l->json.n < l->most) return;
     l->ended = true;
     l->more = e->seq + 1 < l->limit_seq;
 }
@@ -209,8 +212,8 @@ static void finish(struct list *l) {
     free(l->handler);
     host_filter_finish(&l->filter);
     evrt_buf_finish(&l->json);
+    *(l->script ? &h->script_lists : &h->lists) -= 1;
     free(l);
-    h->lists--;
     h->reads--;
     host_progress(h);
 }
@@ -373,7 +376,11 @@ void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *query,
         cb(arg, -ESHUTDOWN, EVRT_STR("shutting down"));
         return;
     }
-    if (h->lists >= h->config->admin.max_queries) {
+    if (query->script && h->script_lists >= h->config->snapshots.max_folds) {
+        cb(arg, -EAGAIN, EVRT_STR("other scripts fold (snapshots.max_folds)"));
+        return;
+    }
+    if (!query->script && h->lists >= h->config->admin.max_queries) {
         host_limit(h, EVRT_LIMIT_MAX_QUERIES);
         evrt_error_set(&err, -EAGAIN,
                        "%u queries of events are running (admin.max_queries); try again", h->lists);
@@ -388,13 +395,15 @@ void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *query,
                        .until_ns = evrt_mono_ns() + BUDGET_MS * INT64_C(1000000),
                        .next = query->after + 1,
                        .limit_seq = evrt_bus_next_seq(h->bus),
-                       .left = query->limit};
+                       .left = query->limit,
+                       .most = query->script ? SCRIPT_BYTES : ANSWER_BYTES,
+                       .script = query->script};
     l->work.data = l;
     l->out = evrt_jsonout_start(&l->json);
     evrt_jsonout_object(&l->out);
     evrt_jsonout_key(&l->out, "items");
     evrt_jsonout_array(&l->out);
-    h->lists++;
+    *(l->script ? &h->script_lists : &h->lists) += 1;
     h->reads++;
     l->rc = begin(l, query);
     go_on(l);

@@ -373,6 +373,7 @@ static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {
     [EVRT_FRAME_METRIC_COUNTS] = host_meter_counts,
     [EVRT_FRAME_READ] = host_kv_reads,
     [EVRT_FRAME_WRITE] = host_kv_writes,
+    [EVRT_FRAME_QUERY] = host_script_queries,
     [EVRT_FRAME_EFFECTS] = host_kv_effects,
 };
 

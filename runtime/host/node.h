@@ -171,7 +171,7 @@ struct evrt_host {
 
     unsigned
         reads; /* jobs in the thread pool, and whatever else must end before the store closes */
-    unsigned lists;                  /* queries of events */
+    unsigned lists, script_lists;    /* queries of events */
     struct host_tails *tails;        /* NULL: nobody follows events */
     struct host_cleanup *cleanup;    /* NULL: none is asked for */
     struct evrt_host_backup *backup; /* NULL: none is being made */
@@ -441,6 +441,11 @@ void host_share_open(struct evrt_host *h);
 void host_share_greet(struct host_worker *w);
 /* A SHARE frame. */
 int host_share_says(struct host_worker *w, struct evrt_slice payload);
+
+/* ---- script_query.c ---- */
+
+/* A QUERY frame. */
+int host_script_queries(struct host_worker *w, struct evrt_slice payload);
 
 /* ---- lifecycle (host.c) ---- */
 

@@ -293,6 +293,23 @@ static int scan(lua_State *L) {
                                             .limit = (uint32_t)lua_tonumber(L, 4)});
 }
 
+/* events(type, subject, after, limit) -> problem, JSON | false, message, code */
+static int events(lua_State *L) {
+    struct evrt_worker *w = evrt_worker_of(L);
+    int refused = evrt_wait_check(L);
+    if (refused != 0) return refused;
+    struct evrt_delivery *d = w->deliveries.running;
+    evrt_frame_put_query(evrt_worker_out(w), &(struct evrt_frame_query){
+                                                 .token = evrt_delivery_token(d),
+                                                 .after = (uint64_t)lua_tonumber(L, 3),
+                                                 .limit = (uint32_t)lua_tonumber(L, 4),
+                                                 .type = text_at(L, 1),
+                                                 .subject = text_at(L, 2),
+                                             });
+    evrt_delivery_wait(d, INT64_MAX);
+    return evrt_wait_yield(L);
+}
+
 /* decode(raw or nil) -> value */
 static int decode(lua_State *L) {
     return push_value(L, text_at(L, 1));
@@ -403,9 +420,10 @@ static int writers(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"set", set},         {"delete", delete},   {"incr", incr},       {"cas", cas}, {"get", get},
-    {"read", read_key},   {"scan", scan},       {"decode", decode},   {"now", now}, {"rows", rows},
-    {"write", write_now}, {"touched", touched}, {"writers", writers}, {NULL, NULL},
+    {"set", set},         {"delete", delete}, {"incr", incr},       {"cas", cas},
+    {"get", get},         {"read", read_key}, {"scan", scan},       {"decode", decode},
+    {"now", now},         {"rows", rows},     {"write", write_now}, {"touched", touched},
+    {"writers", writers}, {"events", events}, {NULL, NULL},
 };
 
 int evrt_kv_open(lua_State *L) {

@@ -127,7 +127,8 @@ describe("core/cron", function()
             local t = from - from % 60 + 60
             while true do
                 local d = os.date("!*t", t)
-                if has(cron.minutes, d.min) and has(cron.hours, d.hour) and has(cron.weekdays, d.wday - 1) then break end
+                local today = has(cron.hours, d.hour) and has(cron.weekdays, d.wday - 1)
+                if today and has(cron.minutes, d.min) then break end
                 t = t + 60
             end
             assert.equal(iso(t), iso(found), text)
@@ -136,8 +137,8 @@ describe("core/cron", function()
 
     it("says what is wrong, and where", function()
         for text, want in pairs {
-            ["* * *"] = "expected 5 fields (minute, hour, day of month, month, day of week), or 6 with the second first, "
-                .. "got 3",
+            ["* * *"] = "expected 5 fields (minute, hour, day of month, month, day of week), or 6 with the second "
+                .. "first, got 3",
             [""] = "got 0",
             ["* * * * * * *"] = "got 7",
             ["61 * * * *"] = "byte 1: minute: expected 0-59",

@@ -32,6 +32,7 @@ local samples = {
     note = { delivery = 2 ^ 50, text = "filter: not wanted" },
     effects = { delivery = 2 ^ 41, ops = "as they\0are" },
     read = { token = 2 ^ 33, limit = 0, ns = "Ledger", key = "account:1", after = "" },
+    query = { token = 2 ^ 40, after = 2 ^ 41, limit = 500, type = "order.**", subject = "a/b" },
     write = { token = 4, delivery = 2 ^ 41, op = "one\0" },
     value = { token = 4, status = -11, more = 1, value = "s\0" },
     share = { token = 3, version = 2 ^ 40, ttl_ms = 1000, remove = 0, key = "k", value = "v\0" },
