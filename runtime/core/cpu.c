@@ -3,11 +3,10 @@
 
 #include <sched.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { TURN_NS = 300000 };
+enum { SHORT_NS = 300000 };
 
 /* struct sched_attr, as of its first version. */
 struct attributes {
@@ -18,9 +17,9 @@ struct attributes {
     uint64_t runtime, deadline, period;
 };
 
-void evrt_cpu_short_turns(void) {
+void evrt_cpu_turns(enum evrt_cpu_turns turns) {
     struct attributes a = {.size = sizeof a};
     if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) < 0 || a.policy != SCHED_OTHER) return;
-    a.runtime = TURN_NS;
+    a.runtime = turns == EVRT_CPU_SHORT ? SHORT_NS : 0;
     (void)syscall(SYS_sched_setattr, 0, &a, 0);
 }

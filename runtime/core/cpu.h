@@ -1,10 +1,14 @@
-/* How the kernel shares a CPU between this process and others. */
+/* How the kernel shares a CPU between the calling thread and others: never how much, only in what pieces. */
 #ifndef EVRT_CORE_CPU_H
 #define EVRT_CORE_CPU_H
 
-/* Asks for short turns on the CPU, for the calling thread and what it will start: no more time than before, but
- * in smaller pieces, so that a yield gives little away and a wake-up is served soon. What kernel does not know
- * that (before Linux 6.12) goes on as it did. */
-void evrt_cpu_short_turns(void);
+enum evrt_cpu_turns {
+    EVRT_CPU_NORMAL,
+    EVRT_CPU_SHORT, /* a yield gives little away, and a wake-up comes before others' normal turns end */
+};
+
+/* For the calling thread, and what it starts. A kernel that does not know turns (before Linux 6.12) goes on as it
+ * did. */
+void evrt_cpu_turns(enum evrt_cpu_turns turns);
 
 #endif

@@ -145,6 +145,7 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
         evrt_inbox_init(&w->deliveries.inbox, w->handlers);
         evrt_inbox_init(&w->deliveries.later, w->handlers);
         evrt_runners_init(w);
+        evrt_cpu_turns(EVRT_CPU_SHORT);
     }
     if (rc < 0) evrt_worker_leave(w, EX_CONFIG);
     return 0;
@@ -298,7 +299,7 @@ static void detach(void) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "evrt-worker");
-    evrt_cpu_short_turns();
+    evrt_cpu_turns(EVRT_CPU_NORMAL); /* until it serves: those that do come first */
 }
 
 static int map_snapshot(struct evrt_worker *w) {
@@ -345,6 +346,7 @@ static int start(struct evrt_worker *w) {
 }
 
 static void finish(struct evrt_worker *w) {
+    evrt_cpu_turns(EVRT_CPU_NORMAL);
     evrt_page_awake(w->page); /* finalizers of scripts may never return */
     evrt_worker_state_close(w);
     evrt_channel_close(&w->channel, NULL);
