@@ -75,15 +75,37 @@ struct host_generation *host_generation_create(struct evrt_host *h, struct evrt_
     return g;
 }
 
-static void start_to(struct host_generation *g, uint32_t count) {
+static void start_one(struct host_generation *g) {
     struct evrt_error err;
-    while (!g->refused && g->started < count) {
-        int rc = host_worker_start(&g->workers[g->started++]);
-        if (rc == 0) continue;
-        evrt_error_set(&err, rc, "cannot start a worker (%s): %s", g->host->worker_path,
-                       uv_strerror(rc));
-        host_generation_refuse(g, &err);
-    }
+    int rc = host_worker_start(&g->workers[g->started++]);
+    if (rc == 0) return;
+    evrt_error_set(&err, rc, "cannot start a worker (%s): %s", g->host->worker_path,
+                   uv_strerror(rc));
+    host_generation_refuse(g, &err);
+}
+
+static void start_to(struct host_generation *g, uint32_t count) {
+    while (!g->refused && g->started < count)
+        start_one(g);
+}
+
+static void on_next(uv_timer_t *timer);
+
+/* A spawn stops the loop until the new process runs its program: one in a turn, and what waits goes between. */
+static void start_others(struct host_generation *g) {
+    if (g->host->phase == HOST_STARTING)
+        start_to(g, g->count);
+    else if (g->started < g->count)
+        uv_timer_start(&g->workers[g->started].restart, on_next, 1, 0);
+}
+
+static void on_next(uv_timer_t *timer) {
+    const struct host_worker *w = timer->data;
+    struct host_generation *g = w->generation;
+    if (g->state != HOST_GENERATION_LOADING || g->refused) return;
+    start_one(g);
+    start_others(g);
+    host_reload_progress(g->host);
 }
 
 void host_generation_load(struct host_generation *g, uint32_t first) {
@@ -144,7 +166,7 @@ int host_generation_declared(struct host_worker *w, struct evrt_slice json) {
     if (rc < 0) return rc;
     g->declared = true;
     g->declaration = hash;
-    if (g->state == HOST_GENERATION_LOADING) start_to(g, g->count);
+    if (g->state == HOST_GENERATION_LOADING) start_others(g);
     return 0;
 }
 

@@ -20,21 +20,16 @@ static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
 
 /* ---- Handlers ---- */
 
-static const struct evrt_handler *find(const struct evrt_scripts *s, const char *name) {
+/* Most often nothing was added or removed, and it stands where it stood: at `at`. */
+static const struct evrt_handler *find(const struct evrt_scripts *s, const char *name, size_t at) {
+    if (at < s->count && strcmp(s->handlers[at].name, name) == 0) return &s->handlers[at];
     for (size_t i = 0; i < s->count; i++)
         if (strcmp(s->handlers[i].name, name) == 0) return &s->handlers[i];
     return NULL;
 }
 
-static uint64_t file_hash(const struct evrt_scripts *s, const char *path) {
-    for (size_t i = 0; i < s->file_count; i++)
-        if (strcmp(s->files[i].path, path) == 0) return s->files[i].hash;
-    return 0;
-}
-
 /* Words for what differs, each with a comma before it. */
-static void list_changes(const struct evrt_scripts *old, const struct evrt_handler *a,
-                         const struct evrt_scripts *fresh, const struct evrt_handler *b,
+static void list_changes(const struct evrt_handler *a, const struct evrt_handler *b,
                          struct evrt_buf *out) {
     const struct {
         const char *word;
@@ -49,8 +44,7 @@ static void list_changes(const struct evrt_scripts *old, const struct evrt_handl
         {"start", a->from_beginning != b->from_beginning},
         {"policies", strcmp(a->chain, b->chain) != 0},
         {"place", strcmp(a->file, b->file) != 0},
-        {"file",
-         strcmp(a->file, b->file) == 0 && file_hash(old, a->file) != file_hash(fresh, b->file)},
+        {"file", strcmp(a->file, b->file) == 0 && a->script != b->script},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (words[i].differs) evrt_buf_printf(out, "%s%s", out->n == 0 ? "" : ", ", words[i].word);
@@ -62,7 +56,7 @@ static const struct evrt_handler *only_one(const struct evrt_scripts *in,
     const struct evrt_handler *found = NULL;
     for (size_t i = 0; i < in->count; i++) {
         const struct evrt_handler *one = &in->handlers[i];
-        if (strcmp(one->file, file) != 0 || find(not_in, one->name) != NULL) continue;
+        if (strcmp(one->file, file) != 0 || find(not_in, one->name, i) != NULL) continue;
         if (found != NULL) return NULL;
         found = one;
     }
@@ -85,7 +79,7 @@ static void put_only_in(struct evrt_jsonout *o, const char *key, const struct ev
     evrt_jsonout_key(o, key);
     evrt_jsonout_array(o);
     for (size_t i = 0; i < in->count; i++) {
-        if (find(not_in, in->handlers[i].name) != NULL) continue;
+        if (find(not_in, in->handlers[i].name, i) != NULL) continue;
         evrt_jsonout_cstr(o, in->handlers[i].name);
         ++*count;
     }
@@ -99,9 +93,9 @@ static void put_changed(struct evrt_host *h, struct evrt_jsonout *o, const struc
     evrt_jsonout_key(o, "changed");
     evrt_jsonout_array(o);
     for (size_t i = 0; i < fresh->count; i++) {
-        const struct evrt_handler *now = &fresh->handlers[i], *was = find(old, now->name);
+        const struct evrt_handler *now = &fresh->handlers[i], *was = find(old, now->name, i);
         evrt_buf_clear(&words);
-        if (was != NULL) list_changes(old, was, fresh, now, &words);
+        if (was != NULL) list_changes(was, now, &words);
         if (words.n == 0) continue;
         evrt_jsonout_object(o);
         put_str(o, "handler", now->name);
@@ -122,7 +116,7 @@ static void put_renamed(struct evrt_jsonout *o, const struct evrt_scripts *old,
     for (size_t i = 0; i < old->count; i++) {
         const struct evrt_handler *gone = &old->handlers[i];
         const struct evrt_handler *now =
-            find(fresh, gone->name) == NULL ? renamed_to(old, gone, fresh) : NULL;
+            find(fresh, gone->name, i) == NULL ? renamed_to(old, gone, fresh) : NULL;
         if (now == NULL) continue;
         evrt_jsonout_object(o);
         put_str(o, "from", gone->name);

@@ -162,6 +162,15 @@ static void add_timer(struct evrt_handler *h, struct evrt_slice timer) {
     free(catch_up);
 }
 
+/* Handlers come in the order of their files, most often one in each. */
+static uint64_t file_hash(const struct evrt_scripts *s, const char *path, size_t near) {
+    for (size_t n = 0; n < s->file_count; n++) {
+        const struct evrt_script_file *file = &s->files[(near + n) % s->file_count];
+        if (strcmp(file->path, path) == 0) return file->hash;
+    }
+    return 0;
+}
+
 static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
     struct evrt_scripts *s = arg;
     char *start = text_at(m->value, "start"), *on_retry = text_at(m->value, "on_retry");
@@ -184,8 +193,7 @@ static int add_handler(void *arg, const struct evrt_json_member *m, struct evrt_
     free(on_retry);
     add_timer(&s->handlers[s->count - 1], evrt_json_at(m->value, EVRT_STR("timer")));
     struct evrt_handler *h = &s->handlers[s->count - 1];
-    for (size_t i = 0; i < s->file_count; i++)
-        if (strcmp(s->files[i].path, h->file) == 0) h->script = s->files[i].hash;
+    h->script = file_hash(s, h->file, s->count - 1);
     int rc = patterns_at(m->value, "events", &h->patterns, err);
     return rc < 0 ? rc : add_policies(h, m->value, err);
 }
