@@ -52,6 +52,24 @@ describe("cleanup", function()
         end)
     end
 
+    it("keeps what a replay still has to read", function()
+        evrt.write(node.dir .. "/gate", "")
+        fill()
+        assert.equal(200, node:post_admin "/api/v1/handlers/Quick/pause".status)
+        local replay = node:post_admin("/api/v1/replays", '{"handler":"Quick","from_seq":2}')
+        assert.equal(202, replay.status, replay.body)
+        local kept = cleanup(node, "0s", false).json
+        assert.same({ { reason = "replay", seq = 2 } }, kept.pins)
+        assert.is_true(kept.kept.segments > 0 and store(node).first_seq <= 2)
+        assert.equal(200, node:delete_admin("/api/v1/replays/" .. replay.json.id).status)
+        assert.same({}, cleanup(node, "0s", false).json.pins)
+        assert.equal(1, store(node).segments)
+        local first = store(node).first_seq
+        local rest = node:post_admin("/api/v1/replays?wait=true", '{"handler":"Quick","from_seq":1,"dry_run":true}')
+        assert.same({ first, store(node).next_seq - first }, { rest.json.from_seq, rest.json.skipped_count })
+        assert.equal(0, node:stop())
+    end)
+
     it("says what would go and what pins the rest, and drops only what nobody needs", function()
         fill()
         local r = cleanup(node, "0s", true)
