@@ -123,6 +123,36 @@ describe("why", function()
         assert.equal(0, node:stop())
     end)
 
+    it("tells of dead letters that were given once more", function()
+        local node = evrt.start { handlers = { ["a.lua"] = [[
+            local times = {}
+            return { name = "A", events = "a", handle = function(event)
+                times[event.id] = (times[event.id] or 0) + 1
+                if times[event.id] <= event.data.fails then error("no " .. times[event.id]) end
+            end }]] } }
+        local seqs = {}
+        for i, fails in ipairs { 1, 2 } do
+            seqs[i] = publish(node, { type = "a", id = "d" .. i, data = { fails = fails } })
+        end
+        node:await_end()
+        for _, seq in ipairs(seqs) do
+            local _, by = why(node, seq)
+            assert.same({ "dead", 1 }, { by.A.outcome, #by.A.attempts })
+            assert.equal("exhausted", by.A.attempts[1].dead)
+        end
+        local answer = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", '{"handler":"A"}')
+        assert.equal(200, answer.status, answer.body)
+        local function outcomes(seq)
+            local _, by = why(node, seq)
+            local list = { by.A.outcome }
+            for _, a in ipairs(by.A.attempts) do list[#list + 1] = a.attempt .. " " .. a.outcome end
+            return list
+        end
+        assert.same({ "done", "1 failed", "2 done" }, outcomes(seqs[1]))
+        assert.same({ "dead", "1 failed", "2 failed" }, outcomes(seqs[2]))
+        assert.equal(0, node:stop())
+    end)
+
     it("tells what is published later, and by what", function()
         local node = evrt.start { handlers = { ["a.lua"] = [[
             local evrt = require "evrt"
