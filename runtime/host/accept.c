@@ -146,12 +146,23 @@ static void apply_write(struct evrt_host *h, const struct evrt_kv_op *op) {
     kv->counts.writes++;
 }
 
+/* All of it goes into one group of the journal. */
+static int check_group(const struct accept *a, uint32_t count, struct evrt_error *err) {
+    if (host_kv_bytes(a->host) + a->ops.n <= HOST_KV_GROUP_BYTES) return 0;
+    return evrt_error_set(err, -EMSGSIZE,
+                          "effects: %u events and %zu bytes are more than one commit can hold",
+                          count, a->ops.n);
+}
+
 static int take_all(const struct accept *a, struct evrt_error *err) {
     struct host_kv *kv = &a->host->kv;
     struct evrt_kv_op op;
+    if (kv->ops.n + kv->emitted.n + a->ops.n > SETTLE_BYTES && host_kv_has(kv))
+        host_settle(a->host);
     size_t emitted = kv->emitted.n, bytes = kv->emitted_bytes;
     uint32_t count = kv->emitted_count;
     int rc = check(a, err);
+    if (rc == 0) rc = check_group(a, kv->emitted_count - count, err);
     if (rc < 0) {
         kv->emitted.n = emitted;
         kv->emitted_bytes = bytes;
@@ -205,7 +216,6 @@ static void accept_delivery(struct host_worker *w, uint64_t delivery, struct evr
         if (rc == -ESTALE) host_limit(h, EVRT_LIMIT_KV_CONFLICTS);
         refuse(w, delivery, &err);
     }
-    if (h->kv.ops.n + h->kv.emitted.n > SETTLE_BYTES) host_settle(h);
 }
 
 /* ---- Writes that are no delivery's effect ---- */
@@ -269,7 +279,7 @@ struct host_kv_waiting {
 };
 
 static bool has_room(struct evrt_host *h, size_t bytes) {
-    return evrt_overlay_dirty(h->kv.overlay) < h->config->kv.overlay &&
+    return !h->state_behind && evrt_overlay_dirty(h->kv.overlay) < h->config->kv.overlay &&
            evrt_journal_refuses(h->journal, bytes) == 0;
 }
 

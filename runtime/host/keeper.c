@@ -6,6 +6,9 @@
  *
  * A segment is needed while a handler has not ended with its events, and while less than two snapshots cover it.
  * What failed in it is copied first (copies.c). */
+#include <stdio.h>
+#include <sys/stat.h>
+
 #include "host/node.h"
 
 #include "host/letters.h"
@@ -150,6 +153,16 @@ static void drop_segments(struct evrt_host *h, struct evrt_journal_stats *s) {
     }
 }
 
+/* A copy of state.db is as large as it is: with millions of keys as much is journaled before the next one. */
+static uint64_t between_snapshots(const struct evrt_host *h, bool crowded) {
+    char path[4096];
+    struct stat st;
+    if (crowded) return SNAPSHOT_BYTES / 8;
+    snprintf(path, sizeof path, "%s/state.db", h->config->store.path);
+    bool large = stat(path, &st) == 0 && st.st_size > SNAPSHOT_BYTES;
+    return large ? (uint64_t)st.st_size : SNAPSHOT_BYTES;
+}
+
 /* ---- When ---- */
 
 static void keep(struct evrt_host *h);
@@ -186,8 +199,7 @@ static void keep(struct evrt_host *h) {
     forget_orphans(h);
     host_meters_expire(h);
     if (h->meters != NULL) host_monitor_tick(&h->meters->monitor, h->meters, evrt_mono_ns());
-    if (s.committed_bytes - h->snapshots.bytes > (crowded ? SNAPSHOT_BYTES / 8 : SNAPSHOT_BYTES))
-        ask_snapshot(h, &s);
+    if (s.committed_bytes - h->snapshots.bytes > between_snapshots(h, crowded)) ask_snapshot(h, &s);
     drop_segments(h, &s);
     host_cleanup_look(h);
     /* Nobody may be publishing, so no commit would tell that intake is open again. */

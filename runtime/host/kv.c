@@ -13,9 +13,10 @@
 #include "state/reader.h"
 
 enum {
-    SWEEP_MS = 1000,   /* between two looks for expired keys */
-    SWEEP_MOST = 5000, /* that go at a time */
-    LATER_BYTES = 256, /* that SCHEDULE has beside its event */
+    SWEEP_MS = 1000,      /* between two looks for expired keys */
+    SWEEP_MOST = 5000,    /* that go at a time */
+    KEPT_BYTES = 1 << 20, /* of a buffer that is empty */
+    LATER_BYTES = 256,    /* that SCHEDULE has beside its event */
     TRACE_BYTES = 2 * (EVRT_ATTRIBUTE_MAX + EVRT_EXTENSION_NAME_MAX + 8), /* that a trace adds */
 };
 
@@ -76,15 +77,24 @@ static size_t record_bytes(const struct evrt_buf *list, uint32_t *count) {
     return bytes;
 }
 
+size_t host_kv_bytes(const struct evrt_host *h) {
+    const struct host_kv *kv = &h->kv;
+    size_t each = h->tracing != NULL ? TRACE_BYTES + LATER_BYTES : LATER_BYTES;
+    return kv->emitted_bytes + kv->emitted_count * each +
+           evrt_journal_record_bytes(kv->ops.n + LATER_BYTES);
+}
+
+static void empty(struct evrt_buf *b) {
+    evrt_buf_clear(b);
+    if (b->cap > KEPT_BYTES) evrt_buf_finish(b);
+}
+
 void host_kv_settle(struct evrt_host *h, const struct evrt_buf *settlements) {
     struct host_kv *kv = &h->kv;
     struct evrt_record_kv record = {kv->at_ms, evrt_buf_slice(&kv->ops)};
     uint32_t count = kv->emitted_count + 1;
-    size_t bytes = record_bytes(settlements, &count) + kv->emitted_bytes;
-    evrt_buf_clear(&kv->scratch);
+    size_t bytes = record_bytes(settlements, &count) + host_kv_bytes(h);
     evrt_record_put_kv(&kv->scratch, &record);
-    bytes += evrt_journal_record_bytes(kv->scratch.n);
-    bytes += kv->emitted_count * (h->tracing != NULL ? TRACE_BYTES + LATER_BYTES : LATER_BYTES);
     int rc = evrt_journal_hold(h->journal, bytes, count);
     assert(rc == 0); /* what is accepted at a time is bounded far below */
     struct evrt_slice one;
@@ -100,8 +110,9 @@ void host_kv_settle(struct evrt_host *h, const struct evrt_buf *settlements) {
     kv->at_ms = 0;
     kv->emitted_count = 0;
     kv->emitted_bytes = 0;
-    evrt_buf_clear(&kv->ops);
-    evrt_buf_clear(&kv->emitted);
+    empty(&kv->ops);
+    empty(&kv->emitted);
+    empty(&kv->scratch);
 }
 
 void host_kv_committed(struct evrt_host *h, uint64_t group) {

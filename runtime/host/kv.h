@@ -59,6 +59,9 @@ EVRT_MUST_CHECK int host_kv_open(struct evrt_host *h, struct evrt_error *err);
 void host_kv_close(struct evrt_host *h);
 /* The time of what is accepted now. */
 int64_t host_kv_now(struct evrt_host *h);
+/* Of the journal, that what was accepted since the last settlement may take; at most so many may be. */
+enum { HOST_KV_GROUP_BYTES = 24 << 20 };
+size_t host_kv_bytes(const struct evrt_host *h);
 /* Adds what was accepted since the last settlement to the journal, in one group with the settlements that were
  * put into `settlements` (u32 length and payload each). */
 void host_kv_settle(struct evrt_host *h, const struct evrt_buf *settlements);

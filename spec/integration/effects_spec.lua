@@ -291,4 +291,38 @@ describe("effects", function()
         assert.equal(64, (run("put", "text")))
         assert.equal(0, node:stop())
     end)
+
+    it("wait for room in the overlay, in order, and are not lost to a worker's or the node's end", function()
+        local node = node_of({ ["a.lua"] = [[
+            return { name = "A", events = "a", handle = function(event, ctx)
+                for i = 1, 20 do ctx.kv.set("k" .. i .. ":" .. event.seq, ("x"):rep(4000)) end
+                ctx.kv.incr("count")
+            end }]] }, { kv = { overlay = "1MiB" }, workers = { count = 2 } })
+        local list = {}
+        for i = 1, 300 do list[i] = { specversion = "1.0", type = "a", source = "/t", id = "" .. i } end
+        assert.equal(202, batch(node, list).status)
+        node:await("completions to wait", function() return node:get("/api/v1/stats").json.kv.waits > 0 end)
+        assert.equal(0, node:stop())
+        node = node:restart()
+        node:await_end()
+        local stats = node:get("/api/v1/stats").json
+        assert.same({ 300, 0, 300 }, { stats.done, stats.dead, (kv(node, "A", "count")) })
+        assert.equal(0, node:stop())
+    end)
+
+    it("are the same where nothing is on a disk", function()
+        local node = node_of({ ["a.lua"] = [[
+            return { name = "A", events = "a", handle = function(event, ctx)
+                local n = ctx.kv.get("n") or 0
+                ctx.kv.set("n", n + 1)
+                ctx.kv.incr("m", 2)
+                local keys = {}
+                for key in ctx.kv.scan() do keys[#keys + 1] = key end
+                assert(table.concat(keys, " ") == "m n")
+            end }]] }, { store = { durability = "memory" } })
+        for _ = 1, 3 do publish(node, "a") end
+        node:await_end()
+        assert.same({ 3, 6 }, { (kv(node, "A", "n")), (kv(node, "A", "m")) })
+        assert.equal(0, node:stop())
+    end)
 end)
