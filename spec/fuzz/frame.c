@@ -32,6 +32,8 @@ static void decode(const struct evrt_frame *f, struct evrt_slice whole) {
     case EVRT_FRAME_SHARE: ROUND_TRIP(share); break;
     case EVRT_FRAME_SHARED: ROUND_TRIP(shared); break;
     case EVRT_FRAME_LOG_LEVEL: ROUND_TRIP(log_level); break;
+    case EVRT_FRAME_METRIC: ROUND_TRIP(metric); break;
+    case EVRT_FRAME_METRIC_SERIES: ROUND_TRIP(metric_series); break;
     case EVRT_FRAME_DONE:
         if (f->payload.n == 0 || f->payload.n % EVRT_FRAME_DONE_ITEM != 0) return;
         for (size_t at = 0; at < f->payload.n; at += EVRT_FRAME_DONE_ITEM)

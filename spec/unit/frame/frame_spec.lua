@@ -37,6 +37,8 @@ local samples = {
     value = { token = 4, status = -11, more = 1, value = "s\0" },
     share = { token = 3, version = 2 ^ 40, ttl_ms = 1000, remove = 0, key = "k", value = "v\0" },
     log_level = { level = 2 },
+    metric = { metric = 3, type = 2, name = "wait_seconds", help = "Waits.", labels = "a,b", bounds = ("\0"):rep(16) },
+    metric_series = { series = 2 ^ 20, metric = 3, overflow = 1, values = "x\0y" },
     shared = { token = 0, status = -11, version = 7, key = "k", value = "" },
 }
 local to_worker = { hello = true, deliver = true, published = true, shared = true, value = true, log_level = true }
@@ -62,6 +64,16 @@ local function take(bytes, direction)
 end
 
 describe("frame", function()
+    it("holds counts of metrics end to end", function()
+        local b = buffer()
+        local items = ffi.new("struct evrt_frame_metric_count[2]", { { 1, 0, 2.5 }, { 7, 3, 1 } })
+        frame.evrt_frame_put_metric_counts(b, items, 2)
+        local n, f = take(c.string(b), "<")
+        assert.equal(8 + 32, n)
+        assert.equal("METRIC_COUNTS", ffi.string(frame.evrt_frame_name(f.type)))
+        assert.equal(ffi.string(items, 32), c.string(f.payload))
+    end)
+
     for name, fields in pairs(samples) do
         local direction = to_worker[name] and ">" or "<"
 

@@ -148,36 +148,10 @@ describe("telemetry/metrics", function()
             })
             return def, { bounds, d }
         end
-        local function why(d)
-            local def, keep = definition(d)
-            local err = ffi.new "struct evrt_error"
-            local rc = lib.evrt_metric_check(def, err)
-            return rc ~= 0 and ffi.string(err.message) or nil, keep
-        end
         local function define(d)
             local def, keep = definition(d)
             return lib.evrt_metrics_define(m, def), keep
         end
-
-        it("takes good names and says what is wrong with others", function()
-            assert.is_nil((why { name = "orders_total", labels = "country,kind" }))
-            assert.is_nil((why { type = "gauge", name = "pool_size" }))
-            assert.is_nil((why { type = "histogram", name = "wait_seconds", bounds = { 0.1, 1 } }))
-            assert.truthy(why { name = "orders" }:find "ends in _total")
-            assert.truthy(why { name = "1st_total" }:find "no name of a metric")
-            assert.truthy(why { name = "a b_total" }:find "no name of a metric")
-            assert.truthy(why { name = "events_mine_total" }:find "the runtime's own")
-            assert.truthy(why { name = "evrt_mine_total" }:find "the runtime's own")
-            assert.truthy(why { type = "gauge", name = "a_total" }:find "end in _total")
-            assert.truthy(why { type = "histogram", name = "a_bucket", bounds = { 1 } }:find "end in _bucket")
-            assert.truthy(why { name = "a_total", labels = "le" }:find "no name of a label")
-            assert.truthy(why { name = "a_total", labels = "a,,b" }:find "no name of a label")
-            assert.truthy(why { name = "a_total", labels = "__a" }:find "no name of a label")
-            assert.truthy(why { name = "a_total", labels = "a,b,a" }:find "given twice")
-            assert.truthy(why { name = "a_total", labels = "a,b,c,d,e,f,g,h,i,j,k" }:find "more than 10")
-            assert.truthy(why { type = "histogram", name = "a" }:find "1 to 64 buckets")
-            assert.truthy(why { type = "histogram", name = "a", bounds = { 2, 1 } }:find "ascending")
-        end)
 
         it("is one for the same definition, and shows the newest generation's of those that differ", function()
             local a = define { name = "x_total", labels = "k", generation = 1 }
