@@ -131,6 +131,7 @@ void host_emit(struct evrt_host *h, const struct evrt_event *event) {
     evrt_event_encode(e, at);
     host_dedup_emitted(h, e, seq);
     h->appended++;
+    host_meter_appended(h);
     h->eager = true;
 }
 

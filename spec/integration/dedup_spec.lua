@@ -9,6 +9,10 @@ local handlers = {
         return {
             { name = "Seen", events = { "a", "from.lua" }, handle = function() end },
             { name = "Bad", events = "bad", handle = function() evrt.reject "no" end },
+            { name = "Leaver", events = "leave", handle = function(event, ctx)
+                ctx.publish { type = "from.lua", id = "left" }
+                ctx.publish { type = "from.lua", id = "left" }
+            end },
             { name = "Publisher", events = "go", handle = function(event, ctx)
                 for _ = 1, 2 do
                     local sent = evrt.publish({ type = "from.lua", id = "one" }, event.data)
@@ -86,6 +90,16 @@ describe("an event that was published before", function()
             assert.same({ seq, false }, { answer[1], answer[2] })
         end
         assert.equal(2, stats(node).dedup.entries) -- "go" and "from.lua"
+        assert.equal(0, node:stop())
+    end)
+
+    it("is known when it comes with a delivery's completion", function()
+        local node = start()
+        for _ = 1, 3 do assert.equal(200, node:publish({ type = "leave" }, "?wait=handled").status) end
+        local items = node:get("/api/v1/events?type=from.lua").json.items
+        assert.same({ 1, "left" }, { #items, items[1].id })
+        assert.same({ items[1].seq, true },
+            { unpack(fields(node:publish { type = "from.lua", source = items[1].source, id = "left" }), 1, 2) })
         assert.equal(0, node:stop())
     end)
 

@@ -10,6 +10,10 @@ local handlers = {
             { name = "Seen", events = "later.*", handle = function(event, ctx)
                 ctx.log.info("seen", { id = event.id, at = event.extensions.deliverat })
             end },
+            { name = "Leaver", events = "leave", handle = function(event, ctx)
+                ctx.publish { type = "later.left", id = "left " .. ctx.attempt, delay = "100ms" }
+                if ctx.attempt < event.data.attempts then error "not yet" end
+            end },
             { name = "Publisher", events = "go", handle = function(event, ctx)
                 local sent, why, code = evrt.publish(event.data)
                 sent = sent or {}
@@ -102,6 +106,15 @@ describe("an event for later", function()
         assert.is_nil(sent.n)
         assert.is_number(node:await_log { msg = "sent", id = "lua past" }.n)
         for id, count in pairs(published(node)) do assert.same({ id, 1 }, { id, count }) end
+        assert.equal(0, node:stop())
+    end)
+
+    it("comes with a delivery's completion, or not at all", function()
+        local node = start { retry = { max_retries = 3, initial_delay = "1ms", jitter = 0 } }
+        node:publish { type = "leave", data = { attempts = 3 } }
+        node:await_log { msg = "seen", id = "left 3" }
+        node:await("its end", function() return stats(node).scheduled.pending == 0 end)
+        assert.same({ ["left 3"] = 1 }, published(node))
         assert.equal(0, node:stop())
     end)
 
