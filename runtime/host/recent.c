@@ -57,7 +57,8 @@ void host_recent_batch(struct evrt_host *h, struct evrt_hold *hold) {
     r->batches[r->tail++ % BATCHES] = (struct recent_batch){hold, r->next};
     hold->refs++;
     r->bytes += hold->bytes;
-    while (r->bytes > BYTES)
+    size_t most = h->config->bus.memory_limit / 4;
+    while (r->bytes > (most < BYTES ? most : BYTES))
         drop_oldest(r);
 }
 
