@@ -160,7 +160,11 @@ int host_generation_declared(struct host_worker *w, struct evrt_slice json) {
     struct evrt_scripts other = {.snapshot = -1};
     int rc = 0;
     if (g->declared && g->declaration == hash) return 0;
-    rc = evrt_scripts_declared(g->declared ? &other : &g->scripts, json, &err);
+    const struct host_generation *serving = g->host->serving;
+    if (!g->declared && serving != NULL && serving->declared && serving->declaration == hash)
+        evrt_scripts_declare_same(&g->scripts, &serving->scripts);
+    else
+        rc = evrt_scripts_declared(g->declared ? &other : &g->scripts, json, &err);
     if (rc == 0 && g->declared) rc = agree(w, &other);
     evrt_scripts_finish(&other);
     if (rc < 0) return rc;

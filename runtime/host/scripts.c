@@ -11,19 +11,19 @@
 #include "frame/frame.h"
 #include "json/json.h"
 
+/* What a handler owns, but for its retries. */
+#define TEXTS(X) \
+    X(name) X(file) X(patterns) X(ordered_by) X(schedule) X(timezone) X(policies) X(chain)
+
 static void free_handlers(struct evrt_scripts *s) {
     for (size_t i = 0; i < s->count; i++) {
-        free(s->handlers[i].name);
-        free(s->handlers[i].file);
-        free(s->handlers[i].patterns);
-        free(s->handlers[i].ordered_by);
-        free(s->handlers[i].schedule);
-        free(s->handlers[i].timezone);
-        free(s->handlers[i].policies);
-        free(s->handlers[i].chain);
-        for (size_t k = 0; k < s->handlers[i].retry_count; k++)
-            free(s->handlers[i].retries[k].events);
-        free(s->handlers[i].retries);
+        struct evrt_handler *h = &s->handlers[i];
+#define X(text) free(h->text);
+        TEXTS(X)
+#undef X
+        for (size_t k = 0; k < h->retry_count; k++)
+            free(h->retries[k].events);
+        free(h->retries);
     }
     free(s->handlers);
     s->handlers = NULL;
@@ -204,6 +204,29 @@ int evrt_scripts_declared(struct evrt_scripts *s, struct evrt_slice json, struct
     int rc = evrt_json_check(json, &info, err);
     if (rc < 0) return rc;
     return evrt_json_members(evrt_json_at(json, EVRT_STR("handlers")), add_handler, s, &info, err);
+}
+
+static void copy_handler(struct evrt_handler *to, const struct evrt_handler *from) {
+    *to = *from;
+#define X(text) to->text = evrt_strdup(from->text);
+    TEXTS(X)
+#undef X
+    if (from->retry_count == 0) return;
+    to->retries = evrt_alloc(from->retry_count * sizeof *to->retries);
+    for (size_t i = 0; i < from->retry_count; i++) {
+        to->retries[i] = from->retries[i];
+        to->retries[i].events = evrt_strdup(from->retries[i].events);
+    }
+}
+
+void evrt_scripts_declare_same(struct evrt_scripts *s, const struct evrt_scripts *as) {
+    free_handlers(s);
+    s->handlers = evrt_zalloc((as->count + 1) * sizeof *s->handlers);
+    for (size_t i = 0; i < as->count; i++) {
+        copy_handler(&s->handlers[i], &as->handlers[i]);
+        s->handlers[i].script = file_hash(s, s->handlers[i].file, i);
+    }
+    s->count = as->count;
 }
 
 static bool same_text(const char *a, const char *b) {

@@ -89,6 +89,8 @@ struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *config);
 /* The two texts a worker answers with. */
 EVRT_MUST_CHECK int evrt_scripts_declared(struct evrt_scripts *s, struct evrt_slice json,
                                           struct evrt_error *err);
+/* The same as `as` declares, by the same text: without reading that again. */
+void evrt_scripts_declare_same(struct evrt_scripts *s, const struct evrt_scripts *as);
 void evrt_scripts_refused(struct evrt_slice text,
                           void (*each)(void *arg, const struct evrt_error *err), void *arg,
                           struct evrt_error *first);

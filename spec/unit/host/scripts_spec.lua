@@ -111,7 +111,15 @@ describe("what a worker answers", function()
         assert.same({ "[1]", "" }, { ffi.string(a.chain), ffi.string(b.chain) })
         assert.is_true(lib.evrt_handler_same(a, a))
         assert.is_false(lib.evrt_handler_same(a, b))
+        local again = ffi.new("struct evrt_scripts", { snapshot = -1 })
+        lib.evrt_scripts_declare_same(again, s)
+        assert.equal(2, tonumber(again.count))
+        assert.is_true(lib.evrt_handler_same(again.handlers[0], a))
         lib.evrt_scripts_finish(s)
+        assert.same({ 'A "q"', "a.lua", "a.*\nb", "[1]" }, { ffi.string(again.handlers[0].name),
+            ffi.string(again.handlers[0].file), ffi.string(again.handlers[0].retries[0].events),
+            ffi.string(again.handlers[0].chain) })
+        lib.evrt_scripts_finish(again)
     end)
 
     it("or why the scripts do not load, each with its place", function()
