@@ -67,8 +67,8 @@ describe("handlers", function()
             .. 'evrt.policy.retry { max_retries = 5 }; item 2 is a function: call it with its options, got a table' },
         ["a typo"] = { handler "timeuot = '30s',",
             'h.lua:4: unknown field "timeuot" (did you mean "timeout"?); a handler has name, events, handle, '
-            .. 'policies, timeout, concurrency, ordered_by, priority, on_retry, on_dead_letter, start, schedule, every, '
-            .. 'timezone, '
+            .. 'policies, timeout, concurrency, ordered_by, priority, on_retry, on_dead_letter, start, '
+            .. 'schedule, every, timezone, '
             .. 'catch_up' },
         ["a field that is nothing like any"] = { handler "colour = 'red',",
             'h.lua:4: unknown field "colour"; a handler has name, events, handle, policies, timeout, concurrency, '
