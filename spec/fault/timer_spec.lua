@@ -58,13 +58,16 @@ describe("by a clock that jumps, #plain", function()
         it("a timer makes up for a downtime: all, once or not, " .. what, function()
             start(fields .. ', catch_up = "all"')
             down(5 * HOUR + 60)
-            node:await("five times", function() return #times() == 5 end)
+            -- Six, when the minute of the schedule is now.
+            node:await("five times", function() return #times() >= 5 end)
+            assert.is_true(#times() <= 6)
             assert.equal(0, node:stop())
 
             start(fields .. ', catch_up = "once"')
             down(5 * HOUR + 60)
             local line = node:await_log { msg = "time" }
-            assert.same({ 4, 1 }, { line.missed, #times() })
+            assert.is_true(line.missed == 4 or line.missed == 5, tostring(line.missed))
+            assert.is_true(#times() <= 2)
             assert.equal(0, node:stop())
 
             start(fields .. ', catch_up = "skip"')
