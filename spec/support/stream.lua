@@ -40,9 +40,11 @@ function Stream:turn()
     end
     c.buffer = c.buffer:sub(at)
     local text, from = table.concat(parts), 1
-    for line, after in text:gmatch "([^\n]*)\n()" do
-        self.lines[#self.lines + 1] = cjson.decode(line)
-        from = after
+    while true do -- a pattern would look at a long piece of a line again from each of its bytes
+        local newline = text:find("\n", from, true)
+        if not newline then break end
+        self.lines[#self.lines + 1] = cjson.decode(text:sub(from, newline - 1))
+        from = newline + 1
     end
     self.rest = text:sub(from)
     return #self.lines
