@@ -2,7 +2,7 @@
  *
  *     FAILED, or a worker that died ─▶ decided here ─▶ dead
  *                                                   └▶ retry: a row of the same SETTLE record that ends the
- *                                                      attempt, and 40 bytes in the subscription's heap
+ *                                                      attempt, and 48 bytes in the subscription's heap
  *     one timer for the next due of all subscriptions ─▶ evrt_sub_promote ─▶ read, ready, sent
  *
  * What is due waits for nothing but room: a subscription has some hundreds read or ready at once, so that

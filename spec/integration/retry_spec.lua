@@ -272,12 +272,14 @@ describe("a retry", function()
 
     it("is one of thousands, and those of others and fresh events come between", function()
         local node = start({ max_retries = 1, initial_delay = "500ms", jitter = 0 }, {
-            A = "if event.id == 'fresh' then return elseif ctx.attempt == 1 then error 'boom' end evrt.sleep(0.01)",
+            A = "if event.id == 'fresh' then return elseif ctx.attempt == 1 then error 'boom' end "
+                .. "assert(#event.data == (tonumber(event.id) or 1200)) evrt.sleep(0.01)",
             B = "if event.id == 'last' and ctx.attempt == 1 then error 'boom' end",
         }, "concurrency = 4,")
         local batch = {}
         for i = 1, 1200 do
-            batch[i] = { specversion = "1.0", type = "a", source = "spec", id = i == 1200 and "last" or tostring(i) }
+            batch[i] = { specversion = "1.0", type = "a", source = "spec", data = ("x"):rep(i),
+                id = i == 1200 and "last" or tostring(i) }
         end
         for i = 1, 1200, 400 do
             local r = node:post("/events", cjson.encode { unpack(batch, i, i + 399) },
