@@ -27,7 +27,7 @@ struct evrt_otlp {
     struct attributes attributes, exception;
     struct evrt_buf packed;  /* spans, end to end */
     struct evrt_buf request; /* all of it */
-    struct evrt_buf clean; /* texts that were not UTF-8, made so; room for them is made before */
+    struct evrt_buf clean;   /* texts that were not UTF-8, made so; room for them is made before */
     ProtobufCBinaryData *spans;
     size_t spans_cap;
 };
