@@ -14,7 +14,7 @@
 
 enum {
     SWEEP_MS = 1000,      /* between two looks for expired keys */
-    SWEEP_MOST = 5000,    /* that go at a time */
+    SWEEP_MOST = 20000,   /* that go at a time */
     KEPT_BYTES = 1 << 20, /* of a buffer that is empty */
     LATER_BYTES = 256,    /* that SCHEDULE has beside its event */
     TRACE_BYTES = 2 * (EVRT_ATTRIBUTE_MAX + EVRT_EXTENSION_NAME_MAX + 8), /* that a trace adds */
