@@ -169,6 +169,21 @@ describe("the bus", function()
         assert.equal(4, settle(w)[1].cursor)
     end)
 
+    it("sends one again as the same attempt, though its worker lives", function()
+        local w = world {}
+        local s = add(w, 1, "a")
+        for _ = 1, 3 do publish(w, "a") end
+        lib.evrt_bus_again(w.bus, s, w.sent[2].position)
+        w.sent = { w.sent[1], w.sent[3] }
+        assert.equal(2, s.flight)
+        assert.is_true(catch_up(w, s, 100))
+        assert.equal(3, #w.sent)
+        assert.equal(1, lib.evrt_sub_delivery(s, w.sent[3].position).attempt)
+        for _ = 1, 3 do answer(w, 1) end
+        local record = settle(w)[1]
+        assert.same({ 4, 3 }, { record.cursor, record.done })
+    end)
+
     it("discards and counts what no longer matches", function()
         local w = world {}
         local s = add(w, 1, "a", 1)
