@@ -122,7 +122,8 @@ describe("dead letters", function()
 
     it("hold what was sent, and lose nothing, killed in between", function()
         local more = lives "sigkill"
-        faults.say("dead letters: %d kills while they were made, %d while given once more, %d given again", STOPS, STOPS, more)
+        faults.say("dead letters: %d kills while they were made, %d while given once more, %d given again",
+            STOPS, STOPS, more)
     end)
 
     it("are given once more exactly once over orderly ends", function()

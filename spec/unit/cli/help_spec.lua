@@ -51,7 +51,9 @@ describe("completion", function()
     it("knows three shells, and every command in each", function()
         for _, shell in ipairs { "bash", "zsh", "fish" } do
             local text = completion(shell)
-            each_command(function(name) assert.is_truthy(text:find("%f[%w]" .. name:gsub("%-", "%%-") .. "%f[%W]"), name) end)
+            each_command(function(name)
+                assert.is_truthy(text:find("%f[%w]" .. name:gsub("%-", "%%-") .. "%f[%W]"), name)
+            end)
         end
         assert.are.equal(-2, select(2, completion "csh"))
     end)

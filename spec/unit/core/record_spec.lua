@@ -221,3 +221,39 @@ describe("core/record", function()
         end
     end)
 end)
+
+describe("core/record_failed", function()
+    it("reads entries of the first version", function()
+        local rc, seen = walk_dead("\9\1\5" .. "\5error" .. "\1m" .. "\1t" .. "\10\2\6" .. "\7timeout" .. "\0" .. "\0")
+        assert.equal(0, rc)
+        assert.same({ { seq = 9ULL, attempt = 1, at_ms = 5LL, error_type = "error", message = "m", traceback = "t" },
+            { seq = 10ULL, attempt = 2, at_ms = 6LL, error_type = "timeout", message = "", traceback = "" } }, seen)
+    end)
+
+    it("keeps the first and the latest attempts of a long history", function()
+        local history = collect(function(b)
+            for i = 1, 100 do
+                lib.evrt_history_add(b, ffi.new("struct evrt_record_attempt", { i, i, 1, 7, c.slice "error",
+                    c.slice(("%d "):format(i) .. ("x"):rep(2000)) }))
+            end
+        end)
+        assert.is_true(#history <= 32 * 1024)
+        local exact, at, a, numbers = c.exact(history), ffi.new "size_t[1]", ffi.new "struct evrt_record_attempt", {}
+        local s = ffi.new("struct evrt_slice", exact, #history)
+        while lib.evrt_history_next(s, at, a) == 1 do
+            numbers[#numbers + 1] = a.attempt
+            assert.equal(1024, tonumber(a.message.n))
+        end
+        assert.equal(1, numbers[1])
+        for i = 2, #numbers do assert.equal(100 - #numbers + i, numbers[i]) end
+    end)
+
+    it("has a name for every reason", function()
+        for i = 0, 5 do
+            local name = ffi.string(lib.evrt_dead_reason_name(i))
+            assert.equal(i, lib.evrt_dead_reason_of(c.slice(name)))
+        end
+        assert.equal(-1, lib.evrt_dead_reason_of(c.slice "other"))
+        assert.equal("unknown", ffi.string(lib.evrt_dead_reason_name(200)))
+    end)
+end)
