@@ -22,15 +22,6 @@ static const char *const filters[] = {"handler", "type", "reason", "from", "to",
 static const char *const pages[] = {"handler", "type",  "reason", "from",
                                     "to",      "after", "limit",  NULL};
 
-static uint64_t number_at(struct evrt_slice json, const char *path) {
-    struct evrt_slice value = evrt_json_at(json, evrt_slice_of(path));
-    return value.n == 0 ? 0 : strtoull(value.p, NULL, 10);
-}
-
-static bool is(struct evrt_slice json, const char *path, const char *value) {
-    return evrt_slice_eq(evrt_json_at(json, evrt_slice_of(path)), evrt_slice_of(value));
-}
-
 /* Appends those options as a query; returns how many there are. */
 static unsigned put_query(struct evrt_cli *cli, const char *const *names, struct evrt_buf *path) {
     unsigned count = 0;
@@ -218,21 +209,21 @@ static void put_summary(struct evrt_slice job, struct evrt_buf *out) {
     evrt_view_text(evrt_json_at(job, EVRT_STR("state")), out);
     evrt_buf_printf(
         out, ", %" PRIu64 " handled, %" PRIu64 " failed again, %" PRIu64 " skipped, %.1f s\n",
-        number_at(job, "done"), number_at(job, "failed"), number_at(job, "skipped"),
-        (double)number_at(job, "duration_ms") / 1000);
+        evrt_view_number(job, "done"), evrt_view_number(job, "failed"),
+        evrt_view_number(job, "skipped"), (double)evrt_view_number(job, "duration_ms") / 1000);
     struct evrt_slice error = evrt_json_at(job, EVRT_STR("error"));
     if (error.n > 2) {
         evrt_view_text(error, out);
         evrt_buf_putc(out, '\n');
     }
-    if (number_at(job, "failed") != 0)
+    if (evrt_view_number(job, "failed") != 0)
         evrt_view_items(evrt_json_at(job, EVRT_STR("failures")), columns, out);
 }
 
 /* What it came to; the exit code says whether that is well. */
 static int show_job(struct evrt_cli *cli, struct evrt_buf *json) {
     struct evrt_slice job = evrt_buf_slice(json);
-    bool bad = is(job, "state", "\"failed\"") || number_at(job, "failed") > 0;
+    bool bad = evrt_view_is(job, "state", "\"failed\"") || evrt_view_number(job, "failed") > 0;
     struct evrt_buf out;
     evrt_buf_init(&out);
     if (!evrt_cli_has(cli, "json")) put_summary(job, &out);
@@ -242,8 +233,9 @@ static int show_job(struct evrt_cli *cli, struct evrt_buf *json) {
 }
 
 static void progress(struct evrt_slice job) {
-    uint64_t total = number_at(job, "total"), done = number_at(job, "done");
-    uint64_t failed = number_at(job, "failed"), gone = done + failed + number_at(job, "skipped");
+    uint64_t total = evrt_view_number(job, "total"), done = evrt_view_number(job, "done");
+    uint64_t failed = evrt_view_number(job, "failed"),
+             gone = done + failed + evrt_view_number(job, "skipped");
     fputs("\r\033[K", stderr);
     if (total != 0) fprintf(stderr, "%3.0f %%  ", (double)gone / (double)total * 100);
     fprintf(stderr, "%" PRIu64 " handled, %" PRIu64 " failed again", done, failed);
@@ -258,7 +250,7 @@ static int wait_for(struct evrt_cli *cli, struct evrt_buf *json) {
     evrt_buf_init(&path);
     evrt_buf_puts(&path, "/api/v1/jobs/");
     evrt_view_text(evrt_json_at(evrt_buf_slice(json), EVRT_STR("id")), &path);
-    for (int64_t ms = FIRST_MS; is(evrt_buf_slice(json), "state", "\"running\"");
+    for (int64_t ms = FIRST_MS; evrt_view_is(evrt_buf_slice(json), "state", "\"running\"");
          ms = ms * 2 < LOOK_MS ? ms * 2 : LOOK_MS) {
         if (terminal) progress(evrt_buf_slice(json));
         nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);

@@ -20,26 +20,17 @@ enum {
     FEW = 10, /* failures that are shown unasked */
 };
 
-static uint64_t number_at(struct evrt_slice json, const char *path) {
-    struct evrt_slice value = evrt_json_at(json, evrt_slice_of(path));
-    return value.n == 0 ? 0 : strtoull(value.p, NULL, 10);
-}
-
-static bool is(struct evrt_slice json, const char *path, const char *value) {
-    return evrt_slice_eq(evrt_json_at(json, evrt_slice_of(path)), evrt_slice_of(value));
-}
-
 /* ---- Showing ---- */
 
 static double part_done(struct evrt_slice json) {
-    uint64_t from = number_at(json, "from_seq"), next = number_at(json, "next_seq");
-    uint64_t end = number_at(json, "to_seq") + 1;
+    uint64_t from = evrt_view_number(json, "from_seq"), next = evrt_view_number(json, "next_seq");
+    uint64_t end = evrt_view_number(json, "to_seq") + 1;
     return end <= from ? 1 : (double)(next - from) / (double)(end - from);
 }
 
 static void put_summary(struct evrt_slice json, struct evrt_buf *out) {
-    uint64_t ms = number_at(json, "duration_ms");
-    bool dry = is(json, "dry_run", "true");
+    uint64_t ms = evrt_view_number(json, "duration_ms");
+    bool dry = evrt_view_is(json, "dry_run", "true");
     evrt_buf_puts(out, "Replay ");
     evrt_view_text(evrt_json_at(json, EVRT_STR("id")), out);
     evrt_buf_puts(out, " to ");
@@ -47,13 +38,16 @@ static void put_summary(struct evrt_slice json, struct evrt_buf *out) {
     evrt_buf_puts(out, dry ? " (dry run): " : ": ");
     evrt_view_text(evrt_json_at(json, EVRT_STR("state")), out);
     if (dry)
-        evrt_buf_printf(out, ", %" PRIu64 " would be replayed", number_at(json, "skipped_count"));
+        evrt_buf_printf(out, ", %" PRIu64 " would be replayed",
+                        evrt_view_number(json, "skipped_count"));
     else
         evrt_buf_printf(out, ", %" PRIu64 " replayed, %" PRIu64 " failed, %" PRIu64 " skipped",
-                        number_at(json, "replayed_count"), number_at(json, "failed_count"),
-                        number_at(json, "skipped_count"));
+                        evrt_view_number(json, "replayed_count"),
+                        evrt_view_number(json, "failed_count"),
+                        evrt_view_number(json, "skipped_count"));
     evrt_buf_printf(out, ", %.1f s", (double)ms / 1000);
-    if (is(json, "state", "\"running\"")) evrt_buf_printf(out, ", %.0f %%", part_done(json) * 100);
+    if (evrt_view_is(json, "state", "\"running\""))
+        evrt_buf_printf(out, ", %.0f %%", part_done(json) * 100);
     evrt_buf_putc(out, '\n');
     struct evrt_slice error = evrt_json_at(json, EVRT_STR("error"));
     if (error.n > 2) {
@@ -88,9 +82,9 @@ static void put_failures(struct evrt_slice json, size_t most, struct evrt_buf *o
     size_t shown =
         rc == 0 && f.count > 0 ? evrt_view_items(evrt_buf_slice(&f.items), columns, out) : 0;
     evrt_buf_finish(&f.items);
-    if (number_at(json, "failed_count") > shown)
+    if (evrt_view_number(json, "failed_count") > shown)
         evrt_buf_printf(out, "%s%" PRIu64 " more failed; %s\n", shown > 0 ? "... " : "",
-                        number_at(json, "failed_count") - shown,
+                        evrt_view_number(json, "failed_count") - shown,
                         f.count == most ? "show has the first hundred, the log all of them"
                                         : "the log has them");
 }
@@ -98,7 +92,8 @@ static void put_failures(struct evrt_slice json, size_t most, struct evrt_buf *o
 /* What it came to; the exit code says whether that is well. */
 static int show(struct evrt_cli *cli, struct evrt_buf *json) {
     struct evrt_slice replay = evrt_buf_slice(json);
-    bool bad = is(replay, "state", "\"failed\"") || number_at(replay, "failed_count") > 0;
+    bool bad =
+        evrt_view_is(replay, "state", "\"failed\"") || evrt_view_number(replay, "failed_count") > 0;
     int rc;
     if (evrt_cli_has(cli, "json")) {
         rc = evrt_cli_print(json);
@@ -165,7 +160,7 @@ static void progress(struct evrt_slice json) {
     struct evrt_slice id = evrt_json_at(json, EVRT_STR("id"));
     fprintf(stderr, "\r\033[KReplay %.*s: %3.0f %%  %" PRIu64 " replayed, %" PRIu64 " failed",
             id.n > 2 ? (int)id.n - 2 : 0, id.p + 1, part_done(json) * 100,
-            number_at(json, "replayed_count"), number_at(json, "failed_count"));
+            evrt_view_number(json, "replayed_count"), evrt_view_number(json, "failed_count"));
     fflush(stderr);
 }
 
@@ -175,7 +170,8 @@ static int wait_for(struct evrt_cli *cli, const char *id, struct evrt_buf *json)
     int rc = EVRT_EXIT_OK;
     for (int64_t ms = FIRST_MS; rc == EVRT_EXIT_OK; ms = ms * 2 < LOOK_MS ? ms * 2 : LOOK_MS) {
         rc = ask(cli, id, NULL, json);
-        if (rc != EVRT_EXIT_OK || !is(evrt_buf_slice(json), "state", "\"running\"")) break;
+        if (rc != EVRT_EXIT_OK || !evrt_view_is(evrt_buf_slice(json), "state", "\"running\""))
+            break;
         if (terminal) progress(evrt_buf_slice(json));
         nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
     }

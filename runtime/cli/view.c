@@ -2,6 +2,7 @@
 #include "cli/view.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -58,6 +59,15 @@ static int add_item(void *arg, const struct evrt_json_member *m, struct evrt_err
     x->count++;
     evrt_buf_finish(&text);
     return 0;
+}
+
+uint64_t evrt_view_number(struct evrt_slice json, const char *path) {
+    struct evrt_slice value = evrt_json_at(json, evrt_slice_of(path));
+    return value.n == 0 ? 0 : strtoull(value.p, NULL, 10);
+}
+
+bool evrt_view_is(struct evrt_slice json, const char *path, const char *value) {
+    return evrt_slice_eq(evrt_json_at(json, evrt_slice_of(path)), evrt_slice_of(value));
 }
 
 size_t evrt_view_items(struct evrt_slice list, const struct evrt_view_column *columns,

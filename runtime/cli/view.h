@@ -2,6 +2,8 @@
 #ifndef EVRT_CLI_VIEW_H
 #define EVRT_CLI_VIEW_H
 
+#include <stdbool.h>
+
 #include "core/buf.h"
 
 struct evrt_cli;
@@ -15,6 +17,9 @@ struct evrt_view_column {
 /* The text of a JSON value: strings unquoted, arrays of strings joined by ", ", null and absent empty,
  * the rest as it stands. Appends. */
 void evrt_view_text(struct evrt_slice value, struct evrt_buf *out);
+/* The whole number at a path of an object, 0 when there is none; and whether what stands there is that JSON. */
+uint64_t evrt_view_number(struct evrt_slice json, const char *path);
+bool evrt_view_is(struct evrt_slice json, const char *path, const char *value);
 /* Appends a table of the objects in the JSON array `items`. Returns how many. */
 size_t evrt_view_items(struct evrt_slice items, const struct evrt_view_column *columns,
                        struct evrt_buf *out);

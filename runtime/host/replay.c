@@ -264,35 +264,21 @@ static void ended(struct host_job *j, uint64_t key, const struct host_job_end *e
 
 /* ---- What it was asked for: a JSON object, as journaled and told ---- */
 
-static struct evrt_slice text_at(const struct evrt_record_job *r, const char *name,
-                                 struct evrt_buf *out) {
-    struct evrt_slice value = evrt_json_at(r->spec, evrt_slice_of(name));
-    if (value.n == 0) return (struct evrt_slice){NULL, 0};
-    evrt_buf_clear(out);
-    evrt_json_unquote(value, out);
-    return evrt_buf_slice(out);
-}
-
-static uint64_t number_at(const struct evrt_record_job *r, const char *name) {
-    struct evrt_slice value = evrt_json_at(r->spec, evrt_slice_of(name));
-    return value.n == 0 ? 0 : strtoull(value.p, NULL, 10);
-}
-
 static bool is_dry(const struct evrt_record_job *r) {
     return evrt_slice_eq(evrt_json_at(r->spec, EVRT_STR("dry_run")), EVRT_STR("true"));
 }
 
-static int read_filter(struct replay *r, const struct evrt_record_job *record) {
+static int read_filter(struct replay *r, const struct host_job *j) {
     struct evrt_buf type, source, subject;
     evrt_buf_init(&type);
     evrt_buf_init(&source);
     evrt_buf_init(&subject);
     const struct evrt_host_filter want = {
-        .type = text_at(record, "type", &type),
-        .source = text_at(record, "source", &source),
-        .subject = text_at(record, "subject", &subject),
-        .from_ms = (int64_t)number_at(record, "from_ms"),
-        .to_ms = (int64_t)number_at(record, "to_ms"),
+        .type = host_job_text(j, "type", &type),
+        .source = host_job_text(j, "source", &source),
+        .subject = host_job_text(j, "subject", &subject),
+        .from_ms = (int64_t)host_job_number(j, "from_ms"),
+        .to_ms = (int64_t)host_job_number(j, "to_ms"),
     };
     int rc = host_filter_init(&r->filter, &want);
     evrt_buf_finish(&type);
@@ -305,13 +291,13 @@ static int start(struct host_job *j, struct evrt_error *err) {
     struct evrt_host *h = j->host;
     struct replay *r = evrt_zalloc(sizeof *r);
     struct evrt_buf name;
-    uint64_t limit = number_at(&j->r, "limit"), gone = j->r.done + j->r.failed + j->r.skipped;
+    uint64_t limit = host_job_number(j, "limit"), gone = j->r.done + j->r.failed + j->r.skipped;
     *r = (struct replay){.host = h, .job = j, .dry_run = is_dry(&j->r)};
     evrt_buf_init(&name);
-    const struct evrt_sub *s = evrt_bus_find(h->bus, text_at(&j->r, "handler", &name));
+    const struct evrt_sub *s = evrt_bus_find(h->bus, host_job_text(j, "handler", &name));
     evrt_buf_finish(&name);
     int rc = s == NULL ? evrt_error_set(err, -ENOENT, "the handler is no more") : 0;
-    if (rc == 0 && read_filter(r, &j->r) < 0)
+    if (rc == 0 && read_filter(r, j) < 0)
         rc = evrt_error_set(err, -EINVAL, "type: expected a pattern as handlers have it");
     if (rc == 0 && (rc = evrt_journal_reader_open(&r->reader, h->journal)) < 0)
         evrt_error_set(err, rc, "cannot read the journal: %s", uv_strerror(rc));
@@ -322,8 +308,8 @@ static int start(struct host_job *j, struct evrt_error *err) {
     r->sub = s->id;
     r->work.data = r;
     if (j->fresh) {
-        j->r.cursor = j->passed = number_at(&j->r, "from_seq");
-        j->r.until = number_at(&j->r, "to_seq") + 1;
+        j->r.cursor = j->passed = host_job_number(j, "from_seq");
+        j->r.until = host_job_number(j, "to_seq") + 1;
     }
     r->next = j->r.cursor;
     r->until = j->r.until;
@@ -356,7 +342,7 @@ static void describe(const struct host_job *j, struct evrt_jsonout *o) {
     evrt_jsonout_bool(o, is_dry(&j->r));
     evrt_jsonout_key(o, "handler");
     evrt_jsonout_raw(o, evrt_json_at(j->r.spec, EVRT_STR("handler")));
-    put_u64(o, "from_seq", number_at(&j->r, "from_seq"));
+    put_u64(o, "from_seq", host_job_number(j, "from_seq"));
     put_u64(o, "to_seq", j->r.until - 1);
     put_u64(o, "next_seq", j->r.cursor);
     evrt_jsonout_key(o, "asked");
@@ -393,7 +379,7 @@ static void log_ended(const struct host_job *j, struct evrt_slice handler) {
 static void log_job(const struct host_job *j) {
     struct evrt_buf name;
     evrt_buf_init(&name);
-    (void)text_at(&j->r, "handler", &name);
+    (void)host_job_text(j, "handler", &name);
     if (j->r.state != EVRT_JOB_RUNNING)
         log_ended(j, evrt_buf_slice(&name));
     else
