@@ -112,7 +112,7 @@ void evrt_tracer_put(struct evrt_tracer *t, const struct evrt_span *s) {
     struct evrt_trace_chunk *c = t->chunk;
     if (c->spans == 0) c->first_ns = s->end_ns;
     evrt_span_put(&c->records, s);
-    if (++c->spans >= t->options.batch_size) hand_over(t);
+    if (++c->spans >= t->options.batch_size || c->records.n >= EVRT_TRACE_CHUNK_BYTES) hand_over(t);
 }
 
 int64_t evrt_tracer_turn(struct evrt_tracer *t, int64_t now_ns) {

@@ -58,7 +58,8 @@ static struct evrt_trace_chunk *take_spare(struct evrt_trace_exporter_state *x) 
 
 struct evrt_trace_chunk *evrt_trace_exporter_put(struct evrt_trace_exporter_state *x,
                                                  struct evrt_trace_chunk *chunk) {
-    if (atomic_load(&x->waiting) + chunk->spans > x->options->queue_size) {
+    if (atomic_load(&x->waiting) + chunk->spans > x->options->queue_size ||
+        atomic_load(&x->bytes) + chunk->records.n > EVRT_TRACE_QUEUE_BYTES) {
         atomic_fetch_add(&x->dropped, chunk->spans);
         empty(chunk);
         return chunk;
@@ -67,6 +68,7 @@ struct evrt_trace_chunk *evrt_trace_exporter_put(struct evrt_trace_exporter_stat
     bool wake = x->idle;
     x->idle = false;
     atomic_fetch_add(&x->waiting, chunk->spans);
+    atomic_fetch_add(&x->bytes, chunk->records.n);
     *(x->first == NULL ? &x->first : &x->last->next) = chunk;
     x->last = chunk;
     struct evrt_trace_chunk *next = take_spare(x);
@@ -91,6 +93,7 @@ static struct evrt_trace_chunk *take(struct evrt_trace_exporter_state *x) {
 
 static void give_back(struct evrt_trace_exporter_state *x, struct evrt_trace_chunk *c) {
     atomic_fetch_sub(&x->waiting, c->spans);
+    atomic_fetch_sub(&x->bytes, c->records.n);
     empty(c);
     pthread_mutex_lock(&x->lock);
     bool keep = x->spares < SPARES_MAX;

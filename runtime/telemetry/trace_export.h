@@ -17,6 +17,11 @@
 struct evrt_trace_sender;
 struct evrt_otlp;
 
+enum {
+    EVRT_TRACE_CHUNK_BYTES = 256 << 10, /* a chunk of so many is full */
+    EVRT_TRACE_QUEUE_BYTES = 16 << 20,  /* more do not wait, however few spans they are */
+};
+
 struct evrt_trace_chunk {
     struct evrt_trace_chunk *next;
     size_t spans;
@@ -36,6 +41,7 @@ struct evrt_trace_exporter_state {
     bool idle, closing;
     int64_t until_ns; /* closing: when to give up */
 
+    _Atomic uint64_t bytes; /* of those that wait */
     _Atomic uint64_t waiting, exported, dropped, failed, rejected, requests, retries;
 
     /* The thread's. */

@@ -117,6 +117,17 @@ describe("telemetry/trace", function()
         tracer = nil
     end)
 
+    it("bounds what waits in bytes, too", function()
+        create { exporter = "otlp", endpoint = "http://127.0.0.1:1", batch_size = 10000, queue_size = 1000000 }
+        local text = ("x"):rep(16000)
+        for _ = 1, 3000 do put { kind = 2, message = text, stack = text } end
+        local now_counts = counts()
+        assert.is_true(now_counts.queue > 0)
+        assert.is_true(tonumber(now_counts.waiting) * 32000 < 17 * 2 ^ 20)
+        lib.evrt_tracer_destroy(tracer, 0)
+        tracer = nil
+    end)
+
     local function read(list)
         local out = ffi.new "struct evrt_log *[1]"
         local outputs = ffi.new "const char *[2]"
