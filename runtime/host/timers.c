@@ -299,7 +299,7 @@ static struct timer *find(struct host_timers *t, uint32_t sub) {
 }
 
 static void drop(struct evrt_host *h, struct timer *t) {
-    end_row(h, t->number, t->row_ms);
+    if (t->number != 0) end_row(h, t->number, t->row_ms);
     free_timer(t);
     *t = h->timers->all[--h->timers->n];
 }
