@@ -19,11 +19,11 @@ describe("worker/worker", function()
         w:stop()
         assert.same({
             { name = "One", file = "b.lua", line = 3, events = { "a.*" }, timeout_ms = 1500, concurrency = 3,
-                ordered_by = "data.user.id", priority = -3, start = "beginning", on_retry = "hold", on_dead_letter = false,
-                policies = {}, chain = "[]", retries = {} },
+                ordered_by = "data.user.id", priority = -3, start = "beginning", on_retry = "hold",
+                on_dead_letter = false, policies = {}, chain = "[]", retries = {} },
             { name = "Two", file = "b.lua", line = 4, events = { "b", "**" }, timeout_ms = 0, concurrency = 0,
-                ordered_by = require "cjson".null, priority = 0, start = "new", on_retry = "hold", on_dead_letter = false,
-                policies = {}, chain = "[]", retries = {} },
+                ordered_by = require "cjson".null, priority = 0, start = "new", on_retry = "hold",
+                on_dead_letter = false, policies = {}, chain = "[]", retries = {} },
         }, ready.handlers)
         assert.is_true(ready.memory > 50000)
     end)
