@@ -99,7 +99,7 @@ local defaults = {
     worker = 0, generation = 1, concurrency = 256, memory_limit = 64 * 2 ^ 20, max_event_size = 2 ^ 20,
     max_hops = 16, allow_ffi = 0, log_level = 0, load_timeout_ms = 0,
     service = "spec", service_version = "1", environment = "test",
-    max_series = 100, confine = 0, user = "", store = "",
+    max_series = 100, confine = 0, user = "", store = "", tracing = 0, trace_threshold = 0,
 }
 
 --- Starts a worker and greets it. Stop it in the same spec.
@@ -176,12 +176,14 @@ function Worker:deliver(event, with)
 end
 
 local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log", SHARE = "share", NOTE = "note",
+    SPAN = "span",
     METRIC = "metric", METRIC_SERIES = "metric_series" }
 local members = {
     FAILED = { "delivery", "error_type", "message", "traceback" },
     PUBLISH = { "token", "delivery", "wait", "timeout_ms", "event" },
     LOG = { "level", "delivery", "caller", "message", "fields" },
     NOTE = { "delivery", "text" },
+    SPAN = { "delivery", "id", "parent", "name", "failed", "error_type", "message" },
     METRIC = { "metric", "type", "name", "help", "labels", "bounds" },
     METRIC_SERIES = { "series", "metric", "overflow", "values" },
     SHARE = { "token", "version", "ttl_ms", "remove", "key", "value" },
