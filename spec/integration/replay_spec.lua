@@ -219,7 +219,15 @@ describe("replay", function()
 
     for _, signal in ipairs { "sigterm", "sigkill" } do
         it("goes on after " .. signal, function()
-            local node = start(nil, "evrt.sleep(0.002)", { jobs = { replay_concurrency = 8 } })
+            -- A node that is killed takes its last lines of log with it, and may leave a piece of a line in a file.
+            local side = evrt.folder() .. "/given"
+            local node = start(nil, ([[
+                if ctx.replay then
+                    local file = assert(io.open(%q, "a"))
+                    file:write(("\n%%d .\n"):format(event.seq))
+                    file:close()
+                end
+                evrt.sleep(0.002)]]):format(side), { jobs = { replay_concurrency = 8 } })
             publish(node, 400)
             settled(node)
             local r = begin(node, { handler = "A", from_seq = 1, limit = 390 })
@@ -231,10 +239,11 @@ describe("replay", function()
             lives:await_log { msg = "Event replay started", resumed = true }
             assert.equal(0, lives:stop())
             local seen, more = {}, 0
-            for _, one in ipairs { node, lives } do
-                for _, got in ipairs(printed(one, "true")) do
-                    more = more + (seen[got[1]] and 1 or 0)
-                    seen[got[1]] = true
+            for line in io.lines(side) do
+                local seq = tonumber(line:match "^(%d+) %.$")
+                if seq then
+                    more = more + (seen[seq] and 1 or 0)
+                    seen[seq] = true
                 end
             end
             for seq = 1, 390 do assert.is_true(seen[seq], "lost " .. seq) end
