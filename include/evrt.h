@@ -179,6 +179,13 @@ typedef void (*evrt_text_cb)(void *arg, struct evrt_slice text);
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_metrics(struct evrt *rt, int openmetrics, evrt_text_cb cb,
                                              void *arg);
 
+/* Each span that is recorded, as one JSON object without a line's end, as tracing.exporter: stdout writes it;
+ * borrowed for the call, which comes on the loop's thread. */
+typedef void (*evrt_span_cb)(void *arg, struct evrt_slice json);
+/* To be called before evrt_start(). Spans come with tracing.exporter: none, too; what is recorded is as
+ * tracing.sample_rate and the rest of the section say. */
+EVRT_EXPORT void evrt_watch_spans(struct evrt *rt, evrt_span_cb cb, void *arg);
+
 /* "fsync", "os" or "memory": what durable means for this runtime. Static. */
 EVRT_EXPORT const char *evrt_durability(const struct evrt *rt);
 

@@ -14,15 +14,13 @@
 #include "host/host.h"
 #include "http/http.h"
 #include "telemetry/log_events.h"
+#include "telemetry/manager.h"
 #include "telemetry/metrics_render.h"
-#include "telemetry/trace.h"
-#include "telemetry/trace_options.h"
+#include "telemetry/trace_json.h"
 
 struct evrt {
     struct evrt_config config;
-    struct evrt_log *log;
-    struct evrt_trace_options trace_options;
-    struct evrt_tracer *tracer; /* NULL: tracing is off */
+    struct evrt_telemetry telemetry;
     struct evrt_host *host;
     struct evrt_http *http;
     char *worker_path;
@@ -32,7 +30,8 @@ struct evrt {
     struct evrt_http_tokens tokens; /* of a reload that is not decided */
     evrt_reload_watch_cb reload_cb;
     void *reload_arg;
-    int log_level; /* as the configuration says; an operator may have set another */
+    evrt_span_cb span_cb; /* NULL: nobody watches */
+    void *span_arg;
     bool draining;
     evrt_drain_cb drain_cb;
     void *drain_arg;
@@ -42,51 +41,41 @@ const char *evrt_version(void) {
     return EVRT_VERSION;
 }
 
-static int create_log(struct evrt *rt, struct evrt_error *err) {
-    const struct evrt_config *c = &rt->config;
-    rt->log_level = evrt_log_level_parse(evrt_slice_of(c->logging.level));
-    struct evrt_log_options options = {
-        .level = (enum evrt_log_level)rt->log_level,
-        .console = strcmp(c->logging.encoding, "console") == 0,
-        .caller = c->logging.caller,
-        .stacktrace = c->logging.stacktrace,
-        .outputs = (const char *const *)c->logging.outputs.v,
-        .sample_first = (uint32_t)c->logging.sampling.first,
-        .sample_then = (uint32_t)c->logging.sampling.then_every,
-    };
-    return evrt_log_create(&rt->log, &options, err);
-}
-
-static void on_ignored(void *arg, const char *name, const char *why) {
+static void on_span(void *arg, const struct evrt_span *span) {
     struct evrt *rt = arg;
-    evrt_log_event(rt->log, TRACING_IGNORED, EVRT_F_CSTR("key", name), EVRT_F_CSTR("error", why));
+    struct evrt_buf json;
+    evrt_buf_init(&json);
+    evrt_span_json(&json, span, evrt_slice_of(rt->config.service.name), evrt_unix_ns());
+    rt->span_cb(rt->span_arg, (struct evrt_slice){json.p, json.n - 1});
+    evrt_buf_finish(&json);
 }
 
-static void read_trace_options(struct evrt *rt, struct evrt_trace_options *o,
-                               void (*each)(void *arg, const char *name, const char *why)) {
+static struct evrt_telemetry_options telemetry_options(struct evrt *rt) {
     const struct evrt_config *c = &rt->config;
-    evrt_trace_options_init(o,
-                            &(struct evrt_trace_config){
-                                .exporter = c->tracing.exporter,
-                                .endpoint = c->tracing.endpoint,
-                                .keep = c->tracing.keep,
-                                .compression = c->tracing.compression,
-                                .service = c->service.name,
-                                .version = c->service.version,
-                                .environment = c->service.environment,
-                                .sample_rate = (double)c->tracing.sample_rate / 1000,
-                                .max_spans_per_second = c->tracing.max_spans_per_second,
-                                .batch_size = c->tracing.batch_size,
-                                .queue_size = c->tracing.queue_size,
-                                .batch_delay_ms = c->tracing.batch_delay,
-                                .timeout_ms = c->tracing.timeout,
-                            },
-                            (const char *const *)environ, each, rt);
-}
-
-static int create_tracer(struct evrt *rt, struct evrt_error *err) {
-    read_trace_options(rt, &rt->trace_options, on_ignored);
-    return evrt_tracer_create(&rt->tracer, &rt->trace_options, rt->log, err);
+    return (struct evrt_telemetry_options){
+        .log = {.level = (enum evrt_log_level)evrt_log_level_parse(evrt_slice_of(c->logging.level)),
+                .console = strcmp(c->logging.encoding, "console") == 0,
+                .caller = c->logging.caller,
+                .stacktrace = c->logging.stacktrace,
+                .outputs = (const char *const *)c->logging.outputs.v,
+                .sample_first = (uint32_t)c->logging.sampling.first,
+                .sample_then = (uint32_t)c->logging.sampling.then_every},
+        .trace = {.exporter = c->tracing.exporter,
+                  .endpoint = c->tracing.endpoint,
+                  .keep = c->tracing.keep,
+                  .compression = c->tracing.compression,
+                  .service = c->service.name,
+                  .version = c->service.version,
+                  .environment = c->service.environment,
+                  .sample_rate = (double)c->tracing.sample_rate / 1000,
+                  .max_spans_per_second = c->tracing.max_spans_per_second,
+                  .batch_size = c->tracing.batch_size,
+                  .queue_size = c->tracing.queue_size,
+                  .batch_delay_ms = c->tracing.batch_delay,
+                  .timeout_ms = c->tracing.timeout},
+        .environment = (const char *const *)environ,
+        .span = {rt->span_cb == NULL ? NULL : on_span, rt},
+    };
 }
 
 static char **copy_texts(const char *const *texts) {
@@ -135,20 +124,16 @@ static int read_anew(void *arg, struct evrt_config *out, evrt_config_error_cb ea
     int rc = evrt_config_load_from(out, &source, NULL);
     if (rc < 0) return rc;
     evrt_http_tokens_finish(&rt->tokens);
-    rc = evrt_http_tokens_read(&rt->tokens, out, rt->log, &err);
+    rc = evrt_http_tokens_read(&rt->tokens, out, rt->telemetry.log, &err);
     if (rc < 0) each(each_arg, &err);
     return rc;
 }
 
 static void apply(void *arg) {
     struct evrt *rt = arg;
-    int level = evrt_log_level_parse(evrt_slice_of(rt->config.logging.level));
-    if (level != rt->log_level) evrt_host_set_log_level(rt->host, level);
-    rt->log_level = level;
-    struct evrt_trace_options tracing;
-    read_trace_options(rt, &tracing, NULL);
-    evrt_tracer_set(rt->tracer, tracing.ratio, tracing.max_spans_per_second);
-    evrt_trace_options_finish(&tracing);
+    struct evrt_telemetry_options options = telemetry_options(rt);
+    if (evrt_telemetry_apply(&rt->telemetry, &options))
+        evrt_host_set_log_level(rt->host, (int)rt->telemetry.level);
     evrt_http_tokens_exchange(rt->http, &rt->tokens);
     evrt_http_tokens_finish(&rt->tokens);
 }
@@ -179,8 +164,8 @@ void evrt_watch_reloads(struct evrt *rt, evrt_reload_watch_cb cb, void *arg) {
 static struct evrt_host_options host_options(struct evrt *rt) {
     return (struct evrt_host_options){
         .config = &rt->config,
-        .log = rt->log,
-        .tracer = rt->tracer,
+        .log = rt->telemetry.log,
+        .tracer = rt->telemetry.tracer,
         .worker_path = rt->worker_path,
         .reload = &reload_ops,
         .reload_arg = rt,
@@ -188,14 +173,13 @@ static struct evrt_host_options host_options(struct evrt *rt) {
 }
 
 int evrt_start(struct evrt *rt, struct uv_loop_s *loop, struct evrt_error *err) {
-    int rc = create_log(rt, err);
+    struct evrt_telemetry_options telemetry = telemetry_options(rt);
+    int rc = evrt_telemetry_start(&rt->telemetry, &telemetry, err);
     if (rc < 0) return rc;
-    evrt_log_event(rt->log, STARTING, EVRT_F_CSTR("version", EVRT_VERSION),
+    evrt_log_event(rt->telemetry.log, STARTING, EVRT_F_CSTR("version", EVRT_VERSION),
                    EVRT_F_I64("pid", getpid()), EVRT_F_CSTR("service", rt->config.service.name),
                    EVRT_F_CSTR("environment", rt->config.service.environment),
                    EVRT_F_CSTR("config", rt->config.file));
-    rc = create_tracer(rt, err);
-    if (rc < 0) return rc;
     struct evrt_host_options options = host_options(rt);
     rc = evrt_host_create(&rt->host, &options, loop, err);
     if (rc == 0) rc = evrt_http_create(&rt->http, rt->host, err);
@@ -306,8 +290,13 @@ const char *evrt_durability(const struct evrt *rt) {
     return evrt_host_durability(rt->host);
 }
 
+void evrt_watch_spans(struct evrt *rt, evrt_span_cb cb, void *arg) {
+    rt->span_cb = cb;
+    rt->span_arg = arg;
+}
+
 void evrt_reopen_logs(struct evrt *rt) {
-    evrt_log_reopen(rt->log);
+    evrt_log_reopen(rt->telemetry.log);
 }
 
 /* ---- The end: intake closes first, then deliveries, then the store, then the admin listener ---- */
@@ -338,9 +327,7 @@ void evrt_destroy(struct evrt *rt) {
     if (rt == NULL) return;
     enum { FLUSH_MS = 5000 };
     evrt_host_destroy(rt->host);
-    evrt_tracer_destroy(rt->tracer, FLUSH_MS);
-    evrt_trace_options_finish(&rt->trace_options);
-    if (rt->log != NULL) evrt_log_destroy(rt->log);
+    evrt_telemetry_stop(&rt->telemetry, FLUSH_MS);
     evrt_http_tokens_finish(&rt->tokens);
     evrt_config_finish(&rt->config);
     for (size_t i = 0; rt->overrides != NULL && rt->overrides[i] != NULL; i++)

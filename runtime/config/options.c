@@ -195,15 +195,15 @@
       "Lines below it are not written.")                                                         \
     X(logging.encoding, CHOICE, "json", 0, 0, "json|console", RESTART,                           \
       "One JSON object a line, or lines for people.")                                            \
-    X(logging.caller, BOOL, "true", 0, 0, NULL, RESTART,                                         \
+    X(logging.caller, BOOL, "true", 0, 0, NULL, RELOAD,                                          \
       "Whether a line says where in the source or script it comes from.")                        \
-    X(logging.stacktrace, BOOL, "false", 0, 0, NULL, RESTART,                                    \
+    X(logging.stacktrace, BOOL, "false", 0, 0, NULL, RELOAD,                                     \
       "Whether an error's line holds the script's traceback.")                                   \
     X(logging.outputs, PATHS, "[stdout]", 1, 16, "stdout|stderr", RESTART,                       \
       "Where lines go: stdout, stderr or files (SIGUSR1 opens files anew).")                     \
-    X(logging.sampling.first, NUMBER, "100", 0, U32, NULL, RESTART,                              \
+    X(logging.sampling.first, NUMBER, "100", 0, U32, NULL, RELOAD,                               \
       "Lines of one message written per second before sampling begins; 0: no sampling.")         \
-    X(logging.sampling.then_every, NUMBER, "100", 0, U32, NULL, RESTART,                         \
+    X(logging.sampling.then_every, NUMBER, "100", 0, U32, NULL, RELOAD,                          \
       "... after which every n-th is written; 0: none.")
 
 #define RELOAD true

@@ -11,6 +11,12 @@ int64_t evrt_mono_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+int64_t evrt_unix_ns(void) {
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - evrt_mono_ns();
+}
+
 int64_t evrt_wall_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);

@@ -5,6 +5,7 @@
 #include "evrt.h"
 
 int64_t evrt_mono_ns(void); /* CLOCK_MONOTONIC, nanoseconds */
+int64_t evrt_unix_ns(void); /* what CLOCK_REALTIME is ahead of CLOCK_MONOTONIC, nanoseconds */
 int64_t evrt_wall_ms(void); /* CLOCK_REALTIME, milliseconds since the epoch */
 
 /* "2025-01-07T10:30:45.123Z" (24 bytes and a NUL) for years 0 to 9999. Returns buf. */

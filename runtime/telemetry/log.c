@@ -52,7 +52,7 @@ int evrt_log_create(struct evrt_log **out, const struct evrt_log_options *option
     struct evrt_log *log = evrt_zalloc(sizeof *log);
     size_t ring = options->buffer == 0 ? DEFAULT_RING : options->buffer;
     atomic_init(&log->level, (int)options->level);
-    evrt_log_sampler_init(&log->sampler, options->sample_first, options->sample_then);
+    evrt_log_sampler_set(&log->sampler, options->sample_first, options->sample_then);
     log->writer.on_dropped = on_dropped;
     log->writer.on_reopened = on_reopened;
     log->writer.arg = log;
@@ -84,6 +84,15 @@ void evrt_log_flush(struct evrt_log *log, int64_t ms) {
 
 void evrt_log_reopen(struct evrt_log *log) {
     if (log != NULL) evrt_log_writer_reopen(&log->writer);
+}
+
+void evrt_log_set(struct evrt_log *log, const struct evrt_log_options *options) {
+    if (log == NULL) return;
+    pthread_mutex_lock(&log->writer.lock);
+    log->encoder.caller = options->caller;
+    log->encoder.stacktrace = options->stacktrace;
+    pthread_mutex_unlock(&log->writer.lock);
+    evrt_log_sampler_set(&log->sampler, options->sample_first, options->sample_then);
 }
 
 void evrt_log_set_level(struct evrt_log *log, enum evrt_log_level level) {

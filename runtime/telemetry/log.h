@@ -37,6 +37,8 @@ void evrt_log_flush(struct evrt_log *log, int64_t ms);
 /* Opens file outputs anew (SIGUSR1, after logrotate). */
 void evrt_log_reopen(struct evrt_log *log);
 void evrt_log_set_level(struct evrt_log *log, enum evrt_log_level level);
+/* What a reload changes: caller, stacktrace and sampling. */
+void evrt_log_set(struct evrt_log *log, const struct evrt_log_options *options);
 enum evrt_log_level evrt_log_level(const struct evrt_log *log); /* a NULL log: error */
 bool evrt_log_enabled(const struct evrt_log *log, enum evrt_log_level level);
 /* Lines lost to a full ring or a failed write, and lines left out by sampling, since creation. */

@@ -7,9 +7,9 @@
 
 #include "core/hash.h"
 
-void evrt_log_sampler_init(struct evrt_log_sampler *s, uint32_t first, uint32_t then) {
-    s->first = first;
-    s->then = then;
+void evrt_log_sampler_set(struct evrt_log_sampler *s, uint32_t first, uint32_t then) {
+    atomic_store_explicit(&s->first, first, memory_order_relaxed);
+    atomic_store_explicit(&s->then, then, memory_order_relaxed);
 }
 
 /* Seconds; cheap (5 ns), and the turn of the second may be 4 ms late. */
@@ -19,6 +19,10 @@ static uint32_t now_second(void) {
     return (uint32_t)t.tv_sec + 1; /* never 0, which is an unused slot's */
 }
 
+static bool is_off(const struct evrt_log_sampler *s) {
+    return atomic_load_explicit(&s->first, memory_order_relaxed) == 0;
+}
+
 static bool admit(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot, uint32_t now) {
     uint32_t second = atomic_load_explicit(&slot->second, memory_order_relaxed);
     if (second != now &&
@@ -26,13 +30,15 @@ static bool admit(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot,
                                                 memory_order_relaxed))
         atomic_store_explicit(&slot->count, 0, memory_order_relaxed);
     uint32_t n = atomic_fetch_add_explicit(&slot->count, 1, memory_order_relaxed) + 1;
-    if (n <= s->first || (s->then != 0 && (n - s->first) % s->then == 0)) return true;
+    uint32_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
+    uint32_t then = atomic_load_explicit(&s->then, memory_order_relaxed);
+    if (n <= first || (then != 0 && (n - first) % then == 0)) return true;
     atomic_fetch_add_explicit(&s->left_out, 1, memory_order_relaxed);
     return false;
 }
 
 bool evrt_log_sample_event(struct evrt_log_sampler *s, enum evrt_log_message_id id) {
-    return s->first == 0 || admit(s, &s->events[id], now_second());
+    return is_off(s) || admit(s, &s->events[id], now_second());
 }
 
 static struct evrt_log_sample_slot *find(struct evrt_log_sampler *s, uint64_t key) {
@@ -50,7 +56,7 @@ static struct evrt_log_sample_slot *find(struct evrt_log_sampler *s, uint64_t ke
 
 bool evrt_log_sample_text(struct evrt_log_sampler *s, enum evrt_log_level level,
                           struct evrt_slice msg) {
-    if (s->first == 0) return true;
+    if (is_off(s)) return true;
     uint64_t key = evrt_hash64(msg.p, msg.n, 1 + (uint64_t)level);
     return admit(s, find(s, key), now_second());
 }

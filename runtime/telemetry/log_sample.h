@@ -19,14 +19,14 @@ struct evrt_log_sample_slot {
 };
 
 struct evrt_log_sampler {
-    uint32_t first, then; /* first 0: everything passes */
+    _Atomic uint32_t first, then; /* first 0: everything passes */
     _Atomic uint64_t left_out;
     struct evrt_log_sample_slot events[EVRT_MSG_COUNT]; /* the table's messages, by id */
     struct evrt_log_sample_slot others[EVRT_LOG_SAMPLE_SETS][EVRT_LOG_SAMPLE_WAYS];
 };
 
-/* The memory is zeroed already. */
-void evrt_log_sampler_init(struct evrt_log_sampler *s, uint32_t first, uint32_t then);
+/* The memory is zeroed before the first call; later ones change the limits. Any thread. */
+void evrt_log_sampler_set(struct evrt_log_sampler *s, uint32_t first, uint32_t then);
 /* Whether this one is to be logged; counts it as left out otherwise. */
 bool evrt_log_sample_event(struct evrt_log_sampler *s, enum evrt_log_message_id id);
 bool evrt_log_sample_text(struct evrt_log_sampler *s, enum evrt_log_level level,

@@ -13,7 +13,7 @@ enum { SECOND = 1000000000, RESERVE = SECOND / 4, MS = 1000000 };
 
 struct evrt_tracer {
     struct evrt_trace_options options; /* taken over */
-    struct evrt_trace_chunk *chunk;
+    struct evrt_trace_chunk *chunk;    /* NULL: nothing is exported */
     uint64_t threshold;
     /* The limit is a bucket of time: it gains what passes, at most a second, and each span takes its share. No
      * trace is begun with the last quarter, which is for those that are. */
@@ -31,17 +31,18 @@ void evrt_tracer_set(struct evrt_tracer *t, double ratio, uint64_t max_spans_per
 int evrt_tracer_create(struct evrt_tracer **out, const struct evrt_trace_options *options,
                        struct evrt_log *log, struct evrt_error *err) {
     *out = NULL;
-    if (options->exporter == EVRT_TRACE_NONE) return 0;
+    bool exports = options->exporter != EVRT_TRACE_NONE;
+    if (!exports && options->hook.cb == NULL) return 0;
     struct evrt_tracer *t = evrt_zalloc(sizeof *t);
     t->options = *options;
     t->credit_ns = SECOND;
     evrt_tracer_set(t, options->ratio, options->max_spans_per_second);
-    int rc = evrt_trace_exporter_start(&t->exporter, &t->options, log, err);
+    int rc = exports ? evrt_trace_exporter_start(&t->exporter, &t->options, log, err) : 0;
     if (rc < 0) {
         free(t);
         return rc;
     }
-    t->chunk = evrt_trace_chunk_create();
+    if (exports) t->chunk = evrt_trace_chunk_create();
     *out = t;
     return 0;
 }
@@ -52,9 +53,11 @@ static void hand_over(struct evrt_tracer *t) {
 
 void evrt_tracer_destroy(struct evrt_tracer *t, int64_t ms) {
     if (t == NULL) return;
-    if (t->chunk->spans != 0) hand_over(t);
-    evrt_trace_exporter_stop(&t->exporter, ms);
-    evrt_trace_chunk_destroy(t->chunk);
+    if (t->chunk != NULL) {
+        if (t->chunk->spans != 0) hand_over(t);
+        evrt_trace_exporter_stop(&t->exporter, ms);
+        evrt_trace_chunk_destroy(t->chunk);
+    }
     free(t);
 }
 
@@ -110,13 +113,15 @@ void evrt_tracer_put(struct evrt_tracer *t, const struct evrt_span *s) {
     }
     t->credit_ns -= t->cost_ns;
     struct evrt_trace_chunk *c = t->chunk;
+    if (t->options.hook.cb != NULL) t->options.hook.cb(t->options.hook.arg, s);
+    if (c == NULL) return;
     if (c->spans == 0) c->first_ns = s->end_ns;
     evrt_span_put(&c->records, s);
     if (++c->spans >= t->options.batch_size || c->records.n >= EVRT_TRACE_CHUNK_BYTES) hand_over(t);
 }
 
 int64_t evrt_tracer_turn(struct evrt_tracer *t, int64_t now_ns) {
-    if (t == NULL || t->chunk->spans == 0) return -1;
+    if (t == NULL || t->chunk == NULL || t->chunk->spans == 0) return -1;
     int64_t left = t->options.batch_delay_ms - (now_ns - t->chunk->first_ns) / MS;
     if (left > 0) return left;
     hand_over(t);

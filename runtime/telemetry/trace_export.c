@@ -108,12 +108,6 @@ static void give_back(struct evrt_trace_exporter_state *x, struct evrt_trace_chu
 
 /* ---- Time ---- */
 
-static int64_t unix_ns(void) {
-    struct timespec wall;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    return (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - evrt_mono_ns();
-}
-
 static bool is_over(void *arg) {
     struct evrt_trace_exporter_state *x = arg;
     pthread_mutex_lock(&x->lock);
@@ -210,7 +204,7 @@ static void export_otlp(struct evrt_trace_exporter_state *x, const struct evrt_t
     bool sent = false;
     if (!is_over(x) && (x->sender != NULL || make_sender(x) == 0)) {
         struct evrt_slice body =
-            evrt_otlp_encode(x->otlp, evrt_buf_slice(&c->records), c->spans, unix_ns());
+            evrt_otlp_encode(x->otlp, evrt_buf_slice(&c->records), c->spans, evrt_unix_ns());
         if (evrt_trace_sender_zips(x->sender)) {
             evrt_buf_clear(&x->zipped);
             evrt_gzip(body, &x->zipped);
@@ -251,7 +245,7 @@ static struct evrt_slice service_of(const struct evrt_trace_options *o) {
 static void export_lines(struct evrt_trace_exporter_state *x, const struct evrt_trace_chunk *c) {
     struct evrt_slice service = service_of(x->options);
     struct evrt_span s;
-    int64_t ahead = unix_ns();
+    int64_t ahead = evrt_unix_ns();
     evrt_buf_clear(&x->lines);
     for (size_t at = 0; evrt_span_next(evrt_buf_slice(&c->records), &at, &s);) {
         evrt_span_json(&x->lines, &s, service, ahead);

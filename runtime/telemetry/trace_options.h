@@ -10,7 +10,15 @@
 enum evrt_trace_exporter { EVRT_TRACE_NONE, EVRT_TRACE_OTLP, EVRT_TRACE_STDOUT };
 enum evrt_trace_compression { EVRT_TRACE_AUTO, EVRT_TRACE_GZIP, EVRT_TRACE_PLAIN };
 
+struct evrt_span;
+/* Someone who is shown each span as it is put, on the loop's thread. */
+struct evrt_trace_hook {
+    void (*cb)(void *arg, const struct evrt_span *span); /* NULL: nobody */
+    void *arg;
+};
+
 struct evrt_trace_options {
+    struct evrt_trace_hook hook;
     enum evrt_trace_exporter exporter;
     struct evrt_buf url;     /* of the collector, NUL-terminated */
     struct evrt_buf headers; /* "Name: value" lines, each with a NUL; may hold secrets */

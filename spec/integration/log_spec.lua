@@ -191,6 +191,25 @@ describe("the log", function()
         assert.equal(0, #node:logged { msg = "Event handled successfully", event_id = "3" })
     end)
 
+    it("takes caller and sampling over with a reload", function()
+        local dir = evrt.folder()
+        local options = { dir = dir, config = { logging = { caller = true, sampling = { first = 0 } } }, handlers = {
+            ["a.lua"] = [[return { name = "A", events = { "**" }, handle = function() end }]],
+        } }
+        local node = evrt.start(options)
+        assert.truthy(node:logged({ msg = "evrt ready" })[1].caller)
+        options.config.logging = { caller = false, sampling = { first = 1, then_every = 0 } }
+        options.config.http, options.config.admin = { listen = "127.0.0.1:" .. node.ingest },
+            { listen = "127.0.0.1:" .. node.admin }
+        evrt.lay(options)
+        assert.equal(200, node:post_admin("/api/v1/reload").status)
+        for _ = 1, 20 do assert.equal(202, node:publish({ type = "x" }).status) end
+        assert.equal(0, (node:stop()))
+        local published = node:logged { msg = "Event published" }
+        assert.is_true(#published >= 1 and #published < 20, #published)
+        assert.is_nil(published[1].caller)
+    end)
+
     it("shows no secret, whatever is asked", function()
         local dir = evrt.folder()
         evrt.write(dir .. "/token", "s3cr3t-t0ken\n")

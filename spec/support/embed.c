@@ -13,6 +13,7 @@ struct program {
     struct evrt *rt;
     uv_timer_t timer;
     bool published;
+    unsigned spans;
     uint64_t seq;
 };
 
@@ -33,6 +34,12 @@ static void on_metrics(void *arg, struct evrt_slice text) {
     (void)arg;
     printf("metrics %s\n",
            memmem(text.p, text.n, wanted, sizeof wanted - 1) != NULL ? "good" : "bad");
+}
+
+static void on_span(void *arg, struct evrt_slice json) {
+    static const char wanted[] = "\"name\":\"EventHandler.Handle\"";
+    struct program *p = arg;
+    p->spans += memmem(json.p, json.n, wanted, sizeof wanted - 1) != NULL;
 }
 
 static void must(int rc, const struct evrt_error *err) {
@@ -58,6 +65,7 @@ static void on_tick(uv_timer_t *timer) {
     printf("done %llu of %llu\n", (unsigned long long)totals.done,
            (unsigned long long)totals.events);
     if (evrt_metrics(p->rt, 0, on_metrics, NULL) < 0) exit(1);
+    printf("spans %u\n", p->spans);
     uv_close((uv_handle_t *)timer, NULL);
     evrt_drain(p->rt, on_drained, p);
 }
@@ -68,6 +76,7 @@ int main(int argc, char **argv) {
     if (argc != 3) return 64;
     printf("version %s\n", evrt_version());
     must(evrt_create(&p.rt, argv[1], &(struct evrt_options){.worker_path = argv[2]}, &err), &err);
+    evrt_watch_spans(p.rt, on_span, &p);
     must(evrt_start(p.rt, uv_default_loop(), &err), &err);
     p.timer.data = &p;
     uv_timer_init(uv_default_loop(), &p.timer);

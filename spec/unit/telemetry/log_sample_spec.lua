@@ -7,7 +7,7 @@ describe("telemetry/log_sample", function()
     local s
     local function sampler(first, and_then)
         s = ffi.new "struct evrt_log_sampler"
-        lib.evrt_log_sampler_init(s, first, and_then)
+        lib.evrt_log_sampler_set(s, first, and_then)
     end
 
     -- Runs f(i) n times inside one second of the sampler's clock and returns how many passed: a run that
@@ -15,7 +15,7 @@ describe("telemetry/log_sample", function()
     local function passed(n, f)
         while true do
             local clock = ffi.new "struct evrt_log_sampler"
-            lib.evrt_log_sampler_init(clock, 1, 0)
+            lib.evrt_log_sampler_set(clock, 1, 0)
             lib.evrt_log_sample_event(clock, 0)
             local before, count = clock.events[0].second, 0
             for i = 1, n do
