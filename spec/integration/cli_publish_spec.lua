@@ -101,7 +101,9 @@ describe("commands for a running node", function()
         assert.equal(2, select(2, out:gsub("\nHANDLER ", "")))
         assert.is_nil(out:find("\27", 1, true))
         local command = evrt.binary() .. " top --count 1 --url 127.0.0.1:" .. node.admin
-        local terminal = evrt.spawn { program = "script", args = { "-qec", command, "/dev/null" }, env = { TERM = "xterm" } }
+        local terminal = evrt.spawn {
+            program = "script", args = { "-qec", command, "/dev/null" }, env = { TERM = "xterm" },
+        }
         assert.equal(0, terminal:wait(60))
         local picture = table.concat(terminal.out, "\n")
         assert.truthy(picture:find("\27[?1049h", 1, true) and picture:find("\27[?1049l", 1, true), picture)

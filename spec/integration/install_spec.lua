@@ -65,7 +65,9 @@ describe("an installation #plain", function()
         assert.equal(0, (node:wait()), node:said())
         local own = {}
         for _, line in ipairs(node.lines) do own[#own + 1] = line.raw end
-        assert.same({ "durable 0 seq 1 id one", "done 1 of 1", "metrics good", "spans 1", "drained" }, { unpack(own, 2) })
+        assert.same({
+            "durable 0 seq 1 id one", "done 1 of 1", "metrics good", "spans 1", "drained"
+        }, { unpack(own, 2) })
         assert.truthy(uv.fs_stat(dir .. "/data"))
     end)
 end)
