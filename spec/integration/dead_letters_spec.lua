@@ -153,7 +153,7 @@ describe("dead letters", function()
         publish(node, 120)
         node:await_end()
         node.repair()
-        local job = node:post_admin("/api/v1/dead-letters/reprocess", '{"rate":40}')
+        local job = node:post_admin("/api/v1/dead-letters/reprocess", '{"rate":8}')
         assert.equal(202, job.status)
         node:await("some to be handled", function() return balance(node)[2] > 0 end)
         local cancelled = node:delete_admin("/api/v1/jobs/" .. job.json.id).json
@@ -164,7 +164,7 @@ describe("dead letters", function()
         local left = #letters(node, "?limit=1000")
         assert.is_true(left > 0 and left < 120)
 
-        job = node:post_admin("/api/v1/dead-letters/reprocess", '{"rate":40}')
+        job = node:post_admin("/api/v1/dead-letters/reprocess", '{"rate":60}')
         node:await("more to be handled", function() return balance(node)[2] > 120 - left end)
         node:stop "sigkill"
         node = node:restart()
