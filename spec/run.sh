@@ -12,17 +12,19 @@ tools="prometheus prometheus-alertmanager python3-prometheus-client"
 only=
 fast=no
 soak=no
+build_jaeger=no
 passed=0
 failed=0
 logs=build/spec
 
 usage() {
     cat <<'END'
-usage: sh spec/run.sh [--only PATTERN] [--fast | --soak]
+usage: sh spec/run.sh [--only PATTERN] [--fast | --soak] [--jaeger]
   --only PATTERN  only spec files whose path, and steps whose name, match the extended regular expression
   --fast          lints, unit, integration and fault specs only: no sanitizers, corpus or conformance
   --soak          kills, power cuts and other faults only, many more of them (some ten minutes): prints cycles,
                   acked, lost, phantom, order violations, duplicates. EVRT_KILLS=1000 and the like say how many
+  --jaeger        builds a Jaeger to query traces from, where Go and its module proxy can be had (ten minutes and more)
   EVRT_SEED=N     repeats the random moments of a run, which prints it
   EVRT_SPEC_PATIENCE=SECONDS   how long a spec waits for something at most (20)
 END
@@ -44,6 +46,7 @@ while [ $# -gt 0 ]; do
         ;;
     --fast) fast=yes ;;
     --soak) soak=yes ;;
+    --jaeger) build_jaeger=yes ;;
     -h | --help)
         usage
         exit 0
@@ -193,10 +196,15 @@ unpack_tools() {
     PATH=$PWD/$logs/tools/usr/bin:$PATH
 }
 
-# A real Jaeger, where Go and its module proxy can be had. The first build takes minutes; it is kept.
+# A real Jaeger: the one that EVRT_JAEGER names, or that was built before, or with --jaeger one built now, where Go and
+# its module proxy can be had. That takes ten minutes and more, and is kept.
 jaeger() { # BUILD
     wanted jaeger || return 0
-    if [ -z "${EVRT_JAEGER:-}" ]; then
+    if [ -z "${EVRT_JAEGER:-}" ] && [ ! -x build/jaeger/all-in-one ]; then
+        if [ $build_jaeger = no ]; then
+            say "jaeger: NOT RUN, there is none (--jaeger builds one; EVRT_JAEGER names one)"
+            return 0
+        fi
         say "building Jaeger"
         if ! sh spec/conformance/jaeger/build.sh >"$logs/jaeger-build.log" 2>&1; then
             say "jaeger: NOT RUN, it cannot be built here (see $logs/jaeger-build.log)"
