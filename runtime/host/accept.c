@@ -340,7 +340,10 @@ static void take_waiting(struct evrt_host *h, struct host_kv_waiting **from) {
 void host_kv_admit(struct evrt_host *h) {
     while (h->kv.waiting != NULL && has_room(h, h->kv.waiting->n))
         take_waiting(h, &h->kv.waiting);
-    if (h->kv.waiting == NULL) uv_timer_stop(&h->kv.timer);
+    if (h->kv.waiting == NULL)
+        uv_timer_stop(&h->kv.timer);
+    else
+        evrt_state_hurry(h->state);
 }
 
 void host_kv_force(struct host_worker *w) {

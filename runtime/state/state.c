@@ -166,6 +166,12 @@ bool evrt_state_behind(struct evrt_state *s) {
     return behind;
 }
 
+void evrt_state_hurry(struct evrt_state *s) {
+    pthread_mutex_lock(&s->lock);
+    if (s->deadline != EVRT_STATE_NEVER && s->stats.error == 0) commit_within(s, 0);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void evrt_state_flush(struct evrt_state *s) {
     evrt_state_advance(s, s->given);
     pthread_mutex_lock(&s->lock);

@@ -52,6 +52,8 @@ void evrt_state_apply(struct evrt_state *s, uint64_t group, uint32_t kind,
 void evrt_state_advance(struct evrt_state *s, uint64_t group);
 /* More than 2 MiB wait for the state thread: a good time to hand out fewer deliveries. */
 bool evrt_state_behind(struct evrt_state *s);
+/* What was given is committed now, and not when its time has come. Does not wait. */
+void evrt_state_hurry(struct evrt_state *s);
 /* Waits until all that was queued is committed; the newest group given counts as complete. Returns
  * earlier when it cannot be (no space, failed): evrt_state_applied tells. Not on a hot path: at start,
  * at stop, in tests. */
