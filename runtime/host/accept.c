@@ -278,7 +278,10 @@ struct host_kv_waiting {
     char payload[];
 };
 
+/* What is larger than the journal lets wait at all would find none ever. */
 static bool has_room(struct evrt_host *h, size_t bytes) {
+    size_t most = h->config->store.max_backlog / 2;
+    if (bytes > most) bytes = most;
     return !h->state_behind && evrt_overlay_dirty(h->kv.overlay) < h->config->kv.overlay &&
            evrt_journal_refuses(h->journal, bytes) == 0;
 }

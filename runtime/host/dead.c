@@ -17,7 +17,11 @@
 #include "core/event.h"
 #include "core/jsonout.h"
 
-enum { NOTICES_MAX = 1000 }; /* whose events are being read */
+enum {
+    NOTICES_MAX = 1000,       /* whose events are being read */
+    WAITING_MAX = 10000,      /* of one handler's, that wait for its credit beside its jobs, */
+    WAITING_BYTES = 32 << 20, /* and of their events */
+};
 
 static const struct evrt_slice told_type = EVRT_STR("evrt.dead_letter");
 
@@ -107,12 +111,24 @@ struct notice {
     struct evrt_buf info;
 };
 
+/* They come as fast as the handler fails, and go as fast as its on_dead_letter is. */
+static bool has_room(const struct evrt_host *h, const struct evrt_sub *s, struct evrt_slice event) {
+    if (s->aside_live < WAITING_MAX && s->own_bytes < WAITING_BYTES) return true;
+    evrt_log_event(h->log, DEAD_NOTICE_FAILED, EVRT_F_CSTR("handler", s->name),
+                   EVRT_F_STR("event_type", evrt_event_field(event.p, EVRT_FIELD_TYPE)),
+                   EVRT_F_STR("event_id", evrt_event_field(event.p, EVRT_FIELD_ID)),
+                   EVRT_F_U64("seq", evrt_event_seq(event.p)),
+                   EVRT_F_CSTR("error", "too many wait"));
+    return false;
+}
+
 static void on_fetched(void *arg, const struct host_fetch *f) {
     struct notice *n = arg;
     struct evrt_host *h = n->host;
     struct evrt_sub *s = evrt_bus_by_id(h->bus, n->sub);
     h->notices--;
-    if (s != NULL && s->active && f->rc == 0 && f->items[0].n != 0 && h->phase == HOST_SERVING) {
+    if (s != NULL && s->active && f->rc == 0 && f->items[0].n != 0 && h->phase == HOST_SERVING &&
+        has_room(h, s, host_fetched(f, 0))) {
         evrt_bus_aside(h->bus, s,
                        &(struct evrt_aside){.purpose = EVRT_PURPOSE_NOTICE,
                                             .attempt = n->attempt,

@@ -83,25 +83,31 @@ struct host_job *host_job_find(struct evrt_host *h, uint64_t id) {
 
 /* ---- In the journal ---- */
 
-/* What has ended above the cursor, now and before the last start. */
+/* What had ended before the last start, from the *at-th range on, below `key`. */
+static void put_before(const struct host_job *j, size_t *at, uint64_t key, uint64_t *from,
+                       struct evrt_buf *out) {
+    for (; *at < j->before_count && j->before[*at].first < key; (*at)++) {
+        struct evrt_range r = j->before[*at];
+        uint64_t end = r.first + r.count;
+        if (r.first < j->r.cursor) r.first = j->r.cursor;
+        if (r.first < end) evrt_ranges_put(out, from, (struct evrt_range){r.first, end - r.first});
+    }
+}
+
+/* What has ended above the cursor, now and before the last start: no key is both. */
 static struct evrt_slice ended_ranges(const struct host_job *j, struct evrt_buf *out) {
-    uint64_t from = 0, above = j->r.cursor;
+    uint64_t from = 0;
+    size_t before = 0;
     evrt_buf_clear(out);
     for (uint32_t i = 0; i < j->count; i++) {
         uint64_t first = j->items[i].key, count = 1;
-        above = first + 1;
+        put_before(j, &before, first, &from, out);
         if (!j->items[i].ended) continue;
         while (i + 1 < j->count && j->items[i + 1].ended && j->items[i + 1].key == first + count)
             i++, count++;
-        above = first + count;
         evrt_ranges_put(out, &from, (struct evrt_range){first, count});
     }
-    for (size_t i = 0; i < j->before_count; i++) {
-        struct evrt_range r = j->before[i];
-        uint64_t end = r.first + r.count;
-        if (r.first < above) r.first = above;
-        if (r.first < end) evrt_ranges_put(out, &from, (struct evrt_range){r.first, end - r.first});
-    }
+    put_before(j, &before, UINT64_MAX, &from, out);
     return evrt_buf_slice(out);
 }
 
@@ -362,8 +368,15 @@ static void on_allowance(uv_timer_t *timer) {
     (void)timer;
 }
 
+/* The host closes: what workers said before they ended is settled still, and so are the jobs that it is of. */
+static void turn_stopped(struct evrt_host *h) {
+    for (size_t i = 0; i < h->jobs->count; i++)
+        if (h->jobs->all[i]->changed) journal(h->jobs->all[i]);
+}
+
 void host_jobs_turn(struct evrt_host *h) {
     bool waits = false, pump = false;
+    if (h->jobs->stopped) turn_stopped(h);
     if (h->jobs->count == 0 || h->jobs->stopped) return;
     int64_t now = evrt_mono_ns();
     for (size_t i = 0; i < h->jobs->count; i++) {

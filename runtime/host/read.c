@@ -67,6 +67,8 @@ struct merge {
     struct evrt_buf out, last;
     uint32_t count;
     bool full;
+    struct evrt_buf ahead; /* the overlay's next key, when it was looked for */
+    bool looked, none;
 };
 
 static bool begins_with(struct evrt_slice s, struct evrt_slice prefix) {
@@ -97,26 +99,35 @@ static void put_merged(struct merge *m, struct evrt_slice key, const struct evrt
     m->count++;
 }
 
+/* The overlay's next key, into m->ahead. It is looked for when it was passed, and not for each row of state.db:
+ * there may be many clean entries before it. */
+static bool look_ahead(struct merge *m, struct evrt_slice from, bool behind) {
+    struct evrt_overlay_name at = {m->ask->ns, from};
+    struct evrt_slice key;
+    int rc = m->looked && !m->none ? order(evrt_buf_slice(&m->ahead), from) : -1;
+    if (m->none || rc > 0 || (rc == 0 && !behind)) return !m->none;
+    m->looked = true;
+    m->none = !evrt_overlay_next(m->host->kv.overlay, &at, behind, &key);
+    evrt_buf_clear(&m->ahead);
+    if (!m->none) evrt_buf_put(&m->ahead, key.p, key.n);
+    return !m->none;
+}
+
 /* The keys of the overlay from *from on that come before `to` (NULL: as far as the prefix goes). */
 static void put_overlay(struct merge *m, struct evrt_buf *from, bool *behind,
                         const struct evrt_slice *to) {
-    struct evrt_slice key;
-    while (!m->full) {
-        struct evrt_overlay_name at = {m->ask->ns, evrt_buf_slice(from)};
-        if (!evrt_overlay_next(m->host->kv.overlay, &at, *behind, &key)) return;
+    while (!m->full && look_ahead(m, evrt_buf_slice(from), *behind)) {
+        struct evrt_slice key = evrt_buf_slice(&m->ahead);
         if (!begins_with(key, m->ask->key) || (to != NULL && order(key, *to) >= 0)) return;
-        struct evrt_buf copy = {0}; /* what get and learn do may move it */
-        evrt_buf_put(&copy, key.p, key.n);
-        put_merged(m, evrt_buf_slice(&copy), NULL);
+        put_merged(m, key, NULL);
         evrt_buf_clear(from);
-        evrt_buf_put(from, copy.p, copy.n);
+        evrt_buf_put(from, key.p, key.n);
         *behind = true;
-        evrt_buf_finish(&copy);
     }
 }
 
 static void answer_scan(struct host_kv_ask *a, uint64_t group) {
-    struct merge m = {a->host, a, group, host_kv_now(a->host), {0}, {0}, 0, false};
+    struct merge m = {.host = a->host, .ask = a, .group = group, .now_ms = host_kv_now(a->host)};
     struct evrt_buf from = {0};
     struct evrt_kv_op op;
     struct evrt_slice start = a->after.n != 0 ? a->after : a->key;
@@ -141,6 +152,7 @@ static void answer_scan(struct host_kv_ask *a, uint64_t group) {
     finish(a, 0, more, evrt_buf_slice(&m.out));
     evrt_buf_finish(&m.out);
     evrt_buf_finish(&m.last);
+    evrt_buf_finish(&m.ahead);
     evrt_buf_finish(&from);
 }
 

@@ -287,11 +287,19 @@ static int read_filter(struct replay *r, const struct host_job *j) {
     return rc;
 }
 
+/* How many count towards the limit, and are not read again: what ended above the cursor is. */
+static uint64_t gone_below(const struct host_job *j) {
+    uint64_t gone = j->r.done + j->r.failed + j->r.skipped, again = 0;
+    for (size_t i = 0; i < j->before_count; i++)
+        again += j->before[i].count;
+    return gone > again ? gone - again : 0;
+}
+
 static int start(struct host_job *j, struct evrt_error *err) {
     struct evrt_host *h = j->host;
     struct replay *r = evrt_zalloc(sizeof *r);
     struct evrt_buf name;
-    uint64_t limit = host_job_number(j, "limit"), gone = j->r.done + j->r.failed + j->r.skipped;
+    uint64_t limit = host_job_number(j, "limit"), gone = gone_below(j);
     *r = (struct replay){.host = h, .job = j, .dry_run = is_dry(&j->r)};
     evrt_buf_init(&name);
     const struct evrt_sub *s = evrt_bus_find(h->bus, host_job_text(j, "handler", &name));
