@@ -431,12 +431,18 @@ void evrt_bus_aside(struct evrt_bus *b, struct evrt_sub *s, const struct evrt_as
     evrt_sub_add_aside(s, a);
 }
 
-uint32_t evrt_bus_drop_asides(struct evrt_bus *b, uint64_t job) {
+uint32_t evrt_bus_drop_asides_of(struct evrt_bus *b, struct evrt_sub *s, uint64_t job) {
     uint32_t count = 0;
     uint64_t key;
+    for (; evrt_sub_drop_aside(s, job, &key); count++)
+        if (key != 0) pass_on(b, s, key);
+    return count;
+}
+
+uint32_t evrt_bus_drop_asides(struct evrt_bus *b, uint64_t job) {
+    uint32_t count = 0;
     for (size_t i = 0; i < b->count; i++)
-        for (; evrt_sub_drop_aside(b->subs[i], job, &key); count++)
-            if (key != 0) pass_on(b, b->subs[i], key);
+        count += evrt_bus_drop_asides_of(b, b->subs[i], job);
     return count;
 }
 

@@ -121,6 +121,7 @@ void evrt_bus_letter_left(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, 
 void evrt_bus_aside(struct evrt_bus *b, struct evrt_sub *s, const struct evrt_aside *a);
 /* Those of a job that are not in flight are not delivered. Returns how many there were. */
 uint32_t evrt_bus_drop_asides(struct evrt_bus *b, uint64_t job);
+uint32_t evrt_bus_drop_asides_of(struct evrt_bus *b, struct evrt_sub *s, uint64_t job);
 
 /* A delivery in flight must be sent again, as the same attempt. */
 void evrt_bus_again(struct evrt_bus *b, struct evrt_sub *s, uint64_t position);
