@@ -47,7 +47,8 @@ struct host_schedule {
     size_t cancelled_n;
     struct firing batch[BATCH];
     size_t batch_n;
-    bool busy; /* the batch is being read */
+    bool busy;      /* the batch is being read, */
+    size_t reading; /* this one of it; the state thread's */
     struct evrt_buf bytes;
 };
 
@@ -237,7 +238,7 @@ static void on_read(void *arg) {
 /* On the state thread. */
 static void note(void *arg, const struct evrt_record_schedule *r) {
     struct host_schedule *s = arg;
-    struct firing *f = &s->batch[s->batch_n];
+    struct firing *f = &s->batch[s->reading];
     f->at = s->bytes.n;
     evrt_record_put_schedule(&s->bytes, r);
     f->n = s->bytes.n - f->at;
@@ -246,9 +247,8 @@ static void note(void *arg, const struct evrt_record_schedule *r) {
 
 static void read_job(struct evrt_state_view *view, void *arg) {
     struct host_schedule *s = arg;
-    size_t n = s->batch_n;
-    for (s->batch_n = 0; s->batch_n < n; s->batch_n++) {
-        struct firing *f = &s->batch[s->batch_n];
+    for (s->reading = 0; s->reading < s->batch_n; s->reading++) {
+        struct firing *f = &s->batch[s->reading];
         f->rc = evrt_state_scheduled(view, f->due.due_ms, f->due.number, note, s);
     }
 }
