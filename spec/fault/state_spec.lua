@@ -88,7 +88,9 @@ describe("a state.db #plain", function()
         local size = #saved[name]
         for _, bytes in ipairs { 0, 1, 99, 4096, math.floor(size / 2), size - 1 } do
             local told = with(name, "cut to " .. bytes, function(whole) return whole:sub(1, bytes) end)
-            if name == "state.db" then assert.is_true(told, "cut to " .. bytes) end
+            -- What is missing of the last page reads as zeros: if it was that, nothing is.
+            local lost = saved[name]:find("%Z", bytes + 1) ~= nil
+            if name == "state.db" and lost then assert.is_true(told, "cut to " .. bytes) end
         end
     end
 
