@@ -4,11 +4,11 @@
  * thread that runs it. */
 #include "worker/load_thread.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <uv.h>
 
 /* A tenth of what others get where all want the CPU: a reload goes on under any load. */
 enum { NICER = 10 };
@@ -19,7 +19,7 @@ struct loading {
     int rc;
 };
 
-static void run(void *arg) {
+static void *run(void *arg) {
     struct loading *l = arg;
     sigset_t alarm;
     sigemptyset(&alarm);
@@ -27,17 +27,18 @@ static void run(void *arg) {
     pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICER);
     l->rc = l->load(l->arg);
+    return NULL;
 }
 
 int evrt_load_aside(int (*load)(void *arg), void *arg) {
     struct loading l = {.load = load, .arg = arg};
     sigset_t alarm, before;
-    uv_thread_t thread;
+    pthread_t thread;
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
     pthread_sigmask(SIG_BLOCK, &alarm, &before);
-    if (uv_thread_create(&thread, run, &l) == 0)
-        uv_thread_join(&thread);
+    if (pthread_create(&thread, NULL, run, &l) == 0)
+        pthread_join(thread, NULL);
     else
         l.rc = load(arg); /* and as fast as it goes */
     pthread_sigmask(SIG_SETMASK, &before, NULL);
