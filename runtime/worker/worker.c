@@ -25,7 +25,6 @@
 #include "worker/confine.h"
 #include "worker/counts.h"
 #include "worker/kv.h"
-#include "worker/load_thread.h"
 #include "worker/process.h"
 #include "worker/shared.h"
 #include "worker/state.h"
@@ -118,23 +117,9 @@ static int confine(struct evrt_worker *w, struct evrt_error *err) {
     return rc;
 }
 
-struct loading {
-    struct evrt_worker *worker;
-    struct evrt_slice text; /* to answer with */
-    struct evrt_error err;
-};
-
-/* On a thread of its own. */
-static int load(void *arg) {
-    struct loading *l = arg;
-    struct evrt_worker *w = l->worker;
-    int rc = evrt_worker_state_open(w, &l->err);
-    if (rc < 0) {
-        l->text = evrt_slice_of(l->err.message);
-        return rc;
-    }
+static int load(struct evrt_worker *w, struct evrt_slice *text) {
     evrt_load_guard_start(w);
-    rc = evrt_state_load(w, &l->text);
+    int rc = evrt_state_load(w, text);
     evrt_load_guard_stop(w);
     return rc;
 }
@@ -147,13 +132,15 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
     keep_hello(w, &f);
     w->phase = EVRT_WORKER_SERVING;
 
-    struct loading l = {.worker = w};
-    int rc = confine(w, &l.err);
+    struct evrt_error err;
+    struct evrt_slice text;
+    int rc = confine(w, &err);
+    if (rc == 0) rc = evrt_worker_state_open(w, &err);
     if (rc < 0)
-        l.text = evrt_slice_of(l.err.message);
+        text = evrt_slice_of(err.message);
     else
-        rc = evrt_load_aside(load, &l);
-    answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, l.text);
+        rc = load(w, &text);
+    answer(w, rc < 0 ? EVRT_FRAME_REFUSED : EVRT_FRAME_READY, text);
     if (rc == 0) {
         evrt_inbox_init(&w->deliveries.inbox, w->handlers);
         evrt_inbox_init(&w->deliveries.later, w->handlers);
