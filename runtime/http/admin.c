@@ -9,6 +9,7 @@
 #include "core/jsonout.h"
 #include "core/units.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_body.h"
 #include "http/admin_routes.h"
 #include "http/http.h"
@@ -53,25 +54,11 @@ static void get_stats(struct evrt_http_request *r) {
     evrt_request_answer(r, 200);
 }
 
-static void on_dashboard(void *arg, int status, struct evrt_slice json) {
-    struct evrt_http_request *r = arg;
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, 200);
-    } else {
-        bool shut = status == -ESHUTDOWN;
-        evrt_request_fail(r, shut ? 503 : 500, shut ? "shutting_down" : "internal", "%.*s",
-                          (int)json.n, json.p);
-    }
-    evrt_request_release(r);
-}
-
 static void get_dashboard(struct evrt_http_request *r) {
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
     evrt_request_hold(r);
     evrt_request_park(r);
-    evrt_host_dashboard(evrt_request_host(r), on_dashboard, r);
+    evrt_host_dashboard(evrt_request_host(r), evrt_admin_json, r);
 }
 
 /* ---- Reload ---- */

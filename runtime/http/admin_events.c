@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/jsonout.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
@@ -20,11 +21,6 @@ struct parameters {
     bool has_after;
 };
 
-static int bad_parameter(struct evrt_http_request *r, const char *name, const char *expected) {
-    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
-    return -EINVAL;
-}
-
 static int take_text(struct evrt_slice *out, struct evrt_slice value) {
     *out = value;
     return 0;
@@ -32,19 +28,19 @@ static int take_text(struct evrt_slice *out, struct evrt_slice value) {
 
 static int take_time(struct evrt_http_request *r, const char *name, int64_t *out,
                      struct evrt_slice value) {
-    return evrt_parameter_time(value, out) ? 0 : bad_parameter(r, name, evrt_parameter_time_form);
+    return evrt_parameter_time(value, out) ? 0 : evrt_admin_bad(r, name, evrt_parameter_time_form);
 }
 
 static int take_after(struct evrt_http_request *r, struct parameters *p, struct evrt_slice value) {
     p->has_after = true;
     if (evrt_parameter_u64(value, &p->after) && p->after < UINT64_MAX) return 0;
-    return bad_parameter(r, "after", "a sequence number");
+    return evrt_admin_bad(r, "after", "a sequence number");
 }
 
 static int take_limit(struct evrt_http_request *r, struct parameters *p, struct evrt_slice value) {
     uint64_t n;
     if (!evrt_parameter_u64(value, &n) || n < 1 || n > LIMIT_MAX)
-        return bad_parameter(r, "limit", "a number from 1 to 1000");
+        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
     p->query.limit = (uint32_t)n;
     return 0;
 }
@@ -53,7 +49,7 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
                           struct evrt_slice value) {
     struct parameters *p = arg;
     struct evrt_host_filter *f = &p->query.filter;
-    if (value.n == 0) return bad_parameter(r, name.p, "a value");
+    if (value.n == 0) return evrt_admin_bad(r, name.p, "a value");
     if (evrt_slice_eq(name, EVRT_STR("type"))) return take_text(&f->type, value);
     if (evrt_slice_eq(name, EVRT_STR("source"))) return take_text(&f->source, value);
     if (evrt_slice_eq(name, EVRT_STR("subject"))) return take_text(&f->subject, value);
@@ -67,29 +63,6 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
 
 /* ---- Stored events ---- */
 
-static void on_json(void *arg, int status, struct evrt_slice json) {
-    struct evrt_http_request *r = arg;
-    int n = (int)json.n;
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, 200);
-    } else if (status == -ENOENT) {
-        evrt_request_fail(r, 404, "not_found", "%.*s", n, json.p);
-    } else if (status == -EINVAL) {
-        evrt_request_fail(r, 400, "bad_parameter", "%.*s", n, json.p);
-    } else if (status == -EAGAIN) {
-        r->retry_after = 1;
-        evrt_request_fail(r, 429, "too_many", "%.*s", n, json.p);
-    } else if (status == -ESHUTDOWN || status == -ECANCELED) {
-        r->retry_after = 1;
-        evrt_request_fail(r, 503, "shutting_down", "this node is shutting down");
-    } else {
-        evrt_request_fail(r, 500, "internal", "reading events failed: %.*s", n, json.p);
-    }
-    evrt_request_release(r);
-}
-
 static bool is_gone(void *arg) {
     return evrt_request_gone(arg);
 }
@@ -100,12 +73,12 @@ void evrt_get_events(struct evrt_http_request *r) {
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     p.query.after = p.after;
     if (f->from_ms != 0 && f->to_ms != 0 && f->from_ms >= f->to_ms) {
-        bad_parameter(r, "from", "a time before that of to");
+        evrt_admin_bad(r, "from", "a time before that of to");
         return;
     }
     evrt_request_hold(r);
     evrt_request_park(r);
-    evrt_host_events(evrt_request_host(r), &p.query, on_json, r);
+    evrt_host_events(evrt_request_host(r), &p.query, evrt_admin_json, r);
 }
 
 void evrt_get_event(struct evrt_http_request *r) {
@@ -117,7 +90,7 @@ void evrt_get_event(struct evrt_http_request *r) {
     }
     evrt_request_hold(r);
     evrt_request_park(r);
-    evrt_host_event(evrt_request_host(r), seq, on_json, r);
+    evrt_host_event(evrt_request_host(r), seq, evrt_admin_json, r);
 }
 
 /* A number is a sequence, anything else an id. */
@@ -135,7 +108,8 @@ void evrt_get_why(struct evrt_http_request *r) {
         evrt_request_hold(r);
         evrt_request_park(r);
         evrt_host_why(evrt_request_host(r), seq,
-                      is_seq ? (struct evrt_slice){NULL, 0} : evrt_buf_slice(&id), on_json, r);
+                      is_seq ? (struct evrt_slice){NULL, 0} : evrt_buf_slice(&id), evrt_admin_json,
+                      r);
     }
     evrt_buf_finish(&id);
 }

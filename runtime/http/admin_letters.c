@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
@@ -25,20 +26,6 @@ static bool parse_id(struct evrt_slice s, struct id *out) {
            out->seq != 0;
 }
 
-static void fail(struct evrt_http_request *r, int status, struct evrt_slice why) {
-    int n = (int)why.n;
-    if (status == -EAGAIN || status == -ESHUTDOWN || status == -ENOSPC) r->retry_after = 1;
-    switch (status) {
-    case -EINVAL: evrt_request_fail(r, 400, "bad_parameter", "%.*s", n, why.p); break;
-    case -ENOENT: evrt_request_fail(r, 404, "not_found", "%.*s", n, why.p); break;
-    case -EBUSY: evrt_request_fail(r, 409, "in_use", "%.*s", n, why.p); break;
-    case -EAGAIN: evrt_request_fail(r, 429, "too_many", "%.*s", n, why.p); break;
-    case -ESHUTDOWN: evrt_request_fail(r, 503, "shutting_down", "%.*s", n, why.p); break;
-    case -ENOSPC: evrt_request_fail(r, 503, "no_space", "%.*s", n, why.p); break;
-    default: evrt_request_fail(r, 500, "internal", "%.*s", n, why.p); break;
-    }
-}
-
 static bool take_id(struct evrt_http_request *r, struct id *out) {
     if (parse_id(r->match.params[0], out)) return true;
     evrt_request_fail(r, 400, "bad_request", "a dead letter is named as in the list, as 3-1207");
@@ -53,15 +40,12 @@ struct parameters {
     bool all, wait;
 };
 
-static int bad(struct evrt_http_request *r, const char *name, const char *expected) {
-    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
-    return -EINVAL;
-}
-
 static int take_flag(struct evrt_http_request *r, const char *name, struct evrt_slice value,
                      bool *to) {
     *to = evrt_slice_eq(value, EVRT_STR("true"));
-    return *to || evrt_slice_eq(value, EVRT_STR("false")) ? 0 : bad(r, name, "true or false");
+    return *to || evrt_slice_eq(value, EVRT_STR("false"))
+               ? 0
+               : evrt_admin_bad(r, name, "true or false");
 }
 
 static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
@@ -85,33 +69,21 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
         if (known[i].time != NULL)
             return evrt_parameter_time(value, known[i].time)
                        ? 0
-                       : bad(r, known[i].name, evrt_parameter_time_form);
-        if (value.n == 0) return bad(r, known[i].name, "a value that is not empty");
+                       : evrt_admin_bad(r, known[i].name, evrt_parameter_time_form);
+        if (value.n == 0) return evrt_admin_bad(r, known[i].name, "a value that is not empty");
         *known[i].text = value;
         return 0;
     }
     if (evrt_slice_eq(name, EVRT_STR("after")))
         return evrt_parameter_u64(value, &p->q.after) && p->q.after != 0
                    ? 0
-                   : bad(r, "after", "what next said");
+                   : evrt_admin_bad(r, "after", "what next said");
     if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX)
-        return bad(r, "limit", "a number from 1 to 1000");
+        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
     return 0;
 }
 
 /* ---- Looking ---- */
-
-static void on_json(void *arg, int status, struct evrt_slice json) {
-    struct evrt_http_request *r = arg;
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, 200);
-    } else {
-        fail(r, status, json);
-    }
-    evrt_request_release(r);
-}
 
 void evrt_get_letters(struct evrt_http_request *r) {
     struct parameters p = {.limit = LIMIT_DEFAULT};
@@ -120,7 +92,7 @@ void evrt_get_letters(struct evrt_http_request *r) {
     p.q.limit = (uint32_t)p.limit;
     evrt_request_hold(r);
     evrt_request_park(r);
-    evrt_host_letters(evrt_request_host(r), &p.q, on_json, r);
+    evrt_host_letters(evrt_request_host(r), &p.q, evrt_admin_json, r);
 }
 
 void evrt_get_letter(struct evrt_http_request *r) {
@@ -128,7 +100,7 @@ void evrt_get_letter(struct evrt_http_request *r) {
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || !take_id(r, &id)) return;
     evrt_request_hold(r);
     evrt_request_park(r);
-    evrt_host_letter(evrt_request_host(r), (uint32_t)id.sub, id.seq, on_json, r);
+    evrt_host_letter(evrt_request_host(r), (uint32_t)id.sub, id.seq, evrt_admin_json, r);
 }
 
 /* ---- Giving up ---- */
@@ -153,12 +125,14 @@ static void on_deleted(void *arg, int status, uint64_t count, uint64_t held) {
     struct evrt_http_request *r = arg;
     bool one = r->match.params[0].p != NULL;
     if (status < 0) {
-        fail(r, status, EVRT_STR("state.db cannot be read, or this node is shutting down"));
+        evrt_admin_fail(r, status,
+                        EVRT_STR("state.db cannot be read, or this node is shutting down"));
     } else if (one && count == 0) {
-        fail(r, held != 0 ? -EBUSY : -ENOENT,
-             held != 0
-                 ? EVRT_STR("it is being reprocessed now")
-                 : EVRT_STR("no such dead letter: it was handled or deleted, or never was one"));
+        evrt_admin_fail(
+            r, held != 0 ? -EBUSY : -ENOENT,
+            held != 0
+                ? EVRT_STR("it is being reprocessed now")
+                : EVRT_STR("no such dead letter: it was handled or deleted, or never was one"));
     } else {
         evrt_buf_printf(&r->out, "{\"deleted\":%llu,\"reprocessing\":%llu}\n",
                         (unsigned long long)count, (unsigned long long)held);
@@ -177,7 +151,7 @@ static void delete (struct evrt_http_request *r, const struct evrt_host_letter_f
                                       on_deleted, r, &err);
     audit(r, "delete dead letters", target, rc < 0 ? err.message : "begun");
     if (rc == 0) return;
-    fail(r, rc, evrt_slice_of(err.message));
+    evrt_admin_fail(r, rc, evrt_slice_of(err.message));
     evrt_request_release(r);
 }
 
@@ -261,7 +235,8 @@ static void on_job(void *arg, int status, struct evrt_slice json) {
         evrt_buf_putc(&r->out, '\n');
         evrt_request_answer(r, r->wait_ms == 0 ? 200 : 202);
     } else {
-        fail(r, status, EVRT_STR("the node is shutting down; it goes on at the next start"));
+        evrt_admin_fail(r, status,
+                        EVRT_STR("the node is shutting down; it goes on at the next start"));
     }
     evrt_request_release(r);
 }
@@ -275,7 +250,7 @@ static void on_begun(void *arg, int status, uint64_t job, const char *why) {
         evrt_host_job_wait(evrt_request_host(r), job, r->wait_ms == 0, on_job, r);
         return;
     }
-    fail(r, status, evrt_slice_of(why));
+    evrt_admin_fail(r, status, evrt_slice_of(why));
     evrt_request_release(r);
 }
 
@@ -289,7 +264,7 @@ static void reprocess(struct evrt_http_request *r, const struct evrt_host_reproc
     int rc = evrt_host_reprocess(evrt_request_host(r), want, on_begun, r, &err);
     if (rc == 0) return;
     audit(r, "reprocess dead letters", target_of(&want->which), err.message);
-    fail(r, rc, evrt_slice_of(err.message));
+    evrt_admin_fail(r, rc, evrt_slice_of(err.message));
     evrt_request_release(r);
 }
 

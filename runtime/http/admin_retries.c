@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
@@ -31,49 +32,19 @@ struct parameters {
     uint64_t limit;
 };
 
-static int bad(struct evrt_http_request *r, const char *name, const char *expected) {
-    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
-    return -EINVAL;
-}
-
 static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
                           struct evrt_slice value) {
     struct parameters *p = arg;
     if (evrt_slice_eq(name, EVRT_STR("handler"))) {
-        if (value.n == 0) return bad(r, "handler", "a name");
+        if (value.n == 0) return evrt_admin_bad(r, "handler", "a name");
         p->handler = value;
     } else if (evrt_slice_eq(name, EVRT_STR("after"))) {
-        if (!parse_id(value, &p->after)) return bad(r, "after", "what next said, as 3-1207");
+        if (!parse_id(value, &p->after))
+            return evrt_admin_bad(r, "after", "what next said, as 3-1207");
     } else if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX) {
-        return bad(r, "limit", "a number from 1 to 1000");
+        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
     }
     return 0;
-}
-
-static void fail(struct evrt_http_request *r, int status, struct evrt_slice why) {
-    int n = (int)why.n;
-    if (status == -ENOENT) {
-        evrt_request_fail(r, 404, "not_found", "%.*s", n, why.p);
-    } else if (status == -EBUSY) {
-        evrt_request_fail(r, 409, "in_use", "%.*s", n, why.p);
-    } else if (status == -ESHUTDOWN) {
-        r->retry_after = 1;
-        evrt_request_fail(r, 503, "shutting_down", "this node is shutting down");
-    } else {
-        evrt_request_fail(r, 500, "internal", "reading retries failed: %.*s", n, why.p);
-    }
-}
-
-static void on_list(void *arg, int status, struct evrt_slice json) {
-    struct evrt_http_request *r = arg;
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, 200);
-    } else {
-        fail(r, status, json);
-    }
-    evrt_request_release(r);
 }
 
 void evrt_get_retries(struct evrt_http_request *r) {
@@ -82,7 +53,7 @@ void evrt_get_retries(struct evrt_http_request *r) {
     evrt_request_hold(r);
     evrt_request_park(r);
     evrt_host_retries(evrt_request_host(r), p.handler, (uint32_t)p.after.sub, p.after.seq,
-                      (uint32_t)p.limit, on_list, r);
+                      (uint32_t)p.limit, evrt_admin_json, r);
 }
 
 /* ---- One ---- */
@@ -118,7 +89,7 @@ static void change(struct evrt_http_request *r, bool discard) {
                                  : "due");
     if (rc < 0) {
         r->out.n -= n;
-        fail(r, rc, evrt_slice_of(err.message));
+        evrt_admin_fail(r, rc, evrt_slice_of(err.message));
         evrt_request_release(r);
     }
     evrt_buf_finish(&id);
