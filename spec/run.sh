@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 packages="luajit lua-busted lua-luv lua-cjson lua-check libyajl-dev clang-format shellcheck
     util-linux strace e2fsprogs eatmydata faketime
-    logrotate python3-yaml"
+    logrotate python3-yaml python3-decorator tzdata"
 # Installed, these would start services of their own: they are unpacked beside the build instead.
 tools="prometheus prometheus-alertmanager python3-prometheus-client"
 only=
