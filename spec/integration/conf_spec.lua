@@ -61,7 +61,7 @@ describe("conf #plain", function()
 
     it("has YAML for log shippers that reads evrt's fields", function()
         for _, file in ipairs { "conf/loki/promtail.yaml", "conf/filebeat/filebeat.yml" } do
-            holds(('python3 -c \'import sys, yaml; yaml.safe_load(open(sys.argv[1]))\' %s'):format(file))
+            holds(('/usr/bin/python3 -c \'import sys, yaml; yaml.safe_load(open(sys.argv[1]))\' %s'):format(file))
         end
         local sample = evrt.read "conf/filebeat/filebeat.yml":match 'test:%s+%- "([^"]+)"'
         assert.truthy(sample:match "^%d+%-%d+%-%d+T%d+:%d+:%d+%.%d%d%dZ$")

@@ -106,7 +106,7 @@ scrape_configs:
         assert.same({ 0, "" }, { code, said })
         local open = node:get("/metrics", { Accept = "application/openmetrics-text; version=1.0.0" }).body
         assert.truthy(open:find('# {trace_id="0af7651916cd43dd8448eb211c80319c"}', 1, true))
-        code, said = sh([[PYTHONPATH=build/spec/tools/usr/lib/python3/dist-packages python3 -c '
+        code, said = sh([[PYTHONPATH=build/spec/tools/usr/lib/python3/dist-packages /usr/bin/python3 -c '
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 families = list(parse(sys.stdin.read()))
