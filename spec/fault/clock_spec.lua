@@ -1,22 +1,14 @@
 -- Clocks that jump a year ahead and back, while a node runs and between its lives: nothing is lost or held up,
 -- and what was stored says when that was, by the clock of then. libfaketime moves the wall clock.
-local uv = require "luv"
 local evrt = require "spec.support.evrt"
+local faketime = require "spec.support.faketime"
 local faults = require "spec.support.faults"
 local oracle = require "spec.support.oracle"
 local seconds = require "spec.support.time".seconds
 
 local YEAR = 365 * 86400
 
-local function library()
-    for _, arch in ipairs { "x86_64-linux-gnu", "aarch64-linux-gnu" } do
-        local path = "/usr/lib/" .. arch .. "/faketime/libfaketimeMT.so.1"
-        if uv.fs_stat(path) then return path end
-    end
-end
-
-local faketime = library()
-if not faketime then
+if not faketime.library then
     faults.say "NOT RUN, clocks that jump: faketime is not installed"
     return
 end
@@ -32,27 +24,19 @@ describe("a clock #plain", function()
         faults.handlers(books)
         client = faults.client()
         books.clients[1] = client
-        clock = dir .. "/clock"
+        clock = faketime.clock(dir)
     end)
-
-    local function set(offset)
-        evrt.write(clock .. ".new", ("%+d\n"):format(offset))
-        assert(os.rename(clock .. ".new", clock))
-    end
 
     local function start(options)
         options = options or { handlers = books.scripts }
         options.dir = dir
-        options.env = {
-            LD_PRELOAD = faketime, FAKETIME_TIMESTAMP_FILE = clock, FAKETIME_NO_CACHE = "1",
-            FAKETIME_DONT_FAKE_MONOTONIC = "1",
-        }
+        options.env = clock.env
         return evrt.start(options)
     end
 
     -- Publishes by a clock that is wrong by so much; all is handled at once, and says when.
     local function publish_at(node, offset)
-        set(offset)
+        clock.set(offset)
         local first = oracle.balance(node).events + 1
         local before = os.time() + offset
         faults.work(node, client, 0)
@@ -70,7 +54,7 @@ describe("a clock #plain", function()
     end
 
     it("that jumps while the node runs holds up and loses nothing", function()
-        set(0)
+        clock.set(0)
         local node = start()
         for _, offset in ipairs { 0, YEAR, 0, -YEAR, YEAR, -1, 0 } do publish_at(node, offset) end
         oracle.sound(books:compare(node))
@@ -87,7 +71,7 @@ describe("a clock #plain", function()
     it("that jumps between two lives, and after a kill, does so neither", function()
         local node, r
         for i, offset in ipairs { 0, YEAR, -YEAR, 0, YEAR, 0 } do
-            set(offset)
+            clock.set(offset)
             node = start()
             publish_at(node, offset)
             r = faults.sound(books, node)
@@ -134,15 +118,15 @@ describe("a clock #plain", function()
 
     it("that jumps leaves retries their time while the node runs", function()
         for i, offset in ipairs { YEAR, -YEAR } do
-            set(0)
+            clock.set(0)
             local side = dir .. "/side" .. i
             local node = start_failing(side, "1s", 20)
-            set(offset)
+            clock.set(offset)
             assert.equal(20, node:await_end().done)
             local shortest, _, count = tried(side)
             assert.is_true(shortest >= 1, shortest)
             assert.equal(20, count)
-            set(0)
+            clock.set(0)
             assert.equal(0, (node:stop()))
             os.execute("rm -rf '" .. dir .. "/data'")
         end
@@ -150,17 +134,17 @@ describe("a clock #plain", function()
 
     it("that jumps between two lives neither holds retries up nor makes them come at once", function()
         for i, offset in ipairs { YEAR, -YEAR } do
-            set(0)
+            clock.set(0)
             local side = dir .. "/side" .. i
             start_failing(side, "2s", 40):stop "sigkill"
-            set(offset)
+            clock.set(offset)
             local node = start_failing(side, "2s")
             local stats = node:await_end()
             local _, spread, count = tried(side)
             assert.same({ 40, 0, 40 }, { stats.done, stats.dead, count })
             -- By chance within two seconds: that all of 40 are within a tenth of them has a chance of 1e-37.
             assert.is_true(spread > 0.2, spread)
-            set(0)
+            clock.set(0)
             assert.equal(0, (node:stop()))
             os.execute("rm -rf '" .. dir .. "/data'")
         end

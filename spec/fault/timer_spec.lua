@@ -1,18 +1,11 @@
 -- Timers and events for later across downtimes of hours, and when the clock is set while a node runs.
 -- libfaketime moves the wall clock.
-local uv = require "luv"
 local evrt = require "spec.support.evrt"
+local faketime = require "spec.support.faketime"
 local faults = require "spec.support.faults"
+local timers = require "spec.support.timers"
 
-local function library()
-    for _, arch in ipairs { "x86_64-linux-gnu", "aarch64-linux-gnu" } do
-        local path = "/usr/lib/" .. arch .. "/faketime/libfaketimeMT.so.1"
-        if uv.fs_stat(path) then return path end
-    end
-end
-
-local faketime = library()
-if not faketime then
+if not faketime.library then
     faults.say "NOT RUN, timers by clocks that jump: faketime is not installed"
     return
 end
@@ -23,35 +16,20 @@ describe("by a clock that jumps, #plain", function()
     require("spec.support.leak").guard(before_each, after_each)
 
     local dir, clock, node
-    local function set(offset)
-        evrt.write(clock .. ".new", ("%+d\n"):format(offset))
-        assert(os.rename(clock .. ".new", clock))
-    end
-    local function env()
-        return { LD_PRELOAD = faketime, FAKETIME_TIMESTAMP_FILE = clock, FAKETIME_NO_CACHE = "1",
-            FAKETIME_DONT_FAKE_MONOTONIC = "1" }
-    end
     local function start(fields)
         dir = evrt.folder()
-        clock = dir .. "/clock"
-        set(0)
-        node = evrt.start { dir = dir, env = env(), handlers = { ["a.lua"] = ([[
+        clock = faketime.clock(dir)
+        node = evrt.start { dir = dir, env = clock.env, handlers = { ["a.lua"] = ([[
             return { name = "Timed", %s, handle = function(event, ctx)
                 ctx.log.info("time", { id = event.id, missed = event.data and event.data.missed })
             end }]]):format(fields) } }
     end
     local function down(seconds)
         assert.equal(0, node:stop())
-        set(seconds)
-        node = node:restart { env = env() }
+        clock.set(seconds)
+        node = node:restart { env = clock.env }
     end
-    local function times()
-        local list = {}
-        for _, e in ipairs(node:get("/api/v1/events?type=evrt.timer.*&limit=1000").json.items) do
-            list[#list + 1] = e.data.scheduled_at
-        end
-        return list
-    end
+    local function times() return timers.fired(node) end
     local function next_of() return node:get("/api/v1/handlers").json.items[1].timer.next[1] end
 
     for what, fields in pairs { every = 'every = "1h"', cron = 'schedule = "17 * * * *"' } do
@@ -82,8 +60,8 @@ describe("by a clock that jumps, #plain", function()
     it("a timer makes up for no more than schedule.max_catch_up", function()
         start 'every = "1s", catch_up = "all"'
         assert.equal(0, node:stop())
-        set(5 * HOUR)
-        node = node:restart { env = env(), config = { schedule = { max_catch_up = 50 } } }
+        clock.set(5 * HOUR)
+        node = node:restart { env = clock.env, config = { schedule = { max_catch_up = 50 } } }
         node:await("fifty times", function() return #times() >= 50 end)
         assert.is_true(#times() < 70)
         assert.equal(0, node:stop())
@@ -94,18 +72,18 @@ describe("by a clock that jumps, #plain", function()
         local at = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 2 * HOUR)
         node:publish { type = "later.a", id = "at", deliverat = at }
         node:publish { type = "later.a", id = "after", deliverafter = "1h" }
-        set(3 * HOUR)
+        clock.set(3 * HOUR)
         node:await_log { msg = "time", id = "at" }
         assert.equal(1, #node:get("/api/v1/scheduled").json.items)
         assert.equal(0, #node:logged { msg = "time", id = "after" })
         -- After a start, wall time counts; but nothing waits longer than it was to.
         assert.equal(0, node:stop())
-        set(-100 * HOUR)
-        node = node:restart { env = env() }
+        clock.set(-100 * HOUR)
+        node = node:restart { env = clock.env }
         assert.equal(1, node:get("/api/v1/stats").json.scheduled.pending)
         assert.equal(0, node:stop())
-        set(5 * HOUR)
-        node = node:restart { env = env() }
+        clock.set(5 * HOUR)
+        node = node:restart { env = clock.env }
         node:await_log { msg = "time", id = "after" }
         assert.equal(0, node:stop())
     end)

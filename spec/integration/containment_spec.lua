@@ -21,12 +21,6 @@ local runaways = {
 
 local retry = { max_retries = 5, initial_delay = "1ms" }
 
-local function publish(node, type, id)
-    local answer = node:publish { type = type, id = id }
-    assert.equal(202, answer.status)
-    return tonumber(answer.json.seq)
-end
-
 describe("a runaway", function()
     require("spec.support.leak").guard(before_each, after_each)
 
@@ -50,9 +44,9 @@ describe("a runaway", function()
         }
         local seqs, others = {}, 0
         for kind in pairs(runaways) do
-            for _ = 1, 5 do publish(node, "good") end
-            publish(node, "patient")
-            seqs[kind] = publish(node, kind)
+            for _ = 1, 5 do node:accept { type = "good" } end
+            node:accept { type = "patient" }
+            seqs[kind] = node:accept { type = kind }
             others = others + 6
         end
         local stats = node:await_end(60)
@@ -84,7 +78,7 @@ describe("a runaway", function()
             handlers = { ["a.lua"] = [[
                 return { name = "A", events = "a", handle = function() while true do end end }]] },
         }
-        publish(node, "a")
+        node:accept { type = "a" }
         node:await_end(60)
         node:await_log({ msg = "Worker replaced" }, nil, 3)
         local sent = { node:logged { msg = "Event published" }[1],
@@ -131,7 +125,7 @@ describe("a runaway", function()
             handlers = { ["a.lua"] = [[return { name = "A", events = "a", handle = function() end }]] },
         }
         uv.kill(load.children(node.pid)[1], "sigstop")
-        local seq = publish(node, "a")
+        local seq = node:accept { type = "a" }
         node:await_end()
         assert.equal("done", node:outcome(seq, "A").outcome)
         assert.same({ crashed = 0, stalled = 0, memory = 0 }, node:get("/api/v1/stats").json.charged)
@@ -146,7 +140,7 @@ describe("a runaway", function()
                 ["b.lua"] = [[return { name = "B", events = "b", handle = function() end }]],
             },
         }
-        for _ = 1, 4 do publish(node, "a") end
+        for _ = 1, 4 do node:accept { type = "a" } end
         for _ = 1, 50 do assert.equal(200, node:publish({ type = "b" }, "?wait=handled").status) end
         local stats = node:await_end(60)
         assert.same({ 4, 50, 12 }, { stats.dead, stats.done, stats.charged.crashed })
@@ -161,7 +155,7 @@ describe("a runaway", function()
                 local evrt = require "evrt"
                 return { name = "A", events = "a", handle = function() evrt.log.info "in" while true do end end }]] },
         }
-        publish(node, "a")
+        node:accept { type = "a" }
         node:kill()
         assert.equal(0, (node:wait(10)))
         node = node:restart()
@@ -184,7 +178,7 @@ describe("an answer for what the worker does not have", function()
                     ffi.C.write(3, "\16\0\0\0\34\0\0\0\231\3\0\0\0\1\0\0", 16)
                 end }]] },
         }
-        local seq = publish(node, "a")
+        local seq = node:accept { type = "a" }
         local stats = node:await_end()
         assert.same({ 1, 1, 0 }, { stats.stale_answers, stats.done, stats.dead })
         assert.equal("done", node:outcome(seq, "A").outcome)
@@ -202,7 +196,7 @@ describe("a timeout", function()
                 local evrt = require "evrt"
                 return { name = "A", events = "a", timeout = "50ms", handle = function() %s end }]]):format(body) },
         }
-        local seq = publish(node, "a")
+        local seq = node:accept { type = "a" }
         node:await_end(20)
         local h = node:outcome(seq, "A")
         assert.equal(0, node:stop())
@@ -254,7 +248,7 @@ describe("what a handler raises", function()
                 ("return { name = 'H%d', events = 'a', handle = function()\n%s\nend }"):format(i, case[1])
         end
         local node = evrt.start { handlers = handlers }
-        local seq = publish(node, "a")
+        local seq = node:accept { type = "a" }
         node:await_end()
         for i, case in ipairs(cases) do
             local h = node:outcome(seq, "H" .. i)

@@ -8,12 +8,6 @@ local function retrying(node, count)
     return function() return #node:get("/api/v1/retries").json.items == count end
 end
 
-local function publish(node, event)
-    local answer = node:publish(event)
-    assert.equal(202, answer.status)
-    return tonumber(answer.json.seq)
-end
-
 -- One handler's body, and others beside it.
 local function start(retry, handlers, fields)
     local files = {}
@@ -61,7 +55,7 @@ describe("a delivery that fails", function()
         local node = start(linear, {
             A = "error 'boom'", B = "evrt.reject 'no'",
         })
-        local seq = publish(node, { type = "a" })
+        local seq = node:accept({ type = "a" })
         node:await_end()
         local a, b = node:outcome(seq, "A"), node:outcome(seq, "B")
         assert.same({ "dead", 3, "error" }, { a.outcome, a.attempt, a.error.type })
@@ -74,7 +68,7 @@ describe("a delivery that fails", function()
         local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" }, {
             A = "evrt.retry_after(0.03) return nil, 'later'",
         })
-        publish(node, { type = "a" })
+        node:accept({ type = "a" })
         local stats = node:await_end()
         assert.equal(1, stats.dead)
         assert.same({ "0.030s" }, delays(node, 1))
@@ -84,7 +78,7 @@ describe("a delivery that fails", function()
     it("is judged by its handler's own policy", function()
         local node = start({ max_retries = 0 }, { A = "error 'boom'" }, [[policies = {
             evrt.policy.retry { policy = "fixed", max_retries = 2, initial_delay = "10ms", jitter = 0 } },]])
-        local seq = publish(node, { type = "a" })
+        local seq = node:accept({ type = "a" })
         node:await_end()
         assert.same({ "dead", 3 }, { node:outcome(seq, "A").outcome, node:outcome(seq, "A").attempt })
         assert.same({ "0.010s", "0.010s" }, delays(node, 2))
@@ -97,7 +91,7 @@ describe("a delivery that fails", function()
                 assert(failure.message:find("boom " .. attempt))
                 if attempt < 3 then return attempt / 100 end
             end } },]])
-        local seq = publish(node, { type = "a" })
+        local seq = node:accept({ type = "a" })
         node:await_end()
         assert.same({ "dead", 3 }, { node:outcome(seq, "A").outcome, node:outcome(seq, "A").attempt })
         assert.same({ "0.010s", "0.020s" }, delays(node, 2))
@@ -110,7 +104,7 @@ describe("a delivery that fails", function()
         }, [[policies = { evrt.policy.retry { retry_if = function(failure, event)
             return not failure.message:find "fatal" and event.type == "a"
         end } },]])
-        local fatal, other = publish(node, { type = "a", id = "fatal" }), publish(node, { type = "a", id = "other" })
+        local fatal, other = node:accept({ type = "a", id = "fatal" }), node:accept({ type = "a", id = "other" })
         node:await_end()
         assert.same({ "dead", 1 }, { node:outcome(fatal, "A").outcome, node:outcome(fatal, "A").attempt })
         assert.equal("done", node:outcome(other, "A").outcome)
@@ -125,7 +119,7 @@ describe("a delivery that fails", function()
         local node = start({ policy = "fixed", max_retries = 3, initial_delay = "30ms", jitter = 0 }, {
             A = "if ctx.attempt == 1 then os.exit(1) end error 'boom'",
         }, asked)
-        local seq = publish(node, { type = "a" })
+        local seq = node:accept({ type = "a" })
         node:await_end()
         -- A crash; the function; the function fails; and no more than the configuration's attempts.
         assert.same({ "0.030s", "0.010s", "0.030s" }, delays(node, 3))
@@ -140,7 +134,7 @@ describe("a delivery that fails", function()
         local node = start({ max_retries = 5, initial_delay = "300ms", jitter = 0 }, {
             A = "if ctx.attempt < 3 then error('boom') end", B = "",
         })
-        local seq = publish(node, { type = "a" })
+        local seq = node:accept({ type = "a" })
         node:await("a retry", retrying(node, 1))
         local state = node:outcome(seq, "A")
         assert.same({ "retrying", 2 }, { state.outcome, state.attempt })
@@ -171,7 +165,7 @@ describe("with ordered_by a retry", function()
 
     local function publish_three(node)
         for id, key in ipairs { "k", "k", "other" } do
-            publish(node, { type = "a", id = tostring(id), subject = key })
+            node:accept({ type = "a", id = tostring(id), subject = key })
         end
     end
 
@@ -222,7 +216,7 @@ describe("a retry", function()
 
     it("of a handler that left waits for it, and is dead after retry.ttl", function()
         local node = start(later, { A = "if ctx.attempt == 1 then error 'boom' end", B = "" })
-        local first = publish(node, { type = "a" })
+        local first = node:accept({ type = "a" })
         node:await("a retry", retrying(node, 1))
         local script = evrt.read(node.dir .. "/handlers/A.lua")
         reload(node)
@@ -232,7 +226,7 @@ describe("a retry", function()
         node:await_end()
         assert.equal("done", node:outcome(first, "A").outcome)
 
-        local second = publish(node, { type = "a" })
+        local second = node:accept({ type = "a" })
         node:await("a retry", retrying(node, 1))
         reload(node)
         node:stop "sigkill"
@@ -251,7 +245,7 @@ describe("a retry", function()
     it("of what its handler does not want any more is discarded when it is due", function()
         local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" },
             { A = "if ctx.attempt == 1 then error 'boom' end" })
-        publish(node, { type = "a" })
+        node:accept({ type = "a" })
         node:await("a retry", retrying(node, 1))
         reload(node, (evrt.read(node.dir .. "/handlers/A.lua"):gsub('events = "a"', 'events = "b"')))
         assert.equal("waiting", state(node))
@@ -263,7 +257,7 @@ describe("a retry", function()
 
     it("holds no key any more when its handler is ordered by something else", function()
         local node = start(later, { A = "if event.id == '1' then error 'boom' end" }, 'ordered_by = "subject",')
-        for id = 1, 2 do publish(node, { type = "a", id = tostring(id), subject = "k" }) end
+        for id = 1, 2 do node:accept({ type = "a", id = tostring(id), subject = "k" }) end
         node:await("a retry", retrying(node, 1))
         assert.same({ 1, 0 }, { node:handler("A").pending, node:handler("A").done })
         reload(node, (evrt.read(node.dir .. "/handlers/A.lua"):gsub('"subject"', '"id"')))
@@ -306,7 +300,7 @@ describe("an operator", function()
         local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" }, {
             A = "if ctx.attempt == 1 then error 'boom' end",
         })
-        for _ = 1, 3 do publish(node, { type = "a" }) end
+        for _ = 1, 3 do node:accept({ type = "a" }) end
         node:await("retries", retrying(node, 3))
         local page = node:get("/api/v1/retries?handler=A&limit=2").json
         assert.equal(2, #page.items)

@@ -1,6 +1,7 @@
 -- Handlers with a schedule: one event for each of its times, whatever happens to workers and hosts; what was
 -- missed as they say; next times shown; bad schedules refused with their place.
 local evrt = require "spec.support.evrt"
+local timers = require "spec.support.timers"
 
 local function start(fields, config)
     return evrt.start { handlers = { ["a.lua"] = ([[
@@ -8,14 +9,6 @@ local function start(fields, config)
             ctx.log.info("time", { type = event.type, subject = event.subject, at = event.data.scheduled_at,
                 missed = event.data.missed, id = event.id })
         end }]]):format(fields) }, config = config or { workers = { count = 2 } } }
-end
-
-local function times(node)
-    local list = {}
-    for _, e in ipairs(node:get("/api/v1/events?type=evrt.timer.*&limit=1000").json.items) do
-        list[#list + 1] = e.data.scheduled_at
-    end
-    return list
 end
 
 local function timer(node) return node:get("/api/v1/handlers").json.items[1].timer end
@@ -45,7 +38,7 @@ describe("a handler with a schedule", function()
         assert.same({ "evrt.timer.Timed", "Timed", "Timed/" .. line.at, 0 }, { line.type, line.subject, line.id,
             line.missed })
         assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+%.000Z$", line.at)
-        local list = times(node)
+        local list = timers.fired(node)
         distinct(list)
         assert.is_true(#list >= 3)
         assert.equal(1, rows(node))
@@ -57,7 +50,7 @@ describe("a handler with a schedule", function()
         node:await_log({ msg = "time", type = "evrt.timer.Timed" }, 30, 4)
         node:publish { type = "other", data = {} }
         node:await_log { msg = "time", type = "other" }
-        distinct(times(node))
+        distinct(timers.fired(node))
         assert.equal(0, node:stop())
     end)
 
@@ -80,8 +73,8 @@ describe("a handler with a schedule", function()
             node:stop "sigkill"
             node = node:restart()
         end
-        node:await("some times", function() return #times(node) >= 10 end)
-        distinct(times(node))
+        node:await("some times", function() return #timers.fired(node) >= 10 end)
+        distinct(timers.fired(node))
         assert.equal(1, rows(node))
         assert.equal(0, node:stop())
     end)
@@ -90,11 +83,11 @@ describe("a handler with a schedule", function()
         local node = start 'every = "100ms"'
         node:await_log { msg = "time" }
         assert.equal(200, node:post_admin("/api/v1/handlers/Timed/pause").status)
-        local before = #times(node)
+        local before = #timers.fired(node)
         evrt.idle(0.3)
-        assert.is_true(#times(node) <= before + 1)
+        assert.is_true(#timers.fired(node) <= before + 1)
         assert.equal(200, node:post_admin("/api/v1/handlers/Timed/resume").status)
-        node:await("more", function() return #times(node) > before + 1 end)
+        node:await("more", function() return #timers.fired(node) > before + 1 end)
         evrt.write(node.dir .. "/handlers/a.lua", 'return { name = "Other", events = "x", handle = function() end }')
         assert.equal(200, node:post_admin("/api/v1/reload").status)
         assert.equal(0, rows(node))

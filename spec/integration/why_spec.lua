@@ -17,12 +17,6 @@ local function why(node, of)
     return answer.json, handlers
 end
 
-local function publish(node, event)
-    local answer = node:publish(event)
-    assert.equal(202, answer.status)
-    return tonumber(answer.json.seq)
-end
-
 local function names(policies)
     local list = {}
     for i, policy in ipairs(policies) do list[i] = policy.name end
@@ -55,7 +49,7 @@ describe("why", function()
 
     it("tells handlers, policies, attempts, and what was published #plain", function()
         local node = evrt.start { handlers = scripts }
-        local seq = publish(node, { type = "order.placed", id = "o1", data = { total = 5 } })
+        local seq = node:accept({ type = "order.placed", id = "o1", data = { total = 5 } })
         node:await("the end", settled(node))
         local told, by = why(node, seq)
         assert.equal("o1", told.event.id)
@@ -132,7 +126,7 @@ describe("why", function()
             end }]] } }
         local seqs = {}
         for i, fails in ipairs { 1, 2 } do
-            seqs[i] = publish(node, { type = "a", id = "d" .. i, data = { fails = fails } })
+            seqs[i] = node:accept({ type = "a", id = "d" .. i, data = { fails = fails } })
         end
         node:await_end()
         for _, seq in ipairs(seqs) do
@@ -159,7 +153,7 @@ describe("why", function()
             return { name = "A", events = "a", handle = function()
                 evrt.publish { type = "b", id = "later", extensions = { deliverafter = "0.2s" } }
             end }]] } }
-        local seq = publish(node, { type = "a" })
+        local seq = node:accept({ type = "a" })
         node:await("the event", function() return #node:logged { msg = "Event published" } == 2 end)
         local told, by = why(node, seq)
         local later = by.A.published[1]
@@ -180,8 +174,8 @@ describe("why", function()
                       max_retries = 3, max_delay = "1h" } }, handle = function() error "no" end },
                 }]],
         } }
-        publish(node, { type = "a" })
-        local seq = publish(node, { type = "a" })
+        node:accept({ type = "a" })
+        local seq = node:accept({ type = "a" })
         node:await_log { msg = "Event queued for retry", seq = seq }
         node:await("the handler to run", function()
             local _, by = why(node, seq)
@@ -202,7 +196,7 @@ describe("why", function()
 
     it("says what it does not know", function()
         local node = evrt.start { handlers = scripts }
-        local seq = publish(node, { type = "nobody" })
+        local seq = node:accept({ type = "nobody" })
         assert.same({}, (why(node, seq)).handlers)
         assert.same({ 404, "not_found" }, { node:get("/api/v1/events/99/why").status,
             node:get("/api/v1/events/99/why").json.error.code })
@@ -220,7 +214,7 @@ describe("why", function()
 
     it("is a command with tables, and JSON", function()
         local node = evrt.start { handlers = scripts }
-        local seq = publish(node, { type = "order.placed", id = "o2", data = { total = 500 } })
+        local seq = node:accept({ type = "order.placed", id = "o2", data = { total = 500 } })
         node:await("the end", settled(node))
         local url = "http://127.0.0.1:" .. node.admin
         local code, out = evrt.run { "why", "o2-2", "--url", url }

@@ -269,6 +269,14 @@ function Node:publish(event, query)
         { ["Content-Type"] = "application/cloudevents+json" })
 end
 
+--- Publishes an event that has to be accepted; returns its sequence.
+---@return integer
+function Node:accept(event)
+    local answer = self:publish(event)
+    assert(answer.status == 202, answer.body)
+    return tonumber(answer.json.seq)
+end
+
 --- The handler of that name, as it is listed.
 function Node:handler(name)
     for _, one in ipairs(self:get("/api/v1/handlers").json.items) do

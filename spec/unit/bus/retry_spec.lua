@@ -1,5 +1,6 @@
 -- Retries of a subscription: their heap, and their way from a failure to another attempt.
 local ffi = require "ffi"
+local generator = require "spec.support.random"
 local support = require "spec.unit.bus.support"
 local lib = support.lib
 
@@ -7,10 +8,9 @@ jit.off(true, true)
 
 describe("bus/retries", function()
     it("gives what is due first, whatever the order it came in", function()
-        local r, seed, want = ffi.new "struct evrt_retries", 1, {}
+        local r, random, want = ffi.new "struct evrt_retries", generator(1), {}
         for i = 1, 1000 do
-            seed = (seed * 1103515245 + 12345) % 2147483648
-            local due = math.floor(seed / 65536) % 50
+            local due = random(0, 49)
             lib.evrt_retries_push(r, ffi.new("struct evrt_retry_row", { due_ns = due, seq = i }))
             want[i] = due * 10000 + i
         end

@@ -2,6 +2,7 @@
 -- accepted writes come to; a reading of state.db as of any group that it may see is completed rightly.
 local ffi = require "ffi"
 local c = require "spec.support.c"
+local generator = require "spec.support.random"
 
 local lib = c.load("host", { "host/overlay.h", "core/kv.h", "core/buf.h" })
 
@@ -47,14 +48,6 @@ function Overlay:keys(from)
     return seen
 end
 
-local function random_of(seed)
-    local state = seed
-    return function(low, high)
-        state = (state * 1103515245 + 12345) % 2147483648
-        return low + math.floor(state / 65536) % (high - low + 1)
-    end
-end
-
 -- ---- The model: rows as they are after each write ----
 
 local function copy(rows)
@@ -77,7 +70,7 @@ end
 describe("host/overlay", function()
     it("gives what the accepted writes come to, against a model", function()
         for seed = 1, 60 do
-            local random = random_of(seed)
+            local random = generator(seed)
             local o = create(random(1, 2) == 1 and 300 or 1e6)
             local now, group, applied = 100, 0, 0
             local accepted = {}             -- rows, by key

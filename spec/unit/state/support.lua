@@ -9,7 +9,7 @@ local files = require "spec.support.files"
 local lib = c.load("state", { "state/state.h", "state/rangeset.h", "state/ended.h", "state/db.h", "core/buf.h",
     "core/record.h", "core/event.h" })
 
-local support = { lib = lib }
+local support = { lib = lib, random = require "spec.support.random" }
 
 -- ---- Folders and files ----
 
@@ -228,16 +228,6 @@ function support.set_format(file, format)
         :format(format, (tostring(sum):gsub("LL$", "")))
     assert(sqlite.sqlite3_exec(db[0].h, sql, nil, nil, nil) == 0)
     lib.evrt_db_close(db[0])
-end
-
--- ---- Random numbers that are the same on every run ----
-
-function support.random(seed)
-    local state = seed
-    return function(low, high)
-        state = (state * 1103515245 + 12345) % 2147483648
-        return low + math.floor(state / 65536) % (high - low + 1)
-    end
 end
 
 -- ---- The projection in plain Lua ----
