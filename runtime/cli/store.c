@@ -31,23 +31,15 @@ static void on_progress(void *arg, uint64_t bytes, uint64_t total) {
     fflush(stderr);
 }
 
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
 static void on_finding(void *arg, const struct evrt_store_finding *f) {
     struct store *s = arg;
     if (s->json) {
         evrt_jsonout_object(&s->o);
-        evrt_jsonout_key(&s->o, "kind");
-        evrt_jsonout_cstr(&s->o, f->torn ? "torn" : "damage");
-        evrt_jsonout_key(&s->o, "segment");
-        evrt_jsonout_cstr(&s->o, f->segment);
-        put_u64(&s->o, "offset", f->offset);
-        put_u64(&s->o, "length", f->length);
-        evrt_jsonout_key(&s->o, "what");
-        evrt_jsonout_cstr(&s->o, f->what);
+        evrt_jsonout_put_cstr(&s->o, "kind", f->torn ? "torn" : "damage");
+        evrt_jsonout_put_cstr(&s->o, "segment", f->segment);
+        evrt_jsonout_put_u64(&s->o, "offset", f->offset);
+        evrt_jsonout_put_u64(&s->o, "length", f->length);
+        evrt_jsonout_put_cstr(&s->o, "what", f->what);
         evrt_jsonout_end(&s->o);
         return;
     }
@@ -60,16 +52,16 @@ static void on_finding(void *arg, const struct evrt_store_finding *f) {
 static void finish_json(struct store *s, const struct evrt_store_report *r) {
     struct evrt_jsonout *o = &s->o;
     evrt_jsonout_end(o);
-    put_u64(o, "segments", r->segments);
-    put_u64(o, "groups", r->groups);
-    put_u64(o, "records", r->records);
-    put_u64(o, "events", r->events);
-    put_u64(o, "bytes", r->bytes);
-    put_u64(o, "first_seq", r->first_seq);
-    put_u64(o, "next_seq", r->next_seq);
-    put_u64(o, "damaged", r->damaged);
-    put_u64(o, "torn", r->torn);
-    put_u64(o, "events_lost", r->events_lost);
+    evrt_jsonout_put_u64(o, "segments", r->segments);
+    evrt_jsonout_put_u64(o, "groups", r->groups);
+    evrt_jsonout_put_u64(o, "records", r->records);
+    evrt_jsonout_put_u64(o, "events", r->events);
+    evrt_jsonout_put_u64(o, "bytes", r->bytes);
+    evrt_jsonout_put_u64(o, "first_seq", r->first_seq);
+    evrt_jsonout_put_u64(o, "next_seq", r->next_seq);
+    evrt_jsonout_put_u64(o, "damaged", r->damaged);
+    evrt_jsonout_put_u64(o, "torn", r->torn);
+    evrt_jsonout_put_u64(o, "events_lost", r->events_lost);
     evrt_jsonout_end(o);
     evrt_buf_putc(&s->out, '\n');
 }

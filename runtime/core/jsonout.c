@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "core/jsonplain.h"
 #include "core/utf8.h"
 
@@ -93,6 +94,53 @@ void evrt_jsonout_raw(struct evrt_jsonout *o, struct evrt_slice json) {
     before_value(o);
     evrt_buf_put(o->out, json.p, json.n);
 }
+
+/* ---- Members ---- */
+
+void evrt_jsonout_put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_str(o, s);
+}
+
+void evrt_jsonout_put_cstr(struct evrt_jsonout *o, const char *key, const char *s) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_cstr(o, s);
+}
+
+void evrt_jsonout_put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_u64(o, v);
+}
+
+void evrt_jsonout_put_i64(struct evrt_jsonout *o, const char *key, int64_t v) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_i64(o, v);
+}
+
+void evrt_jsonout_put_double(struct evrt_jsonout *o, const char *key, double v) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_double(o, v);
+}
+
+void evrt_jsonout_put_bool(struct evrt_jsonout *o, const char *key, bool v) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_bool(o, v);
+}
+
+void evrt_jsonout_put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
+    char text[EVRT_RFC3339_SIZE];
+    evrt_jsonout_put_cstr(o, key, evrt_rfc3339_format(ms, text));
+}
+
+void evrt_jsonout_put_given_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {
+    if (s.n != 0) evrt_jsonout_put_str(o, key, s);
+}
+
+void evrt_jsonout_put_given_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
+    if (v != 0) evrt_jsonout_put_u64(o, key, v);
+}
+
+/* ---- Strings ---- */
 
 static void put_escape(struct evrt_buf *out, unsigned code) {
     switch (code) {

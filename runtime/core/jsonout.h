@@ -2,7 +2,7 @@
  *
  *     struct evrt_jsonout o = evrt_jsonout_start(&buf);
  *     evrt_jsonout_object(&o);
- *     evrt_jsonout_key(&o, "seq"); evrt_jsonout_u64(&o, 7);
+ *     evrt_jsonout_put_u64(&o, "seq", 7);
  *     evrt_jsonout_end(&o);
  *
  * Commas are placed by the writer; nesting goes to EVRT_JSONOUT_DEPTH (asserted). */
@@ -37,6 +37,19 @@ void evrt_jsonout_bool(struct evrt_jsonout *o, bool v);
 void evrt_jsonout_null(struct evrt_jsonout *o);
 /* Text that is JSON already. */
 void evrt_jsonout_raw(struct evrt_jsonout *o, struct evrt_slice json);
+
+/* A key with its value. */
+void evrt_jsonout_put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s);
+void evrt_jsonout_put_cstr(struct evrt_jsonout *o, const char *key, const char *s); /* NULL: null */
+void evrt_jsonout_put_u64(struct evrt_jsonout *o, const char *key, uint64_t v);
+void evrt_jsonout_put_i64(struct evrt_jsonout *o, const char *key, int64_t v);
+void evrt_jsonout_put_double(struct evrt_jsonout *o, const char *key, double v);
+void evrt_jsonout_put_bool(struct evrt_jsonout *o, const char *key, bool v);
+/* Milliseconds of the epoch as RFC 3339 has them. */
+void evrt_jsonout_put_time(struct evrt_jsonout *o, const char *key, int64_t ms);
+/* The same of what may be left out: nothing at all when it is empty or 0. */
+void evrt_jsonout_put_given_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s);
+void evrt_jsonout_put_given_u64(struct evrt_jsonout *o, const char *key, uint64_t v);
 
 /* Appends s with quotes. Whatever the bytes, the result is one valid JSON string on one line that does
  * nothing to a terminal: control characters (C1 too) and U+2028/9 are escaped, bytes that are not UTF-8

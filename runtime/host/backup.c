@@ -111,31 +111,21 @@ static int copy_journal(struct evrt_host_backup *b) {
     return rc;
 }
 
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
-static void put_text(struct evrt_jsonout *o, const char *key, const char *text) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, text);
-}
-
 static void describe(struct evrt_host_backup *b) {
     char made[EVRT_RFC3339_SIZE];
     struct evrt_jsonout o = evrt_jsonout_start(&b->manifest);
     evrt_jsonout_object(&o);
-    put_text(&o, "evrt", EVRT_VERSION);
-    put_text(&o, "dir", b->dir);
-    put_text(&o, "from", b->host->config->store.path);
-    put_text(&o, "made", evrt_rfc3339_format(evrt_wall_ms(), made));
-    put_u64(&o, "first_seq", b->journal.first_seq);
-    put_u64(&o, "next_seq", b->journal.next_seq);
-    put_u64(&o, "events", b->journal.next_seq - b->journal.first_seq);
-    put_u64(&o, "group", b->journal.group);
-    put_u64(&o, "state_group", b->state_group);
-    put_u64(&o, "segments", b->journal.n);
-    put_u64(&o, "bytes", atomic_load(&b->bytes));
+    evrt_jsonout_put_cstr(&o, "evrt", EVRT_VERSION);
+    evrt_jsonout_put_cstr(&o, "dir", b->dir);
+    evrt_jsonout_put_cstr(&o, "from", b->host->config->store.path);
+    evrt_jsonout_put_cstr(&o, "made", evrt_rfc3339_format(evrt_wall_ms(), made));
+    evrt_jsonout_put_u64(&o, "first_seq", b->journal.first_seq);
+    evrt_jsonout_put_u64(&o, "next_seq", b->journal.next_seq);
+    evrt_jsonout_put_u64(&o, "events", b->journal.next_seq - b->journal.first_seq);
+    evrt_jsonout_put_u64(&o, "group", b->journal.group);
+    evrt_jsonout_put_u64(&o, "state_group", b->state_group);
+    evrt_jsonout_put_u64(&o, "segments", b->journal.n);
+    evrt_jsonout_put_u64(&o, "bytes", atomic_load(&b->bytes));
     evrt_jsonout_end(&o);
 }
 

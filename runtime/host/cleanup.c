@@ -34,26 +34,21 @@ static void add(struct part *p, const struct evrt_journal_oldest *s) {
 static void put_part(struct evrt_jsonout *o, const char *key, const struct part *p) {
     evrt_jsonout_key(o, key);
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "segments");
-    evrt_jsonout_u64(o, p->segments);
-    evrt_jsonout_key(o, "events");
-    evrt_jsonout_u64(o, p->events);
-    evrt_jsonout_key(o, "bytes");
-    evrt_jsonout_u64(o, p->bytes);
+    evrt_jsonout_put_u64(o, "segments", p->segments);
+    evrt_jsonout_put_u64(o, "events", p->events);
+    evrt_jsonout_put_u64(o, "bytes", p->bytes);
     evrt_jsonout_end(o);
 }
 
 static void open_pin(struct evrt_jsonout *o, const char *reason) {
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "reason");
-    evrt_jsonout_cstr(o, reason);
+    evrt_jsonout_put_cstr(o, "reason", reason);
 }
 
 static bool put_pin(struct evrt_jsonout *o, const char *what, uint64_t pin, uint64_t end) {
     if (pin >= end) return false;
     open_pin(o, what);
-    evrt_jsonout_key(o, "seq");
-    evrt_jsonout_u64(o, pin);
+    evrt_jsonout_put_u64(o, "seq", pin);
     evrt_jsonout_end(o);
     return true;
 }
@@ -68,12 +63,9 @@ static bool put_needs(struct evrt_host *h, struct evrt_jsonout *o, uint64_t end)
         if (cursor >= end) continue;
         any = true;
         open_pin(o, s->active ? "handler" : "orphaned handler");
-        evrt_jsonout_key(o, "handler");
-        evrt_jsonout_cstr(o, s->name);
-        evrt_jsonout_key(o, "seq");
-        evrt_jsonout_u64(o, cursor);
-        evrt_jsonout_key(o, "not_ended");
-        evrt_jsonout_u64(o, evrt_sub_pending(s));
+        evrt_jsonout_put_cstr(o, "handler", s->name);
+        evrt_jsonout_put_u64(o, "seq", cursor);
+        evrt_jsonout_put_u64(o, "not_ended", evrt_sub_pending(s));
         evrt_jsonout_end(o);
     }
     return put_pin(o, "backup", host_backup_pin(h), end) |
@@ -101,10 +93,8 @@ static void tell(struct evrt_host *h, const struct host_cleanup *c, bool dry_run
     evrt_buf_init(&json);
     struct evrt_jsonout o = evrt_jsonout_start(&json);
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "dry_run");
-    evrt_jsonout_bool(&o, dry_run);
-    evrt_jsonout_key(&o, "before");
-    evrt_jsonout_cstr(&o, evrt_rfc3339_format(c->before_ms, before));
+    evrt_jsonout_put_bool(&o, "dry_run", dry_run);
+    evrt_jsonout_put_cstr(&o, "before", evrt_rfc3339_format(c->before_ms, before));
     put_part(&o, "dropped", &c->dropped);
     put_part(&o, "kept", &rest);
     evrt_jsonout_key(&o, "pins");

@@ -71,22 +71,6 @@ struct row {
     uint64_t errors; /* in the longest window */
 };
 
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
-static void put_double(struct evrt_jsonout *o, const char *key, double v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_double(o, v);
-}
-
-static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
-    char text[EVRT_RFC3339_SIZE];
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, evrt_rfc3339_format(ms, text));
-}
-
 /* "rates":{"handled":{"1m":..},..}, then quantiles and the share of failed attempts. */
 static void put_watch(struct evrt_jsonout *o, const struct host_monitor *m,
                       const struct host_observed *w, enum host_observable first) {
@@ -99,27 +83,29 @@ static void put_watch(struct evrt_jsonout *o, const struct host_monitor *m,
         evrt_jsonout_key(o, watched[what]);
         evrt_jsonout_object(o);
         for (size_t i = 0; i < WINDOWS; i++)
-            put_double(o, windows[i].name, host_monitor_rate(m, w, what, windows[i].seconds, now));
+            evrt_jsonout_put_double(o, windows[i].name,
+                                    host_monitor_rate(m, w, what, windows[i].seconds, now));
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);
     uint64_t handled = host_monitor_count(m, w, HOST_WATCHED_HANDLED, WINDOW_RANKED, now);
     uint64_t errors = host_monitor_count(m, w, HOST_WATCHED_ERRORS, WINDOW_RANKED, now);
-    put_double(o, "error_ratio", handled == 0 ? NAN : (double)errors / (double)handled);
-    put_double(o, "p50", host_monitor_quantile(m, w, 0.5));
-    put_double(o, "p95", host_monitor_quantile(m, w, 0.95));
-    put_double(o, "p99", host_monitor_quantile(m, w, 0.99));
+    evrt_jsonout_put_double(o, "error_ratio",
+                            handled == 0 ? NAN : (double)errors / (double)handled);
+    evrt_jsonout_put_double(o, "p50", host_monitor_quantile(m, w, 0.5));
+    evrt_jsonout_put_double(o, "p95", host_monitor_quantile(m, w, 0.95));
+    evrt_jsonout_put_double(o, "p99", host_monitor_quantile(m, w, 0.99));
 }
 
 static void put_handler(struct evrt_jsonout *o, const struct evrt_host *h, const struct row *row) {
     const struct evrt_sub *s = row->sub;
     uint64_t next = evrt_bus_next_seq(h->bus);
-    put_u64(o, "pending", evrt_sub_pending(s) - evrt_sub_running(s) - evrt_sub_retrying(s));
-    put_u64(o, "running", evrt_sub_running(s));
-    put_u64(o, "retrying", evrt_sub_retrying(s));
-    put_u64(o, "lag", next - evrt_sub_cursor(s, next));
-    evrt_jsonout_key(o, "paused");
-    evrt_jsonout_bool(o, s->paused);
+    evrt_jsonout_put_u64(o, "pending",
+                         evrt_sub_pending(s) - evrt_sub_running(s) - evrt_sub_retrying(s));
+    evrt_jsonout_put_u64(o, "running", evrt_sub_running(s));
+    evrt_jsonout_put_u64(o, "retrying", evrt_sub_retrying(s));
+    evrt_jsonout_put_u64(o, "lag", next - evrt_sub_cursor(s, next));
+    evrt_jsonout_put_bool(o, "paused", s->paused);
 }
 
 static void put_rows(struct evrt_jsonout *o, const struct evrt_host *h, const char *key,
@@ -128,8 +114,7 @@ static void put_rows(struct evrt_jsonout *o, const struct evrt_host *h, const ch
     evrt_jsonout_array(o);
     for (size_t i = 0; i < n; i++) {
         evrt_jsonout_object(o);
-        evrt_jsonout_key(o, name);
-        evrt_jsonout_str(o, rows[i].name);
+        evrt_jsonout_put_str(o, name, rows[i].name);
         if (rows[i].sub != NULL) put_handler(o, h, &rows[i]);
         put_watch(o, &h->meters->monitor, rows[i].watch,
                   rows[i].sub != NULL ? HOST_WATCHED_HANDLED : HOST_WATCHED_PUBLISHED);
@@ -156,9 +141,8 @@ static void put_ranks(struct evrt_jsonout *o, struct row *rows, size_t n) {
     if (n > 0) qsort(rows, n, sizeof *rows, slower);
     for (size_t i = 0; i < n && i < TOP && rows[i].p95 >= 0; i++) {
         evrt_jsonout_object(o);
-        evrt_jsonout_key(o, "handler");
-        evrt_jsonout_str(o, rows[i].name);
-        put_double(o, "p95", rows[i].p95);
+        evrt_jsonout_put_str(o, "handler", rows[i].name);
+        evrt_jsonout_put_double(o, "p95", rows[i].p95);
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);
@@ -167,9 +151,8 @@ static void put_ranks(struct evrt_jsonout *o, struct row *rows, size_t n) {
     if (n > 0) qsort(rows, n, sizeof *rows, more_failing);
     for (size_t i = 0; i < n && i < TOP && rows[i].errors > 0; i++) {
         evrt_jsonout_object(o);
-        evrt_jsonout_key(o, "handler");
-        evrt_jsonout_str(o, rows[i].name);
-        put_u64(o, "errors", rows[i].errors);
+        evrt_jsonout_put_str(o, "handler", rows[i].name);
+        evrt_jsonout_put_u64(o, "errors", rows[i].errors);
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);
@@ -223,16 +206,15 @@ static void put_counts(struct dashboard *d, struct evrt_jsonout *o) {
         retrying += evrt_sub_retrying(s);
         active += s->active && !s->paused;
     }
-    put_time(o, "collected_at", d->now_ms);
-    put_u64(o, "retry_queue_size", retrying);
-    put_u64(o, "dead_letter_queue_size", host_meter_dead_letters(h));
-    put_u64(o, "events_last_hour", d->last_hour);
-    put_u64(o, "events_today", d->today);
-    put_u64(o, "active_handlers", active);
-    put_time(o, "today_since", d->midnight_ms);
-    evrt_jsonout_key(o, "time_zone");
-    evrt_jsonout_cstr(o, d->local.tm_zone);
-    put_double(o, "uptime_seconds", (double)(evrt_mono_ns() - h->created_ns) / 1e9);
+    evrt_jsonout_put_time(o, "collected_at", d->now_ms);
+    evrt_jsonout_put_u64(o, "retry_queue_size", retrying);
+    evrt_jsonout_put_u64(o, "dead_letter_queue_size", host_meter_dead_letters(h));
+    evrt_jsonout_put_u64(o, "events_last_hour", d->last_hour);
+    evrt_jsonout_put_u64(o, "events_today", d->today);
+    evrt_jsonout_put_u64(o, "active_handlers", active);
+    evrt_jsonout_put_time(o, "today_since", d->midnight_ms);
+    evrt_jsonout_put_cstr(o, "time_zone", d->local.tm_zone);
+    evrt_jsonout_put_double(o, "uptime_seconds", (double)(evrt_mono_ns() - h->created_ns) / 1e9);
 }
 
 static void on_counted(uv_work_t *work, int status) {

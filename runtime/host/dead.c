@@ -40,35 +40,25 @@ static bool is_own(struct evrt_slice type) {
     return type.n >= 5 && memcmp(type.p, "evrt.", 5) == 0;
 }
 
-static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, value);
-}
-
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, value);
-}
-
 static void describe(struct evrt_buf *out, const struct host_dead *d) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     char id[48];
     snprintf(id, sizeof id, "%u-%llu", d->sub->id, (unsigned long long)d->seq);
     evrt_jsonout_object(&o);
-    put_str(&o, "id", evrt_slice_of(id));
-    put_str(&o, "handler", evrt_slice_of(d->sub->name));
-    put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
-    put_u64(&o, "attempts", d->attempt);
+    evrt_jsonout_put_str(&o, "id", evrt_slice_of(id));
+    evrt_jsonout_put_str(&o, "handler", evrt_slice_of(d->sub->name));
+    evrt_jsonout_put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
+    evrt_jsonout_put_u64(&o, "attempts", d->attempt);
     evrt_jsonout_key(&o, "error");
     evrt_jsonout_object(&o);
-    put_str(&o, "type", d->error_type);
-    put_str(&o, "message", d->message);
+    evrt_jsonout_put_str(&o, "type", d->error_type);
+    evrt_jsonout_put_str(&o, "message", d->message);
     evrt_jsonout_end(&o);
     evrt_jsonout_key(&o, "event");
     evrt_jsonout_object(&o);
-    put_str(&o, "id", d->id);
-    put_str(&o, "type", d->type);
-    put_u64(&o, "seq", d->seq);
+    evrt_jsonout_put_str(&o, "id", d->id);
+    evrt_jsonout_put_str(&o, "type", d->type);
+    evrt_jsonout_put_u64(&o, "seq", d->seq);
     evrt_jsonout_end(&o);
     evrt_jsonout_end(&o);
 }

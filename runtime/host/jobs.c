@@ -435,15 +435,11 @@ void host_job_wait(struct host_job *j, evrt_host_json_cb cb, void *arg) {
     if (j->r.state != EVRT_JOB_RUNNING) tell(j, 0);
 }
 
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, value);
-}
-
 static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
-    char text[EVRT_RFC3339_SIZE];
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, ms == 0 ? NULL : evrt_rfc3339_format(ms, text));
+    if (ms == 0)
+        evrt_jsonout_put_cstr(o, key, NULL);
+    else
+        evrt_jsonout_put_time(o, key, ms);
 }
 
 void host_job_json_open(const struct host_job *j, struct evrt_jsonout *o) {
@@ -451,24 +447,19 @@ void host_job_json_open(const struct host_job *j, struct evrt_jsonout *o) {
     char id[24];
     snprintf(id, sizeof id, "%llu", (unsigned long long)j->r.id);
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "id");
-    evrt_jsonout_cstr(o, id);
-    evrt_jsonout_key(o, "kind");
-    evrt_jsonout_cstr(o, j->kind->name);
-    evrt_jsonout_key(o, "state");
-    evrt_jsonout_cstr(o, evrt_job_state_name(j->r.state));
+    evrt_jsonout_put_cstr(o, "id", id);
+    evrt_jsonout_put_cstr(o, "kind", j->kind->name);
+    evrt_jsonout_put_cstr(o, "state", evrt_job_state_name(j->r.state));
     put_time(o, "created", j->r.created_ms);
     put_time(o, "ended", j->r.ended_ms);
-    put_u64(o, "duration_ms", until > j->r.created_ms ? (uint64_t)(until - j->r.created_ms) : 0);
-    put_u64(o, "total", j->r.total);
-    put_u64(o, "done", j->r.done);
-    put_u64(o, "failed", j->r.failed);
-    put_u64(o, "skipped", j->r.skipped);
-    put_u64(o, "in_flight", j->in_flight);
-    if (j->r.error.n != 0) {
-        evrt_jsonout_key(o, "error");
-        evrt_jsonout_str(o, j->r.error);
-    }
+    evrt_jsonout_put_u64(o, "duration_ms",
+                         until > j->r.created_ms ? (uint64_t)(until - j->r.created_ms) : 0);
+    evrt_jsonout_put_u64(o, "total", j->r.total);
+    evrt_jsonout_put_u64(o, "done", j->r.done);
+    evrt_jsonout_put_u64(o, "failed", j->r.failed);
+    evrt_jsonout_put_u64(o, "skipped", j->r.skipped);
+    evrt_jsonout_put_u64(o, "in_flight", j->in_flight);
+    evrt_jsonout_put_given_str(o, "error", j->r.error);
     if (j->kind->describe != NULL) j->kind->describe(j, o);
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "core/jsonout.h"
@@ -42,29 +41,13 @@ struct listing {
 
 /* ---- On the state thread ---- */
 
-static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
-    char text[EVRT_RFC3339_SIZE];
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, evrt_rfc3339_format(ms, text));
-}
-
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, value);
-}
-
-static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, value);
-}
-
 static void put_error(struct evrt_jsonout *o, struct evrt_slice type, struct evrt_slice message,
                       struct evrt_slice traceback) {
     evrt_jsonout_key(o, "error");
     evrt_jsonout_object(o);
-    put_str(o, "type", type);
-    put_str(o, "message", message);
-    if (traceback.n != 0) put_str(o, "traceback", traceback);
+    evrt_jsonout_put_str(o, "type", type);
+    evrt_jsonout_put_str(o, "message", message);
+    evrt_jsonout_put_given_str(o, "traceback", traceback);
     evrt_jsonout_end(o);
 }
 
@@ -72,11 +55,11 @@ static void put_attempt(struct evrt_jsonout *o, const struct evrt_record_attempt
     char script[24];
     snprintf(script, sizeof script, "%016llx", (unsigned long long)a->script);
     evrt_jsonout_object(o);
-    put_u64(o, "attempt", a->attempt);
-    put_time(o, "at", a->at_ms);
+    evrt_jsonout_put_u64(o, "attempt", a->attempt);
+    evrt_jsonout_put_time(o, "at", a->at_ms);
     put_error(o, a->error_type, a->message, (struct evrt_slice){NULL, 0});
-    put_u64(o, "generation", a->generation);
-    put_str(o, "script", evrt_slice_of(script));
+    evrt_jsonout_put_u64(o, "generation", a->generation);
+    evrt_jsonout_put_str(o, "script", evrt_slice_of(script));
     evrt_jsonout_end(o);
 }
 
@@ -100,15 +83,15 @@ static void note(void *arg, const struct evrt_state_letter *l) {
     struct row row = {l->sub, d->seq, l->n, to->text.n, 0};
     struct evrt_jsonout o = evrt_jsonout_start(&to->text);
     evrt_jsonout_object(&o);
-    put_u64(&o, "seq", d->seq);
-    put_str(&o, "type", d->type);
-    put_str(&o, "event_id", d->id);
-    put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
-    put_u64(&o, "attempts", d->attempt);
+    evrt_jsonout_put_u64(&o, "seq", d->seq);
+    evrt_jsonout_put_str(&o, "type", d->type);
+    evrt_jsonout_put_str(&o, "event_id", d->id);
+    evrt_jsonout_put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
+    evrt_jsonout_put_u64(&o, "attempts", d->attempt);
     put_error(&o, d->error_type, d->message,
               to->full ? d->traceback : (struct evrt_slice){NULL, 0});
-    put_time(&o, "dead_at", d->at_ms);
-    put_time(&o, "first_failed", d->first_failed_ms);
+    evrt_jsonout_put_time(&o, "dead_at", d->at_ms);
+    evrt_jsonout_put_time(&o, "first_failed", d->first_failed_ms);
     if (to->full) put_history(&o, l);
     evrt_jsonout_end(&o);
     row.bytes = to->text.n - row.at;
@@ -138,9 +121,9 @@ static void put_event(struct listing *l, struct evrt_jsonout *o, const struct ro
     char id[EVRT_TRACE_ID_SIZE];
     bool known = bytes.n != 0 && evrt_event_decode(bytes.p, bytes.n, &e) == 0;
     if (known) evrt_event_trace(bytes.p, 0, &trace);
-    evrt_jsonout_key(o, "trace_id");
-    evrt_jsonout_cstr(o, known ? evrt_trace_id_format(trace.context.high, trace.context.low, id)
-                               : NULL);
+    evrt_jsonout_put_cstr(o, "trace_id",
+                          known ? evrt_trace_id_format(trace.context.high, trace.context.low, id)
+                                : NULL);
     evrt_jsonout_key(o, "event");
     if (known)
         host_event_json(o, &e);
@@ -154,12 +137,13 @@ static void put_row(struct listing *l, struct evrt_jsonout *o, const struct row 
     if (s == NULL) return; /* forgotten meanwhile */
     snprintf(id, sizeof id, "%u-%llu", row->sub, (unsigned long long)row->seq);
     evrt_jsonout_object(o);
-    put_str(o, "id", evrt_slice_of(id));
-    put_str(o, "handler", evrt_slice_of(s->name));
-    put_str(o, "state",
-            host_letters_held(l->host, row->sub, row->seq) != NULL ? EVRT_STR("reprocessing")
-            : s->active                                            ? EVRT_STR("dead")
-                                                                   : EVRT_STR("orphaned"));
+    evrt_jsonout_put_str(o, "id", evrt_slice_of(id));
+    evrt_jsonout_put_str(o, "handler", evrt_slice_of(s->name));
+    evrt_jsonout_put_str(o, "state",
+                         host_letters_held(l->host, row->sub, row->seq) != NULL
+                             ? EVRT_STR("reprocessing")
+                         : s->active ? EVRT_STR("dead")
+                                     : EVRT_STR("orphaned"));
     evrt_buf_putc(&l->json, ','); /* the members, and the object's end */
     evrt_buf_put(&l->json, l->text.p + row->at + 1, row->bytes - 2);
     if (l->full) put_event(l, o, row);

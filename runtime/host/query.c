@@ -71,20 +71,15 @@ static void find_event(uv_work_t *work) {
 
 /* ---- On the state thread ---- */
 
-static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, value);
-}
-
 static void note_dead(void *arg, const struct evrt_state_letter *l) {
     struct query *q = arg;
     const struct evrt_record_dead *d = &l->dead;
     struct dead dead = {l->sub, false, q->dead_text.n, 0};
     struct evrt_jsonout o = evrt_jsonout_start(&q->dead_text);
     evrt_jsonout_object(&o);
-    put_str(&o, "type", d->error_type);
-    put_str(&o, "message", d->message);
-    put_str(&o, "traceback", d->traceback);
+    evrt_jsonout_put_str(&o, "type", d->error_type);
+    evrt_jsonout_put_str(&o, "message", d->message);
+    evrt_jsonout_put_str(&o, "traceback", d->traceback);
     evrt_jsonout_end(&o);
     evrt_buf_printf(&q->dead_text, ",\"attempt\":%u", d->attempt);
     dead.n = q->dead_text.n - dead.at;
@@ -97,8 +92,8 @@ static void note_retry(void *arg, uint32_t sub, const struct evrt_record_retry *
     struct dead retry = {sub, true, q->dead_text.n, 0};
     struct evrt_jsonout o = evrt_jsonout_start(&q->dead_text);
     evrt_jsonout_object(&o);
-    put_str(&o, "type", r->error_type);
-    put_str(&o, "message", r->message);
+    evrt_jsonout_put_str(&o, "type", r->error_type);
+    evrt_jsonout_put_str(&o, "message", r->message);
     evrt_jsonout_end(&o);
     evrt_buf_printf(&q->dead_text, ",\"attempt\":%u,\"due\":\"%s\"", r->attempt,
                     evrt_rfc3339_format(r->due_ms, due));
@@ -130,11 +125,11 @@ static void put_handler(struct query *q, struct evrt_jsonout *o, const struct ev
     enum evrt_sub_where where = evrt_sub_where(s, q->seq, evrt_bus_next_seq(q->host->bus));
     bool retrying = dead != NULL && dead->retrying && where != EVRT_SUB_RUNNING;
     evrt_jsonout_object(o);
-    put_str(o, "handler", evrt_slice_of(s->name));
-    put_str(o, "outcome",
-            evrt_slice_of(retrying                          ? "retrying"
-                          : dead != NULL && !dead->retrying ? "dead"
-                                                            : names[where]));
+    evrt_jsonout_put_str(o, "handler", evrt_slice_of(s->name));
+    evrt_jsonout_put_str(o, "outcome",
+                         evrt_slice_of(retrying                          ? "retrying"
+                                       : dead != NULL && !dead->retrying ? "dead"
+                                                                         : names[where]));
     if (dead != NULL) {
         evrt_jsonout_key(o, "error");
         evrt_jsonout_raw(o, (struct evrt_slice){q->dead_text.p + dead->at, dead->n});

@@ -8,16 +8,6 @@
 
 enum { LOGGED_MAX = 20 }; /* errors of one refusal */
 
-static void put_str(struct evrt_jsonout *o, const char *key, const char *text) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, text);
-}
-
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
 /* ---- Handlers ---- */
 
 /* Most often nothing was added or removed, and it stands where it stood: at `at`. */
@@ -98,8 +88,8 @@ static void put_changed(struct evrt_host *h, struct evrt_jsonout *o, const struc
         if (was != NULL) list_changes(was, now, &words);
         if (words.n == 0) continue;
         evrt_jsonout_object(o);
-        put_str(o, "handler", now->name);
-        put_str(o, "changes", evrt_buf_cstr(&words));
+        evrt_jsonout_put_cstr(o, "handler", now->name);
+        evrt_jsonout_put_cstr(o, "changes", evrt_buf_cstr(&words));
         evrt_jsonout_end(o);
         evrt_log_event(h->log, HANDLER_CHANGED, EVRT_F_CSTR("handler", now->name),
                        EVRT_F_CSTR("changes", words.p), EVRT_F_CSTR("events", now->patterns));
@@ -119,8 +109,8 @@ static void put_renamed(struct evrt_jsonout *o, const struct evrt_scripts *old,
             find(fresh, gone->name, i) == NULL ? renamed_to(old, gone, fresh) : NULL;
         if (now == NULL) continue;
         evrt_jsonout_object(o);
-        put_str(o, "from", gone->name);
-        put_str(o, "to", now->name);
+        evrt_jsonout_put_cstr(o, "from", gone->name);
+        evrt_jsonout_put_cstr(o, "to", now->name);
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);
@@ -135,11 +125,10 @@ static void put_config(struct evrt_host *h, struct evrt_jsonout *o) {
     for (size_t i = 0; i < c->n; i++) {
         const struct host_change *one = &c->v[i];
         evrt_jsonout_object(o);
-        put_str(o, "key", one->key);
-        put_str(o, "old", one->from);
-        put_str(o, "new", one->to);
-        evrt_jsonout_key(o, "needs_restart");
-        evrt_jsonout_bool(o, !one->reloadable);
+        evrt_jsonout_put_cstr(o, "key", one->key);
+        evrt_jsonout_put_cstr(o, "old", one->from);
+        evrt_jsonout_put_cstr(o, "new", one->to);
+        evrt_jsonout_put_bool(o, "needs_restart", !one->reloadable);
         evrt_jsonout_end(o);
         if (one->reloadable)
             evrt_log_event(h->log, CONFIG_CHANGED, EVRT_F_CSTR("key", one->key),
@@ -159,13 +148,13 @@ static void put_errors(struct evrt_jsonout *o, const struct host_errors *e) {
     for (size_t i = 0; i < e->n; i++) {
         const struct evrt_error *err = &e->v[i];
         evrt_jsonout_object(o);
-        put_str(o, "file", err->file[0] == '\0' ? NULL : err->file);
+        evrt_jsonout_put_cstr(o, "file", err->file[0] == '\0' ? NULL : err->file);
         evrt_jsonout_key(o, "line");
         if (err->line > 0)
             evrt_jsonout_i64(o, err->line);
         else
             evrt_jsonout_null(o);
-        put_str(o, "message", err->message);
+        evrt_jsonout_put_cstr(o, "message", err->message);
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);
@@ -175,8 +164,9 @@ static void report_refused(struct evrt_host *h, struct evrt_jsonout *o) {
     const struct host_errors *e = &h->reload.errors;
     evrt_jsonout_key(o, "error");
     evrt_jsonout_object(o);
-    put_str(o, "code", "refused");
-    put_str(o, "message", "the scripts or the configuration are bad; what ran before goes on");
+    evrt_jsonout_put_cstr(o, "code", "refused");
+    evrt_jsonout_put_cstr(o, "message",
+                          "the scripts or the configuration are bad; what ran before goes on");
     evrt_jsonout_end(o);
     put_errors(o, e);
     for (size_t i = 0; i < e->n && i < LOGGED_MAX; i++)
@@ -214,10 +204,9 @@ void host_reload_report(struct evrt_host *h, const struct evrt_scripts *old,
     struct counts counts = {0};
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
-    put_str(&o, "outcome", outcomes[r->outcome]);
-    put_u64(&o, "generation", h->serving->number);
-    evrt_jsonout_key(&o, "duration_seconds");
-    evrt_jsonout_double(&o, (double)took / 1e9);
+    evrt_jsonout_put_cstr(&o, "outcome", outcomes[r->outcome]);
+    evrt_jsonout_put_u64(&o, "generation", h->serving->number);
+    evrt_jsonout_put_double(&o, "duration_seconds", (double)took / 1e9);
     if (r->outcome == HOST_RELOAD_REFUSED) {
         report_refused(h, &o);
     } else {
@@ -241,9 +230,9 @@ static void put_files(struct evrt_jsonout *o, const struct evrt_scripts *s) {
     evrt_jsonout_array(o);
     for (size_t i = 0; i < s->file_count; i++) {
         evrt_jsonout_object(o);
-        put_str(o, "path", s->files[i].path);
+        evrt_jsonout_put_cstr(o, "path", s->files[i].path);
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)s->files[i].hash);
-        put_str(o, "hash", hash);
+        evrt_jsonout_put_cstr(o, "hash", hash);
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);
@@ -262,16 +251,17 @@ static const char *state_of(const struct host_reload *r) {
 void host_reload_state(const struct evrt_host *h, struct evrt_jsonout *o) {
     const struct host_reload *r = &h->reload;
     char time[EVRT_RFC3339_SIZE];
-    put_u64(o, "generation", h->serving->number);
+    evrt_jsonout_put_u64(o, "generation", h->serving->number);
     put_files(o, &h->serving->scripts);
     evrt_jsonout_key(o, "reload");
     evrt_jsonout_object(o);
-    put_str(o, "state", state_of(r));
-    put_str(o, "outcome", outcomes[r->outcome]);
-    put_str(o, "time",
-            r->outcome == HOST_RELOAD_NONE ? NULL : evrt_rfc3339_format(r->decided_ms, time));
+    evrt_jsonout_put_cstr(o, "state", state_of(r));
+    evrt_jsonout_put_cstr(o, "outcome", outcomes[r->outcome]);
+    evrt_jsonout_put_cstr(
+        o, "time",
+        r->outcome == HOST_RELOAD_NONE ? NULL : evrt_rfc3339_format(r->decided_ms, time));
     put_errors(o, &r->errors);
     for (int i = HOST_RELOAD_DONE; i < HOST_RELOAD_OUTCOMES; i++)
-        put_u64(o, outcomes[i], r->counts[i]);
+        evrt_jsonout_put_u64(o, outcomes[i], r->counts[i]);
     evrt_jsonout_end(o);
 }

@@ -236,14 +236,11 @@ static void note_failure(struct host_job *j, uint64_t key, const struct host_job
     if (j->failure_count++ > 0) evrt_buf_putc(&j->failures, ',');
     struct evrt_jsonout o = evrt_jsonout_start(&j->failures);
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "seq");
-    evrt_jsonout_u64(&o, key);
+    evrt_jsonout_put_u64(&o, "seq", key);
     evrt_jsonout_key(&o, "error");
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "type");
-    evrt_jsonout_str(&o, end->error_type);
-    evrt_jsonout_key(&o, "message");
-    evrt_jsonout_str(&o, message);
+    evrt_jsonout_put_str(&o, "type", end->error_type);
+    evrt_jsonout_put_str(&o, "message", message);
     evrt_jsonout_end(&o);
     evrt_jsonout_end(&o);
 }
@@ -337,22 +334,16 @@ static void stop(struct host_job *j) {
 
 /* ---- Telling ---- */
 
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
 static void describe(const struct host_job *j, struct evrt_jsonout *o) {
-    put_u64(o, "replayed_count", j->r.done);
-    put_u64(o, "failed_count", j->r.failed);
-    put_u64(o, "skipped_count", j->r.skipped);
-    evrt_jsonout_key(o, "dry_run");
-    evrt_jsonout_bool(o, is_dry(&j->r));
+    evrt_jsonout_put_u64(o, "replayed_count", j->r.done);
+    evrt_jsonout_put_u64(o, "failed_count", j->r.failed);
+    evrt_jsonout_put_u64(o, "skipped_count", j->r.skipped);
+    evrt_jsonout_put_bool(o, "dry_run", is_dry(&j->r));
     evrt_jsonout_key(o, "handler");
     evrt_jsonout_raw(o, evrt_json_at(j->r.spec, EVRT_STR("handler")));
-    put_u64(o, "from_seq", host_job_number(j, "from_seq"));
-    put_u64(o, "to_seq", j->r.until - 1);
-    put_u64(o, "next_seq", j->r.cursor);
+    evrt_jsonout_put_u64(o, "from_seq", host_job_number(j, "from_seq"));
+    evrt_jsonout_put_u64(o, "to_seq", j->r.until - 1);
+    evrt_jsonout_put_u64(o, "next_seq", j->r.cursor);
     evrt_jsonout_key(o, "asked");
     evrt_jsonout_raw(o, j->r.spec);
     evrt_jsonout_key(o, "failures");
@@ -420,31 +411,20 @@ uint64_t host_replays_pin(const struct evrt_host *h) {
 
 /* ---- Beginning ---- */
 
-static void put_text(struct evrt_jsonout *o, const char *key, struct evrt_slice text) {
-    if (text.n == 0) return;
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, text);
-}
-
-static void put_number(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    if (v != 0) put_u64(o, key, v);
-}
-
 static void write_spec(const struct evrt_host_replay *want, uint64_t from, uint64_t until,
                        struct evrt_buf *out) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
-    put_text(&o, "handler", want->handler);
-    put_text(&o, "type", want->filter.type);
-    put_text(&o, "source", want->filter.source);
-    put_text(&o, "subject", want->filter.subject);
-    put_number(&o, "from_ms", (uint64_t)want->filter.from_ms);
-    put_number(&o, "to_ms", (uint64_t)want->filter.to_ms);
-    put_u64(&o, "from_seq", from);
-    put_u64(&o, "to_seq", until - 1);
-    put_number(&o, "limit", want->limit);
-    evrt_jsonout_key(&o, "dry_run");
-    evrt_jsonout_bool(&o, want->dry_run);
+    evrt_jsonout_put_given_str(&o, "handler", want->handler);
+    evrt_jsonout_put_given_str(&o, "type", want->filter.type);
+    evrt_jsonout_put_given_str(&o, "source", want->filter.source);
+    evrt_jsonout_put_given_str(&o, "subject", want->filter.subject);
+    evrt_jsonout_put_given_u64(&o, "from_ms", (uint64_t)want->filter.from_ms);
+    evrt_jsonout_put_given_u64(&o, "to_ms", (uint64_t)want->filter.to_ms);
+    evrt_jsonout_put_u64(&o, "from_seq", from);
+    evrt_jsonout_put_u64(&o, "to_seq", until - 1);
+    evrt_jsonout_put_given_u64(&o, "limit", want->limit);
+    evrt_jsonout_put_bool(&o, "dry_run", want->dry_run);
     evrt_jsonout_end(&o);
 }
 

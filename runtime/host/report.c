@@ -12,27 +12,6 @@
 #include "core/utf8.h"
 #include "host/shared.h"
 
-static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, s);
-}
-
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
-static void put_i64(struct evrt_jsonout *o, const char *key, int64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_i64(o, v);
-}
-
-static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
-    char text[EVRT_RFC3339_SIZE];
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, evrt_rfc3339_format(ms, text));
-}
-
 /* ---- Events ---- */
 
 static void put_base64(struct evrt_jsonout *o, struct evrt_slice s) {
@@ -40,7 +19,7 @@ static void put_base64(struct evrt_jsonout *o, struct evrt_slice s) {
     evrt_buf_init(&out);
     evrt_base64_encode(s, evrt_buf_room(&out, evrt_base64_size(s.n)));
     out.n = evrt_base64_size(s.n);
-    put_str(o, "data_base64", evrt_buf_slice(&out));
+    evrt_jsonout_put_str(o, "data_base64", evrt_buf_slice(&out));
     evrt_buf_finish(&out);
 }
 
@@ -55,7 +34,7 @@ static void put_data(struct evrt_jsonout *o, const struct evrt_event *e) {
     } else if (base64) {
         put_base64(o, e->data);
     } else {
-        put_str(o, "data", e->data);
+        evrt_jsonout_put_str(o, "data", e->data);
     }
 }
 
@@ -75,21 +54,21 @@ static void put_extensions(struct evrt_jsonout *o, struct evrt_slice extensions)
 
 /* The members, without the braces around them. */
 static void put_attributes(struct evrt_jsonout *o, const struct evrt_event *e) {
-    put_str(o, "specversion", EVRT_STR("1.0"));
-    put_str(o, "id", e->id);
-    put_str(o, "type", e->type);
-    put_str(o, "source", e->source);
-    if (e->time.n != 0) put_str(o, "time", e->time);
-    if (e->subject.n != 0) put_str(o, "subject", e->subject);
-    if (e->datacontenttype.n != 0) put_str(o, "datacontenttype", e->datacontenttype);
-    if (e->dataschema.n != 0) put_str(o, "dataschema", e->dataschema);
+    evrt_jsonout_put_str(o, "specversion", EVRT_STR("1.0"));
+    evrt_jsonout_put_str(o, "id", e->id);
+    evrt_jsonout_put_str(o, "type", e->type);
+    evrt_jsonout_put_str(o, "source", e->source);
+    evrt_jsonout_put_given_str(o, "time", e->time);
+    evrt_jsonout_put_given_str(o, "subject", e->subject);
+    evrt_jsonout_put_given_str(o, "datacontenttype", e->datacontenttype);
+    evrt_jsonout_put_given_str(o, "dataschema", e->dataschema);
     put_extensions(o, e->extensions);
     put_data(o, e);
 }
 
 static void put_event(struct evrt_jsonout *o, const struct evrt_event *e) {
-    put_u64(o, "seq", e->seq);
-    put_time(o, "stored", e->stored_ms);
+    evrt_jsonout_put_u64(o, "seq", e->seq);
+    evrt_jsonout_put_time(o, "stored", e->stored_ms);
     put_attributes(o, e);
 }
 
@@ -127,37 +106,40 @@ static void put_patterns(struct evrt_jsonout *o, struct evrt_slice joined) {
 static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struct evrt_sub *s) {
     uint64_t next = evrt_bus_next_seq(h->bus), cursor = evrt_sub_cursor(s, next);
     evrt_jsonout_object(o);
-    put_str(o, "name", evrt_slice_of(s->name));
-    put_str(o, "state", evrt_slice_of(!s->active ? "orphaned" : s->paused ? "paused" : "active"));
+    evrt_jsonout_put_str(o, "name", evrt_slice_of(s->name));
+    evrt_jsonout_put_str(o, "state",
+                         evrt_slice_of(!s->active  ? "orphaned"
+                                       : s->paused ? "paused"
+                                                   : "active"));
     if (s->epoch_count != 0)
         put_patterns(o, evrt_pattern_set_text(s->epochs[s->epoch_count - 1].patterns));
     if (s->active) {
         const struct evrt_handler *handler = &h->serving->scripts.handlers[s->handler];
-        put_str(o, "file", evrt_slice_of(handler->file));
-        put_u64(o, "line", (uint64_t)handler->line);
-        put_u64(o, "generation", h->serving->number);
-        put_u64(o, "concurrency", s->limit);
-        put_i64(o, "priority", s->priority);
-        if (s->ordered) put_str(o, "ordered_by", evrt_slice_of(s->ordered_by));
+        evrt_jsonout_put_str(o, "file", evrt_slice_of(handler->file));
+        evrt_jsonout_put_u64(o, "line", (uint64_t)handler->line);
+        evrt_jsonout_put_u64(o, "generation", h->serving->number);
+        evrt_jsonout_put_u64(o, "concurrency", s->limit);
+        evrt_jsonout_put_i64(o, "priority", s->priority);
+        if (s->ordered) evrt_jsonout_put_str(o, "ordered_by", evrt_slice_of(s->ordered_by));
         host_timer_json(h, s, o);
         evrt_jsonout_key(o, "policies");
         evrt_jsonout_raw(o, evrt_slice_of(handler->policies));
     } else {
-        put_time(o, "orphaned", s->orphaned_ms);
+        evrt_jsonout_put_time(o, "orphaned", s->orphaned_ms);
     }
-    if (s->paused) put_time(o, "paused", s->paused_ms);
-    put_u64(o, "cursor", cursor);
-    put_u64(o, "lag", next - cursor);
-    put_u64(o, "pending", evrt_sub_pending(s) - evrt_sub_running(s) - evrt_sub_retrying(s));
-    put_u64(o, "running", evrt_sub_running(s));
-    put_u64(o, "beside", s->aside_flight);
-    put_u64(o, "retrying", evrt_sub_retrying(s));
-    put_u64(o, "done", s->done);
-    put_u64(o, "dead", s->dead);
-    put_u64(o, "discarded", s->discarded);
-    if (s->ordered) put_u64(o, "parked", s->parked);
-    evrt_jsonout_key(o, "behind");
-    evrt_jsonout_bool(o, s->behind);
+    if (s->paused) evrt_jsonout_put_time(o, "paused", s->paused_ms);
+    evrt_jsonout_put_u64(o, "cursor", cursor);
+    evrt_jsonout_put_u64(o, "lag", next - cursor);
+    evrt_jsonout_put_u64(o, "pending",
+                         evrt_sub_pending(s) - evrt_sub_running(s) - evrt_sub_retrying(s));
+    evrt_jsonout_put_u64(o, "running", evrt_sub_running(s));
+    evrt_jsonout_put_u64(o, "beside", s->aside_flight);
+    evrt_jsonout_put_u64(o, "retrying", evrt_sub_retrying(s));
+    evrt_jsonout_put_u64(o, "done", s->done);
+    evrt_jsonout_put_u64(o, "dead", s->dead);
+    evrt_jsonout_put_u64(o, "discarded", s->discarded);
+    if (s->ordered) evrt_jsonout_put_u64(o, "parked", s->parked);
+    evrt_jsonout_put_bool(o, "behind", s->behind);
     evrt_jsonout_end(o);
 }
 
@@ -196,28 +178,26 @@ static void put_store(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_state_stats(h->state, &state);
     evrt_jsonout_key(o, "store");
     evrt_jsonout_object(o);
-    put_str(o, "path", evrt_slice_of(h->config->store.path));
-    put_str(o, "durability", evrt_slice_of(evrt_host_durability(h)));
-    put_u64(o, "first_seq", s.first_seq);
-    put_u64(o, "next_seq", s.next_seq);
-    put_u64(o, "segments", s.segments);
-    put_u64(o, "bytes", s.bytes);
-    put_u64(o, "commits", s.commits);
-    put_u64(o, "committed_records", s.committed_records);
-    put_u64(o, "committed_bytes", s.committed_bytes);
-    evrt_jsonout_key(o, "commit_seconds");
-    evrt_jsonout_double(o, (double)s.fsync_ns / 1e9);
-    put_u64(o, "backlog_bytes", s.backlog_bytes);
-    put_u64(o, "refused_backlog", h->refused_backlog);
-    put_u64(o, "refused_full", h->refused_full);
-    put_u64(o, "state_applied_group", evrt_state_applied(h->state));
-    put_u64(o, "state_queued_bytes", state.queued_bytes);
-    put_u64(o, "state_waits", h->state_waits);
-    put_u64(o, "last_group", s.last_group);
-    put_u64(o, "snapshotted_group", evrt_state_snapshotted(h->state));
-    evrt_jsonout_key(o, "full");
-    evrt_jsonout_bool(o, s.space != 0);
-    if (s.space != 0) put_str(o, "full_reason", evrt_slice_of(s.space_reason));
+    evrt_jsonout_put_str(o, "path", evrt_slice_of(h->config->store.path));
+    evrt_jsonout_put_str(o, "durability", evrt_slice_of(evrt_host_durability(h)));
+    evrt_jsonout_put_u64(o, "first_seq", s.first_seq);
+    evrt_jsonout_put_u64(o, "next_seq", s.next_seq);
+    evrt_jsonout_put_u64(o, "segments", s.segments);
+    evrt_jsonout_put_u64(o, "bytes", s.bytes);
+    evrt_jsonout_put_u64(o, "commits", s.commits);
+    evrt_jsonout_put_u64(o, "committed_records", s.committed_records);
+    evrt_jsonout_put_u64(o, "committed_bytes", s.committed_bytes);
+    evrt_jsonout_put_double(o, "commit_seconds", (double)s.fsync_ns / 1e9);
+    evrt_jsonout_put_u64(o, "backlog_bytes", s.backlog_bytes);
+    evrt_jsonout_put_u64(o, "refused_backlog", h->refused_backlog);
+    evrt_jsonout_put_u64(o, "refused_full", h->refused_full);
+    evrt_jsonout_put_u64(o, "state_applied_group", evrt_state_applied(h->state));
+    evrt_jsonout_put_u64(o, "state_queued_bytes", state.queued_bytes);
+    evrt_jsonout_put_u64(o, "state_waits", h->state_waits);
+    evrt_jsonout_put_u64(o, "last_group", s.last_group);
+    evrt_jsonout_put_u64(o, "snapshotted_group", evrt_state_snapshotted(h->state));
+    evrt_jsonout_put_bool(o, "full", s.space != 0);
+    if (s.space != 0) evrt_jsonout_put_str(o, "full_reason", evrt_slice_of(s.space_reason));
     evrt_jsonout_end(o);
 }
 
@@ -226,11 +206,11 @@ static void put_generation(struct evrt_jsonout *o, const struct host_generation 
     for (uint32_t i = 0; i < g->count; i++) {
         const struct host_worker *w = &g->workers[i];
         evrt_jsonout_object(o);
-        put_u64(o, "worker", i);
-        put_u64(o, "generation", g->number);
-        put_str(o, "state", evrt_slice_of(states[w->state]));
-        if (w->process_open) put_u64(o, "pid", (uint64_t)w->pid);
-        put_u64(o, "running", w->outstanding);
+        evrt_jsonout_put_u64(o, "worker", i);
+        evrt_jsonout_put_u64(o, "generation", g->number);
+        evrt_jsonout_put_str(o, "state", evrt_slice_of(states[w->state]));
+        if (w->process_open) evrt_jsonout_put_u64(o, "pid", (uint64_t)w->pid);
+        evrt_jsonout_put_u64(o, "running", w->outstanding);
         evrt_jsonout_end(o);
     }
 }
@@ -240,13 +220,13 @@ static void put_shared(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_shared_stats(h->shared, &s);
     evrt_jsonout_key(o, "shared");
     evrt_jsonout_object(o);
-    put_u64(o, "entries", s.entries);
-    put_u64(o, "bytes", s.bytes);
-    put_u64(o, "changes", s.changes);
-    put_u64(o, "conflicts", s.conflicts);
-    put_u64(o, "refused_full", s.refused_full);
-    put_u64(o, "refused_size", s.refused_size);
-    put_u64(o, "expired", s.expired);
+    evrt_jsonout_put_u64(o, "entries", s.entries);
+    evrt_jsonout_put_u64(o, "bytes", s.bytes);
+    evrt_jsonout_put_u64(o, "changes", s.changes);
+    evrt_jsonout_put_u64(o, "conflicts", s.conflicts);
+    evrt_jsonout_put_u64(o, "refused_full", s.refused_full);
+    evrt_jsonout_put_u64(o, "refused_size", s.refused_size);
+    evrt_jsonout_put_u64(o, "expired", s.expired);
     evrt_jsonout_end(o);
 }
 
@@ -254,10 +234,10 @@ static void put_dedup(const struct evrt_host *h, struct evrt_jsonout *o) {
     const struct evrt_dedup *d = h->dedup;
     evrt_jsonout_key(o, "dedup");
     evrt_jsonout_object(o);
-    put_u64(o, "entries", d == NULL ? 0 : d->count);
-    put_u64(o, "bytes", d == NULL ? 0 : evrt_dedup_bytes(d));
-    put_u64(o, "evicted", d == NULL ? 0 : d->evicted);
-    put_u64(o, "duplicates", h->duplicates);
+    evrt_jsonout_put_u64(o, "entries", d == NULL ? 0 : d->count);
+    evrt_jsonout_put_u64(o, "bytes", d == NULL ? 0 : evrt_dedup_bytes(d));
+    evrt_jsonout_put_u64(o, "evicted", d == NULL ? 0 : d->evicted);
+    evrt_jsonout_put_u64(o, "duplicates", h->duplicates);
     evrt_jsonout_end(o);
 }
 
@@ -266,9 +246,9 @@ static void put_scheduled(const struct evrt_host *h, struct evrt_jsonout *o) {
     host_schedule_stats(h, &s);
     evrt_jsonout_key(o, "scheduled");
     evrt_jsonout_object(o);
-    put_u64(o, "pending", s.pending);
-    put_u64(o, "published", s.fired);
-    put_u64(o, "cancelled", s.cancelled);
+    evrt_jsonout_put_u64(o, "pending", s.pending);
+    evrt_jsonout_put_u64(o, "published", s.fired);
+    evrt_jsonout_put_u64(o, "cancelled", s.cancelled);
     evrt_jsonout_end(o);
 }
 
@@ -276,9 +256,9 @@ static void put_scheduled(const struct evrt_host *h, struct evrt_jsonout *o) {
 static void put_charged(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_key(o, "charged");
     evrt_jsonout_object(o);
-    put_u64(o, "crashed", h->contained.crashed);
-    put_u64(o, "stalled", h->contained.stalled);
-    put_u64(o, "memory", h->contained.memory);
+    evrt_jsonout_put_u64(o, "crashed", h->contained.crashed);
+    evrt_jsonout_put_u64(o, "stalled", h->contained.stalled);
+    evrt_jsonout_put_u64(o, "memory", h->contained.memory);
     evrt_jsonout_end(o);
 }
 
@@ -295,14 +275,14 @@ static void put_tracing(struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_tracer_counts(h->tracing->tracer, &c);
     evrt_jsonout_key(o, "tracing");
     evrt_jsonout_object(o);
-    put_u64(o, "exported", c.exported);
-    put_u64(o, "waiting", c.waiting);
-    put_u64(o, "over_limit", c.limited);
-    put_u64(o, "over_queue", c.queue);
-    put_u64(o, "failed", c.failed);
-    put_u64(o, "rejected", c.rejected);
-    put_u64(o, "requests", c.requests);
-    put_u64(o, "retries", c.retries);
+    evrt_jsonout_put_u64(o, "exported", c.exported);
+    evrt_jsonout_put_u64(o, "waiting", c.waiting);
+    evrt_jsonout_put_u64(o, "over_limit", c.limited);
+    evrt_jsonout_put_u64(o, "over_queue", c.queue);
+    evrt_jsonout_put_u64(o, "failed", c.failed);
+    evrt_jsonout_put_u64(o, "rejected", c.rejected);
+    evrt_jsonout_put_u64(o, "requests", c.requests);
+    evrt_jsonout_put_u64(o, "retries", c.retries);
     evrt_jsonout_end(o);
 }
 
@@ -318,29 +298,29 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out) {
         flight += evrt_sub_running(evrt_bus_get(h->bus, i));
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
-    put_str(&o, "service", evrt_slice_of(h->config->service.name));
-    put_str(&o, "version", evrt_slice_of(EVRT_VERSION));
-    put_u64(&o, "pid", (uint64_t)getpid());
-    put_u64(&o, "generation", h->serving->number);
-    evrt_jsonout_key(&o, "uptime_seconds");
-    evrt_jsonout_double(&o, (double)(evrt_mono_ns() - h->created_ns) / 1e9);
-    put_u64(&o, "events", t.events);
-    put_u64(&o, "matched", t.matched);
-    put_u64(&o, "pending", t.matched - t.done - t.dead - t.discarded - flight - t.retrying);
-    put_u64(&o, "running", flight);
-    put_u64(&o, "retrying", t.retrying);
-    put_u64(&o, "done", t.done);
-    put_u64(&o, "dead", t.dead);
-    put_u64(&o, "discarded", t.discarded);
-    put_u64(&o, "stale_answers", h->stale);
-    put_u64(&o, "notes_dropped", h->notes_dropped);
-    put_u64(&o, "worker_restarts", h->restarts);
+    evrt_jsonout_put_str(&o, "service", evrt_slice_of(h->config->service.name));
+    evrt_jsonout_put_str(&o, "version", evrt_slice_of(EVRT_VERSION));
+    evrt_jsonout_put_u64(&o, "pid", (uint64_t)getpid());
+    evrt_jsonout_put_u64(&o, "generation", h->serving->number);
+    evrt_jsonout_put_double(&o, "uptime_seconds", (double)(evrt_mono_ns() - h->created_ns) / 1e9);
+    evrt_jsonout_put_u64(&o, "events", t.events);
+    evrt_jsonout_put_u64(&o, "matched", t.matched);
+    evrt_jsonout_put_u64(&o, "pending",
+                         t.matched - t.done - t.dead - t.discarded - flight - t.retrying);
+    evrt_jsonout_put_u64(&o, "running", flight);
+    evrt_jsonout_put_u64(&o, "retrying", t.retrying);
+    evrt_jsonout_put_u64(&o, "done", t.done);
+    evrt_jsonout_put_u64(&o, "dead", t.dead);
+    evrt_jsonout_put_u64(&o, "discarded", t.discarded);
+    evrt_jsonout_put_u64(&o, "stale_answers", h->stale);
+    evrt_jsonout_put_u64(&o, "notes_dropped", h->notes_dropped);
+    evrt_jsonout_put_u64(&o, "worker_restarts", h->restarts);
     host_kv_stats(h, &o);
     put_charged(h, &o);
-    put_u64(&o, "fresh_bytes", evrt_bus_held_bytes(h->bus));
+    evrt_jsonout_put_u64(&o, "fresh_bytes", evrt_bus_held_bytes(h->bus));
     evrt_log_counts(h->log, &dropped, &sampled);
-    put_u64(&o, "log_lines_dropped", dropped);
-    put_u64(&o, "log_lines_sampled_out", sampled);
+    evrt_jsonout_put_u64(&o, "log_lines_dropped", dropped);
+    evrt_jsonout_put_u64(&o, "log_lines_sampled_out", sampled);
     put_store(h, &o);
     put_dedup(h, &o);
     put_scheduled(h, &o);

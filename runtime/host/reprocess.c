@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
 #include "core/jsonout.h"
@@ -146,14 +145,11 @@ static void note_failure(struct host_job *j, const struct host_letter *l, struct
     snprintf(id, sizeof id, "%u-%llu", l->sub, (unsigned long long)l->seq);
     struct evrt_jsonout o = evrt_jsonout_start(&j->failures);
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "id");
-    evrt_jsonout_cstr(&o, id);
+    evrt_jsonout_put_cstr(&o, "id", id);
     evrt_jsonout_key(&o, "error");
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "type");
-    evrt_jsonout_str(&o, type);
-    evrt_jsonout_key(&o, "message");
-    evrt_jsonout_str(&o, message);
+    evrt_jsonout_put_str(&o, "type", type);
+    evrt_jsonout_put_str(&o, "message", message);
     evrt_jsonout_end(&o);
     evrt_jsonout_end(&o);
 }
@@ -339,18 +335,6 @@ struct beginning {
     void *arg;
 };
 
-static void put_text(struct evrt_jsonout *o, const char *key, struct evrt_slice text) {
-    if (text.n == 0) return;
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, text);
-}
-
-static void put_number(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    if (v == 0) return;
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
 /* How many there may be to do; 0: not known before they are looked at. */
 static uint64_t total_of(const struct beginning *b) {
     const struct evrt_host_reprocess *w = &b->want;
@@ -370,15 +354,15 @@ static void write_spec(const struct beginning *b, struct evrt_buf *out) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
     snprintf(id, sizeof id, "%u-%llu", w->sub, (unsigned long long)w->seq);
-    if (w->seq != 0) put_text(&o, "id", evrt_slice_of(id));
-    put_text(&o, "handler", w->which.handler);
-    put_text(&o, "type", w->which.type);
-    put_text(&o, "reason", w->which.reason);
-    put_number(&o, "from_ms", (uint64_t)w->which.from_ms);
-    put_number(&o, "to_ms", (uint64_t)w->which.to_ms);
-    put_number(&o, "limit", w->limit);
-    put_number(&o, "until", b->last);
-    put_number(&o, "total", total_of(b));
+    if (w->seq != 0) evrt_jsonout_put_given_str(&o, "id", evrt_slice_of(id));
+    evrt_jsonout_put_given_str(&o, "handler", w->which.handler);
+    evrt_jsonout_put_given_str(&o, "type", w->which.type);
+    evrt_jsonout_put_given_str(&o, "reason", w->which.reason);
+    evrt_jsonout_put_given_u64(&o, "from_ms", (uint64_t)w->which.from_ms);
+    evrt_jsonout_put_given_u64(&o, "to_ms", (uint64_t)w->which.to_ms);
+    evrt_jsonout_put_given_u64(&o, "limit", w->limit);
+    evrt_jsonout_put_given_u64(&o, "until", b->last);
+    evrt_jsonout_put_given_u64(&o, "total", total_of(b));
     evrt_jsonout_end(&o);
 }
 

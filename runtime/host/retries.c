@@ -6,7 +6,6 @@
 
 #include "host/node.h"
 
-#include "core/clock.h"
 #include "core/error.h"
 #include "core/jsonout.h"
 
@@ -28,17 +27,6 @@ struct listing {
 
 /* ---- On the state thread ---- */
 
-static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
-    char text[EVRT_RFC3339_SIZE];
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, evrt_rfc3339_format(ms, text));
-}
-
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, value);
-}
-
 static void note(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
     struct listing *l = arg;
     if (l->count == l->which.limit) return;
@@ -46,18 +34,16 @@ static void note(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
     struct row row = {sub, r->seq, l->text.n, 0};
     struct evrt_jsonout o = evrt_jsonout_start(&l->text);
     evrt_jsonout_object(&o);
-    put_u64(&o, "seq", r->seq);
-    put_u64(&o, "attempt", r->attempt);
-    put_time(&o, "due", r->due_ms);
-    put_time(&o, "first_failed", r->first_failed_ms);
-    put_time(&o, "last_failed", r->last_failed_ms);
-    put_u64(&o, "crashes", r->crashes);
+    evrt_jsonout_put_u64(&o, "seq", r->seq);
+    evrt_jsonout_put_u64(&o, "attempt", r->attempt);
+    evrt_jsonout_put_time(&o, "due", r->due_ms);
+    evrt_jsonout_put_time(&o, "first_failed", r->first_failed_ms);
+    evrt_jsonout_put_time(&o, "last_failed", r->last_failed_ms);
+    evrt_jsonout_put_u64(&o, "crashes", r->crashes);
     evrt_jsonout_key(&o, "error");
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "type");
-    evrt_jsonout_str(&o, r->error_type);
-    evrt_jsonout_key(&o, "message");
-    evrt_jsonout_str(&o, r->message);
+    evrt_jsonout_put_str(&o, "type", r->error_type);
+    evrt_jsonout_put_str(&o, "message", r->message);
     evrt_jsonout_end(&o);
     evrt_jsonout_end(&o);
     row.n = l->text.n - row.at;
@@ -82,12 +68,9 @@ static void put_row(struct listing *l, struct evrt_jsonout *o, const struct row 
     if (s == NULL) return; /* forgotten meanwhile */
     snprintf(id, sizeof id, "%u-%llu", row->sub, (unsigned long long)row->seq);
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "id");
-    evrt_jsonout_cstr(o, id);
-    evrt_jsonout_key(o, "handler");
-    evrt_jsonout_cstr(o, s->name);
-    evrt_jsonout_key(o, "state");
-    evrt_jsonout_cstr(o, state_of(l->host, s, row->seq));
+    evrt_jsonout_put_cstr(o, "id", id);
+    evrt_jsonout_put_cstr(o, "handler", s->name);
+    evrt_jsonout_put_cstr(o, "state", state_of(l->host, s, row->seq));
     evrt_buf_putc(&l->json, ','); /* the members, and the object's end */
     evrt_buf_put(&l->json, l->text.p + row->at + 1, row->n - 2);
     evrt_jsonout_end(o);

@@ -5,7 +5,6 @@
 
 #include "host/node.h"
 
-#include "core/clock.h"
 #include "core/event.h"
 #include "core/jsonout.h"
 #include "core/schedule.h"
@@ -22,12 +21,6 @@ struct listing {
     void *arg;
 };
 
-static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
-    char text[EVRT_RFC3339_SIZE];
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, evrt_rfc3339_format(ms, text));
-}
-
 /* On the state thread. */
 static void note(void *arg, const struct evrt_record_schedule *r) {
     static const char *const kinds[] = {"", "at", "after", "timer"};
@@ -40,12 +33,10 @@ static void note(void *arg, const struct evrt_record_schedule *r) {
     l->number = r->number;
     snprintf(id, sizeof id, "%llu", (unsigned long long)r->number);
     evrt_jsonout_object(&l->o);
-    evrt_jsonout_key(&l->o, "id");
-    evrt_jsonout_cstr(&l->o, id);
-    put_time(&l->o, "deliver_at", r->due_ms);
-    put_time(&l->o, "accepted", r->at_ms);
-    evrt_jsonout_key(&l->o, "kind");
-    evrt_jsonout_cstr(&l->o, r->kind <= EVRT_SCHEDULE_TIMER ? kinds[r->kind] : "");
+    evrt_jsonout_put_cstr(&l->o, "id", id);
+    evrt_jsonout_put_time(&l->o, "deliver_at", r->due_ms);
+    evrt_jsonout_put_time(&l->o, "accepted", r->at_ms);
+    evrt_jsonout_put_cstr(&l->o, "kind", r->kind <= EVRT_SCHEDULE_TIMER ? kinds[r->kind] : "");
     evrt_jsonout_key(&l->o, "event");
     host_event_attributes(&l->o, &e);
     evrt_jsonout_end(&l->o);

@@ -11,29 +11,9 @@
 #include "host/node.h"
 #include "json/json.h"
 
-static void put_str(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, s);
-}
-
-static void put_cstr(struct evrt_jsonout *o, const char *key, const char *s) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_cstr(o, s);
-}
-
-static void put_u64(struct evrt_jsonout *o, const char *key, uint64_t v) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, v);
-}
-
-static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
-    char text[EVRT_RFC3339_SIZE];
-    put_cstr(o, key, evrt_rfc3339_format(ms, text));
-}
-
 static void put_name(const struct why *w, struct evrt_jsonout *o, uint32_t sub) {
     const struct evrt_sub *s = evrt_bus_by_id(w->host->bus, sub);
-    put_cstr(o, "handler", s == NULL ? NULL : s->name); /* NULL: forgotten since */
+    evrt_jsonout_put_cstr(o, "handler", s == NULL ? NULL : s->name); /* NULL: forgotten since */
 }
 
 /* ---- What caused it ---- */
@@ -41,11 +21,11 @@ static void put_name(const struct why *w, struct evrt_jsonout *o, uint32_t sub) 
 static void put_parent(const struct why *w, struct evrt_jsonout *o, const struct evrt_event *e,
                        uint32_t sub) {
     evrt_jsonout_object(o);
-    put_u64(o, "seq", e->seq);
-    put_str(o, "type", e->type);
-    put_str(o, "id", e->id);
-    put_str(o, "source", e->source);
-    put_time(o, "stored", e->stored_ms);
+    evrt_jsonout_put_u64(o, "seq", e->seq);
+    evrt_jsonout_put_str(o, "type", e->type);
+    evrt_jsonout_put_str(o, "id", e->id);
+    evrt_jsonout_put_str(o, "source", e->source);
+    evrt_jsonout_put_time(o, "stored", e->stored_ms);
     put_name(w, o, sub);
     evrt_jsonout_end(o);
 }
@@ -53,7 +33,7 @@ static void put_parent(const struct why *w, struct evrt_jsonout *o, const struct
 /* One that retention has dropped is told by its number alone. */
 static void put_lost(const struct why *w, struct evrt_jsonout *o, const struct evrt_event *child) {
     evrt_jsonout_object(o);
-    put_u64(o, "seq", child->cause_seq);
+    evrt_jsonout_put_u64(o, "seq", child->cause_seq);
     put_name(w, o, child->cause_handler);
     evrt_jsonout_end(o);
 }
@@ -96,10 +76,10 @@ static void put_error(const struct why *w, struct evrt_jsonout *o, const struct 
     struct evrt_slice message = why_text(w, f, 1), place = place_in(message);
     evrt_jsonout_key(o, "error");
     evrt_jsonout_object(o);
-    put_str(o, "type", why_text(w, f, 0));
-    put_str(o, "message", message);
-    if (place.n != 0) put_str(o, "where", place);
-    if (f->n[2] != 0) put_str(o, "traceback", why_text(w, f, 2));
+    evrt_jsonout_put_str(o, "type", why_text(w, f, 0));
+    evrt_jsonout_put_str(o, "message", message);
+    evrt_jsonout_put_given_str(o, "where", place);
+    if (f->n[2] != 0) evrt_jsonout_put_str(o, "traceback", why_text(w, f, 2));
     evrt_jsonout_end(o);
 }
 
@@ -122,7 +102,7 @@ static void put_notes(const struct why *w, struct evrt_jsonout *o, uint32_t sub,
 static void put_hash(struct evrt_jsonout *o, const char *key, uint64_t hash) {
     char text[24];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)hash);
-    put_cstr(o, key, text);
+    evrt_jsonout_put_cstr(o, key, text);
 }
 
 static void put_attempt(const struct why *w, struct evrt_jsonout *o, const struct why_fact *f) {
@@ -131,17 +111,16 @@ static void put_attempt(const struct why *w, struct evrt_jsonout *o, const struc
                                            [WHY_DONE] = "done",
                                            [WHY_DISCARDED] = "discarded"};
     evrt_jsonout_object(o);
-    put_u64(o, "attempt", f->attempt);
-    put_time(o, "at", f->at_ms);
-    put_cstr(o, "outcome", outcomes[f->kind]);
+    evrt_jsonout_put_u64(o, "attempt", f->attempt);
+    evrt_jsonout_put_time(o, "at", f->at_ms);
+    evrt_jsonout_put_cstr(o, "outcome", outcomes[f->kind]);
     if (f->kind == WHY_FAILED || f->kind == WHY_DEAD) put_error(w, o, f);
-    if (f->kind == WHY_DEAD) put_cstr(o, "dead", evrt_dead_reason_name(f->reason));
-    if (f->generation != 0) put_u64(o, "generation", f->generation);
+    if (f->kind == WHY_DEAD) evrt_jsonout_put_cstr(o, "dead", evrt_dead_reason_name(f->reason));
+    if (f->generation != 0) evrt_jsonout_put_u64(o, "generation", f->generation);
     if (f->script != 0) put_hash(o, "script", f->script);
     if (f->kind == WHY_FAILED) {
-        put_time(o, "next", f->due_ms);
-        evrt_jsonout_key(o, "delay");
-        evrt_jsonout_double(o, (double)f->delay_ms / 1000);
+        evrt_jsonout_put_time(o, "next", f->due_ms);
+        evrt_jsonout_put_double(o, "delay", (double)f->delay_ms / 1000);
     }
     put_notes(w, o, f->sub, f->attempt);
     evrt_jsonout_end(o);
@@ -152,9 +131,9 @@ static void put_running(const struct why *w, struct evrt_jsonout *o, const struc
     const struct evrt_delivery *d = evrt_sub_find_flight(s, w->seq);
     if (d == NULL) return;
     evrt_jsonout_object(o);
-    put_u64(o, "attempt", d->attempt);
-    put_time(o, "at", evrt_wall_ms() - (evrt_mono_ns() - d->sent_ns) / 1000000);
-    put_cstr(o, "outcome", "running");
+    evrt_jsonout_put_u64(o, "attempt", d->attempt);
+    evrt_jsonout_put_time(o, "at", evrt_wall_ms() - (evrt_mono_ns() - d->sent_ns) / 1000000);
+    evrt_jsonout_put_cstr(o, "outcome", "running");
     put_notes(w, o, s->id, d->attempt);
     evrt_jsonout_end(o);
 }
@@ -194,11 +173,11 @@ static void put_published(const struct why *w, struct evrt_jsonout *o, uint32_t 
     for (size_t i = 0; i < count; i++) {
         if (all[i].kind != WHY_PUBLISHED || all[i].sub != sub) continue;
         evrt_jsonout_object(o);
-        if (all[i].seq != 0) put_u64(o, "seq", all[i].seq);
-        if (all[i].due_ms != 0) put_time(o, "for", all[i].due_ms);
-        put_str(o, "type", why_text(w, &all[i], 0));
-        put_str(o, "id", why_text(w, &all[i], 1));
-        put_time(o, "stored", all[i].at_ms);
+        if (all[i].seq != 0) evrt_jsonout_put_u64(o, "seq", all[i].seq);
+        if (all[i].due_ms != 0) evrt_jsonout_put_time(o, "for", all[i].due_ms);
+        evrt_jsonout_put_str(o, "type", why_text(w, &all[i], 0));
+        evrt_jsonout_put_str(o, "id", why_text(w, &all[i], 1));
+        evrt_jsonout_put_time(o, "stored", all[i].at_ms);
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);
@@ -251,7 +230,7 @@ static void put_pattern(struct evrt_jsonout *o, const struct evrt_sub *s, struct
         size_t n = end == NULL ? all.n - at : (size_t)(end - all.p) - at;
         struct evrt_slice one = {all.p + at, n};
         if (evrt_pattern_match(one, type)) {
-            put_str(o, "pattern", one);
+            evrt_jsonout_put_str(o, "pattern", one);
             return;
         }
         at += n + 1;
@@ -262,8 +241,8 @@ static void put_handler(const struct why *w, struct evrt_jsonout *o, const struc
                         struct evrt_slice type) {
     const struct evrt_host *h = w->host;
     evrt_jsonout_object(o);
-    put_cstr(o, "handler", s->name);
-    put_cstr(o, "state", !s->active ? "orphaned" : s->paused ? "paused" : "active");
+    evrt_jsonout_put_cstr(o, "handler", s->name);
+    evrt_jsonout_put_cstr(o, "state", !s->active ? "orphaned" : s->paused ? "paused" : "active");
     put_pattern(o, s, type);
     if (s->active) {
         put_policies(o, h->serving->scripts.handlers[s->handler].policies, type);
@@ -271,7 +250,7 @@ static void put_handler(const struct why *w, struct evrt_jsonout *o, const struc
         host_retries_describe(h, s, type, o);
     }
     const char *outcome = put_attempts(w, o, s);
-    put_cstr(o, "outcome", outcome);
+    evrt_jsonout_put_cstr(o, "outcome", outcome);
     put_published(w, o, s->id);
     evrt_jsonout_end(o);
 }
@@ -284,7 +263,7 @@ void why_tell(struct why *w) {
     evrt_jsonout_object(&o);
     evrt_jsonout_key(&o, "event");
     host_event_json(&o, &e);
-    put_u64(&o, "hops", e.hops);
+    evrt_jsonout_put_u64(&o, "hops", e.hops);
     put_parents(w, &o, &e);
     evrt_jsonout_key(&o, "handlers");
     evrt_jsonout_array(&o);
@@ -293,8 +272,7 @@ void why_tell(struct why *w) {
         if (s != NULL) put_handler(w, &o, s, e.type);
     }
     evrt_jsonout_end(&o);
-    put_u64(&o, "published_count", w->published);
-    evrt_jsonout_key(&o, "complete");
-    evrt_jsonout_bool(&o, w->complete);
+    evrt_jsonout_put_u64(&o, "published_count", w->published);
+    evrt_jsonout_put_bool(&o, "complete", w->complete);
     evrt_jsonout_end(&o);
 }

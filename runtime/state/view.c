@@ -81,31 +81,21 @@ int evrt_state_dump(struct evrt_state_view *v, struct evrt_buf *out) {
     return rc < 0 ? rc : evrt_tables_dump(v->db, out, &v->error);
 }
 
-static void field(struct evrt_jsonout *o, const char *key, uint64_t value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, value);
-}
-
-static void text(struct evrt_jsonout *o, const char *key, struct evrt_slice value) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, value);
-}
-
 static void report_sub(void *arg, const struct evrt_state_sub *s) {
     struct evrt_jsonout *o = arg;
     evrt_jsonout_object(o);
-    field(o, "sub", s->sub);
-    text(o, "name", evrt_slice_of(s->name));
-    field(o, "from_seq", s->from_seq);
-    field(o, "orphaned_ms", (uint64_t)s->orphaned_ms);
-    field(o, "paused_ms", (uint64_t)s->paused_ms);
-    field(o, "cursor", s->cursor);
-    field(o, "seen", s->seen);
-    field(o, "matched", s->matched);
-    field(o, "done", s->done);
-    field(o, "dead", s->dead);
-    field(o, "discarded", s->discarded);
-    field(o, "retrying", s->retrying);
+    evrt_jsonout_put_u64(o, "sub", s->sub);
+    evrt_jsonout_put_str(o, "name", evrt_slice_of(s->name));
+    evrt_jsonout_put_u64(o, "from_seq", s->from_seq);
+    evrt_jsonout_put_u64(o, "orphaned_ms", (uint64_t)s->orphaned_ms);
+    evrt_jsonout_put_u64(o, "paused_ms", (uint64_t)s->paused_ms);
+    evrt_jsonout_put_u64(o, "cursor", s->cursor);
+    evrt_jsonout_put_u64(o, "seen", s->seen);
+    evrt_jsonout_put_u64(o, "matched", s->matched);
+    evrt_jsonout_put_u64(o, "done", s->done);
+    evrt_jsonout_put_u64(o, "dead", s->dead);
+    evrt_jsonout_put_u64(o, "discarded", s->discarded);
+    evrt_jsonout_put_u64(o, "retrying", s->retrying);
     evrt_jsonout_key(o, "settled");
     evrt_ranges_json(o, s->settled);
     evrt_jsonout_end(o);
@@ -114,9 +104,9 @@ static void report_sub(void *arg, const struct evrt_state_sub *s) {
 static void report_epoch(void *arg, const struct evrt_state_epoch *e) {
     struct evrt_jsonout *o = arg;
     evrt_jsonout_object(o);
-    field(o, "sub", e->sub);
-    field(o, "from_seq", e->from_seq);
-    text(o, "patterns", e->patterns);
+    evrt_jsonout_put_u64(o, "sub", e->sub);
+    evrt_jsonout_put_u64(o, "from_seq", e->from_seq);
+    evrt_jsonout_put_str(o, "patterns", e->patterns);
     evrt_jsonout_end(o);
 }
 
@@ -124,37 +114,37 @@ static void report_dead(void *arg, const struct evrt_state_letter *l) {
     const struct evrt_record_dead *d = &l->dead;
     struct evrt_jsonout *o = arg;
     evrt_jsonout_object(o);
-    field(o, "sub", l->sub);
-    field(o, "seq", d->seq);
-    field(o, "attempt", d->attempt);
-    field(o, "at_ms", (uint64_t)d->at_ms);
-    text(o, "error_type", d->error_type);
-    text(o, "message", d->message);
-    text(o, "traceback", d->traceback);
+    evrt_jsonout_put_u64(o, "sub", l->sub);
+    evrt_jsonout_put_u64(o, "seq", d->seq);
+    evrt_jsonout_put_u64(o, "attempt", d->attempt);
+    evrt_jsonout_put_u64(o, "at_ms", (uint64_t)d->at_ms);
+    evrt_jsonout_put_str(o, "error_type", d->error_type);
+    evrt_jsonout_put_str(o, "message", d->message);
+    evrt_jsonout_put_str(o, "traceback", d->traceback);
     evrt_jsonout_end(o);
 }
 
 static void report_retry(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
     struct evrt_jsonout *o = arg;
     evrt_jsonout_object(o);
-    field(o, "sub", sub);
-    field(o, "seq", r->seq);
-    field(o, "attempt", r->attempt);
-    field(o, "crashes", r->crashes);
-    field(o, "due_ms", (uint64_t)r->due_ms);
-    field(o, "delay_ms", (uint64_t)r->delay_ms);
-    field(o, "first_failed_ms", (uint64_t)r->first_failed_ms);
-    field(o, "last_failed_ms", (uint64_t)r->last_failed_ms);
-    field(o, "key", r->key);
-    text(o, "error_type", r->error_type);
-    text(o, "message", r->message);
+    evrt_jsonout_put_u64(o, "sub", sub);
+    evrt_jsonout_put_u64(o, "seq", r->seq);
+    evrt_jsonout_put_u64(o, "attempt", r->attempt);
+    evrt_jsonout_put_u64(o, "crashes", r->crashes);
+    evrt_jsonout_put_u64(o, "due_ms", (uint64_t)r->due_ms);
+    evrt_jsonout_put_u64(o, "delay_ms", (uint64_t)r->delay_ms);
+    evrt_jsonout_put_u64(o, "first_failed_ms", (uint64_t)r->first_failed_ms);
+    evrt_jsonout_put_u64(o, "last_failed_ms", (uint64_t)r->last_failed_ms);
+    evrt_jsonout_put_u64(o, "key", r->key);
+    evrt_jsonout_put_str(o, "error_type", r->error_type);
+    evrt_jsonout_put_str(o, "message", r->message);
     evrt_jsonout_end(o);
 }
 
 int evrt_state_report(struct evrt_state_view *v, uint64_t seq, struct evrt_buf *out) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
-    field(&o, "applied", v->model->applied);
+    evrt_jsonout_put_u64(&o, "applied", v->model->applied);
     evrt_jsonout_key(&o, "subs");
     evrt_jsonout_array(&o);
     int rc = evrt_state_each_sub(v, report_sub, &o);

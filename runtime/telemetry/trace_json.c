@@ -6,12 +6,6 @@
 #include "core/jsonout.h"
 #include "telemetry/trace_record.h"
 
-static void put_text(struct evrt_jsonout *o, const char *key, struct evrt_slice s) {
-    if (s.n == 0) return;
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_str(o, s);
-}
-
 static void put_attribute(void *arg, const struct evrt_attribute *a) {
     struct evrt_jsonout *o = arg;
     char name[EVRT_ATTRIBUTE_NAME_MAX + 1];
@@ -28,38 +22,28 @@ static void put_attribute(void *arg, const struct evrt_attribute *a) {
 
 static void put_ids(struct evrt_jsonout *o, const struct evrt_span *s) {
     char trace[EVRT_TRACE_ID_SIZE], id[EVRT_SPAN_ID_SIZE];
-    evrt_jsonout_key(o, "trace_id");
-    evrt_jsonout_cstr(o, evrt_trace_id_format(s->high, s->low, trace));
-    evrt_jsonout_key(o, "span_id");
-    evrt_jsonout_cstr(o, evrt_span_id_format(s->id, id));
+    evrt_jsonout_put_cstr(o, "trace_id", evrt_trace_id_format(s->high, s->low, trace));
+    evrt_jsonout_put_cstr(o, "span_id", evrt_span_id_format(s->id, id));
     if (s->parent != 0) {
-        evrt_jsonout_key(o, "parent_span_id");
-        evrt_jsonout_cstr(o, evrt_span_id_format(s->parent, id));
+        evrt_jsonout_put_cstr(o, "parent_span_id", evrt_span_id_format(s->parent, id));
     }
-    put_text(o, "trace_state", s->state);
+    evrt_jsonout_put_given_str(o, "trace_state", s->state);
     if (s->link == 0) return;
     evrt_jsonout_key(o, "links");
     evrt_jsonout_array(o);
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "trace_id");
-    evrt_jsonout_cstr(o, trace);
-    evrt_jsonout_key(o, "span_id");
-    evrt_jsonout_cstr(o, evrt_span_id_format(s->link, id));
+    evrt_jsonout_put_cstr(o, "trace_id", trace);
+    evrt_jsonout_put_cstr(o, "span_id", evrt_span_id_format(s->link, id));
     evrt_jsonout_end(o);
     evrt_jsonout_end(o);
-}
-
-static void put_time(struct evrt_jsonout *o, const char *key, int64_t ns) {
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_i64(o, ns);
 }
 
 static void put_exception(struct evrt_jsonout *o, const struct evrt_span *s) {
     evrt_jsonout_key(o, "exception");
     evrt_jsonout_object(o);
-    put_text(o, "type", s->error_type);
-    put_text(o, "message", s->message);
-    put_text(o, "stacktrace", s->stack);
+    evrt_jsonout_put_given_str(o, "type", s->error_type);
+    evrt_jsonout_put_given_str(o, "message", s->message);
+    evrt_jsonout_put_given_str(o, "stacktrace", s->stack);
     evrt_jsonout_end(o);
 }
 
@@ -72,22 +56,18 @@ void evrt_span_json(struct evrt_buf *out, const struct evrt_span *s, struct evrt
     char stamp[EVRT_RFC3339_SIZE];
     enum evrt_span_kind kind = (enum evrt_span_kind)s->kind;
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "kind");
-    evrt_jsonout_cstr(&o, "span");
-    evrt_jsonout_key(&o, "timestamp");
-    evrt_jsonout_cstr(&o, evrt_rfc3339_format((s->start_ns + unix_ns) / 1000000, stamp));
-    evrt_jsonout_key(&o, "name");
-    evrt_jsonout_str(&o, kind == EVRT_SPAN_SCRIPT ? s->name : evrt_slice_of(evrt_span_name(kind)));
-    put_text(&o, "service", service);
+    evrt_jsonout_put_cstr(&o, "kind", "span");
+    evrt_jsonout_put_cstr(&o, "timestamp",
+                          evrt_rfc3339_format((s->start_ns + unix_ns) / 1000000, stamp));
+    evrt_jsonout_put_str(&o, "name",
+                         kind == EVRT_SPAN_SCRIPT ? s->name : evrt_slice_of(evrt_span_name(kind)));
+    evrt_jsonout_put_given_str(&o, "service", service);
     put_ids(&o, s);
-    evrt_jsonout_key(&o, "span_kind");
-    evrt_jsonout_cstr(&o, kinds[evrt_span_otlp_kind(kind)]);
-    put_time(&o, "start_time_unix_nano", s->start_ns + unix_ns);
-    put_time(&o, "end_time_unix_nano", s->end_ns + unix_ns);
-    evrt_jsonout_key(&o, "duration_ms");
-    evrt_jsonout_double(&o, (double)(s->end_ns - s->start_ns) / 1e6);
-    evrt_jsonout_key(&o, "status");
-    evrt_jsonout_cstr(&o, statuses[s->status]);
+    evrt_jsonout_put_cstr(&o, "span_kind", kinds[evrt_span_otlp_kind(kind)]);
+    evrt_jsonout_put_i64(&o, "start_time_unix_nano", s->start_ns + unix_ns);
+    evrt_jsonout_put_i64(&o, "end_time_unix_nano", s->end_ns + unix_ns);
+    evrt_jsonout_put_double(&o, "duration_ms", (double)(s->end_ns - s->start_ns) / 1e6);
+    evrt_jsonout_put_cstr(&o, "status", statuses[s->status]);
     evrt_jsonout_key(&o, "attributes");
     evrt_jsonout_object(&o);
     evrt_span_attributes(s, put_attribute, &o);

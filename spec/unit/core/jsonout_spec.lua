@@ -44,6 +44,24 @@ describe("core/jsonout", function()
             .. '"raw":{"x":1},"o":{}}', c.string(b))
     end)
 
+    it("puts members, and leaves out what was not given", function()
+        lib.evrt_jsonout_object(o)
+        lib.evrt_jsonout_put_str(o, "s", c.slice 'a"b')
+        lib.evrt_jsonout_put_cstr(o, "none", nil)
+        lib.evrt_jsonout_put_u64(o, "u", 18446744073709551615ULL)
+        lib.evrt_jsonout_put_i64(o, "i", -5)
+        lib.evrt_jsonout_put_double(o, "d", 0.5)
+        lib.evrt_jsonout_put_bool(o, "no", false)
+        lib.evrt_jsonout_put_time(o, "t", 1234)
+        lib.evrt_jsonout_put_given_str(o, "empty", c.slice "")
+        lib.evrt_jsonout_put_given_str(o, "given", c.slice "x")
+        lib.evrt_jsonout_put_given_u64(o, "zero", 0)
+        lib.evrt_jsonout_put_given_u64(o, "one", 1)
+        lib.evrt_jsonout_end(o)
+        assert.equal('{"s":"a\\"b","none":null,"u":18446744073709551615,"i":-5,"d":0.5,"no":false,'
+            .. '"t":"1970-01-01T00:00:01.234Z","given":"x","one":1}', c.string(b))
+    end)
+
     it("goes as deep as it says", function()
         local depth = c.define.EVRT_JSONOUT_DEPTH
         for _ = 1, depth do lib.evrt_jsonout_array(o) end
