@@ -150,7 +150,7 @@
 ---@field name? string  Uses of one name share a bucket
 
 ---@class evrt.Retry
----@field policy? "exponential"|"fixed"|"linear"|fun(attempt: integer, failure: table): number
+---@field policy? "exponential"|"fixed"|"linear"|fun(attempt: integer, failure: table, event: evrt.Event): number?
 ---@field max_retries? integer
 ---@field initial_delay? string|number
 ---@field max_delay? string|number

@@ -1,6 +1,7 @@
 -- The quickstart's own configuration and handlers, fed with the event that its script tells people to post.
 local evrt = require "spec.support.evrt"
 local leak = require "spec.support.leak"
+local ports = require "spec.support.ports"
 local uv = require "luv"
 
 describe("the quickstart", function()
@@ -25,6 +26,23 @@ describe("the quickstart", function()
         assert.same({ "acme/rocket#42", "bug" }, { announced.issue, announced.label })
         node:await_log({ msg = "seen", handler = "AuditTrail" }, nil, 2)
         assert.equal(0, (node:stop()))
+    end)
+
+    it("is what its script builds and launches, and the line that it prints works #plain", function()
+        local port = ports.two()
+        local script = evrt.spawn {
+            program = "sh", args = { "examples/quickstart.sh", "--port", tostring(port) },
+            env = { EVRT_SET_STORE__PATH = evrt.folder() .. "/data" },
+        }
+        script:await_log({ msg = "evrt ready" }, 600)
+        local line
+        for _, text in ipairs(script.err) do line = line or text:match "^%s+(curl %-i .+)$" end
+        assert.truthy(line, "no curl line")
+        local curl = evrt.spawn { program = "sh", args = { "-c", line } }
+        assert.equal(0, curl:wait(60))
+        assert.truthy(table.concat(curl.out, "\n"):find("202 Accepted", 1, true))
+        assert.equal(42, script:await_log({ msg = "issue triaged", handler = "IssueTriage" }).issue)
+        assert.equal(0, (script:stop()))
     end)
 
     it("is checked by `evrt check`", function()

@@ -23,4 +23,16 @@ function ports.free()
     return port
 end
 
+--- A port that is free now, as is the next one.
+function ports.two()
+    while true do
+        local port, release = ports.occupy()
+        local next_one = uv.new_tcp()
+        local free = next_one:bind("127.0.0.1", port + 1) and next_one:listen(1, function() end)
+        next_one:close()
+        release()
+        if free then return port end
+    end
+end
+
 return ports
