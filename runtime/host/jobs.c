@@ -14,8 +14,14 @@
 #include "core/error.h"
 #include "core/event.h"
 #include "core/jsonout.h"
+#include "core/utf8.h"
 
-enum { MS = 1000000, TICK_MS = 20 };
+enum {
+    MS = 1000000,
+    TICK_MS = 20,
+    FAILURES_MAX = 100,
+    FAILURE_MAX = 512, /* bytes of a message that are told */
+};
 
 /* Every kind there is. */
 static const struct host_job_kind *const kinds[] = {&host_replay_kind, &host_reprocess_kind};
@@ -435,6 +441,22 @@ void host_job_wait(struct host_job *j, evrt_host_json_cb cb, void *arg) {
     if (j->r.state != EVRT_JOB_RUNNING) tell(j, 0);
 }
 
+void host_job_note_failure(struct host_job *j, const char *name, struct evrt_slice key,
+                           struct evrt_slice type, struct evrt_slice message) {
+    if (j->failure_count == FAILURES_MAX) return;
+    if (j->failure_count++ > 0) evrt_buf_putc(&j->failures, ',');
+    struct evrt_jsonout o = evrt_jsonout_start(&j->failures);
+    evrt_jsonout_object(&o);
+    evrt_jsonout_key(&o, name);
+    evrt_jsonout_raw(&o, key);
+    evrt_jsonout_key(&o, "error");
+    evrt_jsonout_object(&o);
+    evrt_jsonout_put_str(&o, "type", type);
+    evrt_jsonout_put_str(&o, "message", evrt_utf8_cut(message, FAILURE_MAX));
+    evrt_jsonout_end(&o);
+    evrt_jsonout_end(&o);
+}
+
 static void put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
     if (ms == 0)
         evrt_jsonout_put_cstr(o, key, NULL);
@@ -461,6 +483,12 @@ void host_job_json_open(const struct host_job *j, struct evrt_jsonout *o) {
     evrt_jsonout_put_u64(o, "in_flight", j->in_flight);
     evrt_jsonout_put_given_str(o, "error", j->r.error);
     if (j->kind->describe != NULL) j->kind->describe(j, o);
+    evrt_jsonout_key(o, "asked");
+    evrt_jsonout_raw(o, j->r.spec);
+    evrt_jsonout_key(o, "failures");
+    evrt_jsonout_array(o);
+    if (j->failures.n != 0) evrt_jsonout_raw(o, evrt_buf_slice(&j->failures));
+    evrt_jsonout_end(o);
 }
 
 void evrt_host_jobs(struct evrt_host *h, const char *kind, struct evrt_buf *out) {

@@ -76,7 +76,7 @@ struct host_job {
     uint32_t count, in_flight;
     struct evrt_range *before; /* ended above the cursor before the last start */
     size_t before_count;
-    struct evrt_buf failures; /* the kind's, to tell while it is listed: members of a JSON array */
+    struct evrt_buf failures; /* to tell while it is listed: members of a JSON array */
     unsigned failure_count;
     void *own; /* the kind's */
     struct host_job_waiter *waiters;
@@ -128,6 +128,10 @@ void host_job_passed(struct host_job *j, uint64_t key);
 void host_job_more(struct host_job *j);
 /* Ends it before its time: as failed, with the reason. */
 void host_job_fail(struct host_job *j, const char *reason);
+/* One that failed, to be told with the job: {<name>: key, "error": {"type", "message"}}. `key` is JSON. The first
+ * ones are kept, and the beginning of a long message. */
+void host_job_note_failure(struct host_job *j, const char *name, struct evrt_slice key,
+                           struct evrt_slice type, struct evrt_slice message);
 /* cb is called once, when it has ended or the host closes (-ESHUTDOWN), with its JSON. */
 void host_job_wait(struct host_job *j, evrt_host_json_cb cb, void *arg);
 /* {"id","kind","state","created","ended","total","done","failed","skipped","in_flight",...}: open, so that

@@ -29,8 +29,6 @@ enum {
     BLOCK_BYTES = 1 << 20,
     SCAN_EVENTS = 65536,  /* looked at by one read */
     OPEN_BYTES = 8 << 20, /* of events that are delivered and have not ended */
-    FAILURES_MAX = 100,
-    FAILURE_MAX = 512, /* bytes of a message that are told */
 };
 
 struct place {
@@ -230,19 +228,9 @@ static void more(struct host_job *j) {
 }
 
 static void note_failure(struct host_job *j, uint64_t key, const struct host_job_end *end) {
-    if (j->failure_count == FAILURES_MAX) return;
-    struct evrt_slice message = end->message;
-    if (message.n > FAILURE_MAX) message.n = FAILURE_MAX;
-    if (j->failure_count++ > 0) evrt_buf_putc(&j->failures, ',');
-    struct evrt_jsonout o = evrt_jsonout_start(&j->failures);
-    evrt_jsonout_object(&o);
-    evrt_jsonout_put_u64(&o, "seq", key);
-    evrt_jsonout_key(&o, "error");
-    evrt_jsonout_object(&o);
-    evrt_jsonout_put_str(&o, "type", end->error_type);
-    evrt_jsonout_put_str(&o, "message", message);
-    evrt_jsonout_end(&o);
-    evrt_jsonout_end(&o);
+    char seq[24];
+    snprintf(seq, sizeof seq, "%llu", (unsigned long long)key);
+    host_job_note_failure(j, "seq", evrt_slice_of(seq), end->error_type, end->message);
 }
 
 static void ended(struct host_job *j, uint64_t key, const struct host_job_end *end) {
@@ -344,12 +332,6 @@ static void describe(const struct host_job *j, struct evrt_jsonout *o) {
     evrt_jsonout_put_u64(o, "from_seq", host_job_number(j, "from_seq"));
     evrt_jsonout_put_u64(o, "to_seq", j->r.until - 1);
     evrt_jsonout_put_u64(o, "next_seq", j->r.cursor);
-    evrt_jsonout_key(o, "asked");
-    evrt_jsonout_raw(o, j->r.spec);
-    evrt_jsonout_key(o, "failures");
-    evrt_jsonout_array(o);
-    if (j->failures.n != 0) evrt_jsonout_raw(o, evrt_buf_slice(&j->failures));
-    evrt_jsonout_end(o);
 }
 
 static void log_ended(const struct host_job *j, struct evrt_slice handler) {

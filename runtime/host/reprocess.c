@@ -27,8 +27,6 @@
 enum {
     PAGE = 64,
     BUDGET_MS = 50,
-    FAILURES_MAX = 100,
-    FAILURE_MAX = 512, /* bytes of a message that are told */
 };
 
 struct page_letter {
@@ -139,19 +137,8 @@ static void choose(struct reprocess *r) {
 static void note_failure(struct host_job *j, const struct host_letter *l, struct evrt_slice type,
                          struct evrt_slice message) {
     char id[48];
-    if (j->failure_count == FAILURES_MAX) return;
-    if (message.n > FAILURE_MAX) message.n = FAILURE_MAX;
-    if (j->failure_count++ > 0) evrt_buf_putc(&j->failures, ',');
-    snprintf(id, sizeof id, "%u-%llu", l->sub, (unsigned long long)l->seq);
-    struct evrt_jsonout o = evrt_jsonout_start(&j->failures);
-    evrt_jsonout_object(&o);
-    evrt_jsonout_put_cstr(&o, "id", id);
-    evrt_jsonout_key(&o, "error");
-    evrt_jsonout_object(&o);
-    evrt_jsonout_put_str(&o, "type", type);
-    evrt_jsonout_put_str(&o, "message", message);
-    evrt_jsonout_end(&o);
-    evrt_jsonout_end(&o);
+    snprintf(id, sizeof id, "\"%u-%llu\"", l->sub, (unsigned long long)l->seq);
+    host_job_note_failure(j, "id", evrt_slice_of(id), type, message);
 }
 
 static void pass_over(struct reprocess *r, const struct host_letter *l, const char *why) {
@@ -302,15 +289,6 @@ static void stop(struct host_job *j) {
     if (!r->busy) free_own(r);
 }
 
-static void describe(const struct host_job *j, struct evrt_jsonout *o) {
-    evrt_jsonout_key(o, "asked");
-    evrt_jsonout_raw(o, j->r.spec);
-    evrt_jsonout_key(o, "failures");
-    evrt_jsonout_array(o);
-    if (j->failures.n != 0) evrt_jsonout_raw(o, evrt_buf_slice(&j->failures));
-    evrt_jsonout_end(o);
-}
-
 const struct host_job_kind host_reprocess_kind = {
     .name = "reprocess",
     .purpose = EVRT_PURPOSE_REPROCESS,
@@ -318,7 +296,6 @@ const struct host_job_kind host_reprocess_kind = {
     .more = more,
     .ended = ended,
     .stop = stop,
-    .describe = describe,
 };
 
 /* ---- Beginning ---- */
