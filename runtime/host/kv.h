@@ -39,7 +39,7 @@ struct host_kv {
     uv_timer_t timer; /* looks again */
 
     struct host_kv_ask *asked, **asked_end; /* since the last reading began */
-    bool reading, asleep;
+    bool reading;
     int64_t swept_ns;
 
     struct {

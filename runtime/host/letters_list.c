@@ -229,10 +229,7 @@ int evrt_host_letters_check(struct evrt_host *h, const struct evrt_host_letter_f
     if (f->handler.p != NULL && evrt_bus_find(h->bus, f->handler) == NULL)
         return evrt_error_set(err, -ENOENT, "no handler named \"%.*s\"", (int)f->handler.n,
                               f->handler.p);
-    if (f->type.p != NULL && evrt_pattern_check(f->type) != f->type.n)
-        return evrt_error_set(err, -EINVAL,
-                              "type: expected a pattern, as order.created or order.*");
-    if (f->type.p != NULL && f->type.n == 0)
+    if (f->type.p != NULL && (f->type.n == 0 || evrt_pattern_check(f->type) != f->type.n))
         return evrt_error_set(err, -EINVAL,
                               "type: expected a pattern, as order.created or order.*");
     if (f->reason.p != NULL && evrt_dead_reason_of(f->reason) < 0)

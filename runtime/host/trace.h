@@ -96,9 +96,5 @@ struct evrt_slice host_event_trace_id(const struct evrt_host *h, const char *eve
                                       struct host_trace_text *text);
 struct evrt_slice host_event_span_id(const struct evrt_host *h, const char *event,
                                      struct host_trace_text *text);
-/* Whether the delivery's trace is sampled: what exemplars may name. */
-static inline bool host_is_sampled(const struct evrt_delivery *d) {
-    return (d->label->trace.flags & EVRT_TRACE_SAMPLED) != 0;
-}
 
 #endif

@@ -67,6 +67,7 @@ struct evrt_model_sub *evrt_model_add(struct evrt_model *m, uint32_t sub, struct
     struct evrt_model_sub *s = evrt_zalloc(sizeof *s);
     s->row.sub = sub;
     s->row.name = evrt_strndup(name.p ? name.p : "", name.n);
+    evrt_ended_init(&s->ended);
     m->subs[at] = s;
     m->count++;
     return s;
