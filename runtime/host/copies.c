@@ -107,17 +107,11 @@ static void look_job(struct evrt_state_view *view, void *arg) {
     c->rc = evrt_state_bare(view, c->from, c->to, note, c);
 }
 
-static int by_seq(const void *a, const void *b) {
-    const struct host_fetch_item *x = a, *y = b;
-    if (x->seq != y->seq) return x->seq < y->seq ? -1 : 1;
-    return x->sub < y->sub ? -1 : x->sub > y->sub;
-}
-
 static void on_looked(void *arg) {
     struct host_copies *c = arg;
     if (c->bare.n != 0)
         qsort(c->bare.p, c->bare.n / sizeof(struct host_fetch_item), sizeof(struct host_fetch_item),
-              by_seq);
+              host_fetch_by_seq);
     if (c->rc < 0) c->outdated = true;
     copy(c);
 }

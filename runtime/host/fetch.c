@@ -105,12 +105,19 @@ static void on_read(uv_work_t *work, int status) {
         host_ask_state(f->host, read_copies, finish, f);
 }
 
+int host_fetch_by_seq(const void *a, const void *b) {
+    const struct host_fetch_item *x = a, *y = b;
+    if (x->seq != y->seq) return x->seq < y->seq ? -1 : 1;
+    return x->sub < y->sub ? -1 : x->sub > y->sub;
+}
+
 void host_fetch(struct evrt_host *h, struct host_fetch_item *items, size_t count,
                 void (*done)(void *arg, const struct host_fetch *f), void *arg) {
     struct fetch *f = evrt_zalloc(sizeof *f);
     *f = (struct fetch){.f = {items, count}, .host = h, .missing = count, .done = done, .arg = arg};
     for (size_t i = 0; i < count; i++)
         items[i].at = items[i].n = 0;
+    if (count > 0) qsort(items, count, sizeof *items, host_fetch_by_seq);
     f->work.data = f;
     h->reads++;
     if (evrt_journal_reader_open(&f->reader, h->journal) < 0) f->reader = NULL;

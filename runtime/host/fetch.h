@@ -25,8 +25,10 @@ static inline struct evrt_slice host_fetched(const struct host_fetch *f, size_t 
                                f->items[i].n};
 }
 
-/* `items` in order of seq, from evrt_alloc: taken over. `done` is called once, never before this returns; *f is
- * valid during the call. */
+/* Orders items (qsort) by seq, then by sub. */
+int host_fetch_by_seq(const void *a, const void *b);
+/* `items` in any order, from evrt_alloc: taken over, and put in order. `done` is called once, never before this
+ * returns; *f is valid during the call. */
 void host_fetch(struct evrt_host *h, struct host_fetch_item *items, size_t count,
                 void (*done)(void *arg, const struct host_fetch *f), void *arg);
 

@@ -195,11 +195,6 @@ static void on_fetched(void *arg, const struct host_fetch *f) {
     finish(l);
 }
 
-static int by_seq(const void *a, const void *b) {
-    const struct host_fetch_item *x = a, *y = b;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
 static void on_listed(void *arg) {
     struct listing *l = arg;
     const struct row *rows = (const struct row *)(const void *)l->rows.p;
@@ -211,7 +206,6 @@ static void on_listed(void *arg) {
     struct host_fetch_item *items = evrt_alloc(count * sizeof *items);
     for (size_t i = 0; i < count; i++)
         items[i] = (struct host_fetch_item){.sub = rows[i].sub, .seq = rows[i].seq};
-    qsort(items, count, sizeof *items, by_seq);
     host_fetch(l->host, items, count, on_fetched, l);
 }
 

@@ -85,17 +85,11 @@ static void on_fetched(void *arg, const struct host_fetch *f) {
     host_job_more(r->job);
 }
 
-static int by_seq(const void *a, const void *b) {
-    const struct host_fetch_item *x = a, *y = b;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
 static void fetch(struct reprocess *r) {
     struct host_fetch_item *items = evrt_alloc(r->count * sizeof *items);
     for (size_t i = 0; i < r->count; i++)
         items[i] =
             (struct host_fetch_item){.sub = r->page[i].letter.sub, .seq = r->page[i].letter.seq};
-    qsort(items, r->count, sizeof *items, by_seq);
     host_fetch(r->host, items, r->count, on_fetched, r);
 }
 

@@ -54,6 +54,18 @@ int evrt_rows_each(struct evrt_db *db, enum evrt_db_statement which, evrt_row_fn
     return rc;
 }
 
+int evrt_bind_each(struct evrt_db *db, const struct evrt_binder *b, enum evrt_db_statement which,
+                   evrt_row_fn fn, void *arg, struct evrt_error *err) {
+    if (b->code != SQLITE_OK) return evrt_db_error(db, b->code, sqlite3_sql(b->to), err);
+    return evrt_rows_each(db, which, fn, arg, err);
+}
+
+int evrt_rows_number(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
+    (void)db, (void)err;
+    *(uint64_t *)arg = evrt_column_u64(row, 0);
+    return 0;
+}
+
 int evrt_rows_damaged(struct evrt_db *db, const char *what, struct evrt_error *err) {
     return evrt_error_set(err, -EBADMSG, "%s is damaged: %s", db->file ? db->file : "state", what);
 }

@@ -27,6 +27,13 @@ typedef int (*evrt_row_fn)(struct evrt_db *db, struct sqlite3_stmt *row, void *a
                            struct evrt_error *err);
 EVRT_MUST_CHECK int evrt_rows_each(struct evrt_db *db, enum evrt_db_statement which, evrt_row_fn fn,
                                    void *arg, struct evrt_error *err);
+/* The same of a statement with parameters. */
+EVRT_MUST_CHECK int evrt_bind_each(struct evrt_db *db, const struct evrt_binder *b,
+                                   enum evrt_db_statement which, evrt_row_fn fn, void *arg,
+                                   struct evrt_error *err);
+/* For one number: the first column of the last row goes to the uint64_t that is arg. */
+int evrt_rows_number(struct evrt_db *db, struct sqlite3_stmt *row, void *arg,
+                     struct evrt_error *err);
 /* -EBADMSG: "state.db is damaged: `what`". */
 int evrt_rows_damaged(struct evrt_db *db, const char *what, struct evrt_error *err);
 

@@ -123,8 +123,7 @@ int evrt_tables_check_scheduled(struct evrt_db *db, struct evrt_error *err) {
 static int walk_rows(struct evrt_db *db, const struct evrt_binder *b, enum evrt_db_statement which,
                      evrt_state_scheduled_fn fn, void *arg, struct evrt_error *err) {
     struct walk walk = {fn, arg};
-    return b->code == SQLITE_OK ? evrt_rows_each(db, which, give, &walk, err)
-                                : evrt_db_error(db, b->code, "reading scheduled", err);
+    return evrt_bind_each(db, b, which, give, &walk, err);
 }
 
 int evrt_tables_scheduled(struct evrt_db *db, int64_t due_ms, uint64_t number, uint64_t limit,

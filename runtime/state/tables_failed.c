@@ -145,17 +145,11 @@ static int check_retries(struct evrt_db *db, const struct evrt_model *m, struct 
     return rc;
 }
 
-static int note_number(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
-    (void)db, (void)err;
-    *(uint64_t *)arg = evrt_column_u64(row, 0);
-    return 0;
-}
-
 int evrt_tables_check_failed(struct evrt_db *db, struct evrt_model *m, struct evrt_error *err) {
     struct dead_check check = {.deadline = evrt_mono_ns() + DEAD_CHECK_NS};
     uint64_t copies = 0;
     int rc = check_retries(db, m, err);
-    if (rc == 0) rc = evrt_rows_each(db, EVRT_DB_ANY_COPY, note_number, &copies, err);
+    if (rc == 0) rc = evrt_rows_each(db, EVRT_DB_ANY_COPY, evrt_rows_number, &copies, err);
     if (rc == 0) rc = evrt_rows_each(db, EVRT_DB_CHECK_DEAD, check_dead, &check, err);
     evrt_buf_finish(&check.scratch);
     m->any_copies = copies != 0;
@@ -221,8 +215,7 @@ static int look(struct evrt_db *db, enum evrt_db_statement which, uint64_t first
     struct evrt_binder b = {.to = db->statements[which]};
     evrt_bind_u64(&b, first);
     evrt_bind_u64(&b, second);
-    if (b.code != SQLITE_OK) return evrt_db_error(db, b.code, "reading what failed", err);
-    return evrt_rows_each(db, which, fn, p, err);
+    return evrt_bind_each(db, &b, which, fn, p, err);
 }
 
 static int read_past(struct evrt_db *db, uint32_t sub, uint64_t seq, struct past *p,
@@ -371,8 +364,7 @@ int evrt_tables_copy(struct evrt_db *db, uint32_t sub, uint64_t seq, struct evrt
     struct evrt_binder b = {.to = db->statements[EVRT_DB_COPY_OF]};
     evrt_bind_u64(&b, sub);
     evrt_bind_u64(&b, seq);
-    if (b.code != SQLITE_OK) return evrt_db_error(db, b.code, "reading copies", err);
-    int rc = evrt_rows_each(db, EVRT_DB_COPY_OF, take_copy, &c, err);
+    int rc = evrt_bind_each(db, &b, EVRT_DB_COPY_OF, take_copy, &c, err);
     return rc < 0 ? rc : c.found ? 0 : -ENOENT;
 }
 
@@ -394,16 +386,14 @@ int evrt_tables_bare(struct evrt_db *db, const struct evrt_model *m, uint64_t fr
     struct evrt_binder b = {.to = db->statements[EVRT_DB_BARE_DEAD]};
     evrt_bind_u64(&b, from);
     evrt_bind_u64(&b, to);
-    int rc = b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_BARE_DEAD, give_bare, &walk, err)
-                                 : evrt_db_error(db, b.code, "reading dead", err);
+    int rc = evrt_bind_each(db, &b, EVRT_DB_BARE_DEAD, give_bare, &walk, err);
     for (size_t i = 0; rc == 0 && i < m->count; i++) {
         if (m->subs[i]->row.retrying == 0) continue;
         b = (struct evrt_binder){.to = db->statements[EVRT_DB_BARE_RETRIES]};
         evrt_bind_u64(&b, from);
         evrt_bind_u64(&b, to);
         evrt_bind_u64(&b, m->subs[i]->row.sub);
-        rc = b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_BARE_RETRIES, give_bare, &walk, err)
-                                 : evrt_db_error(db, b.code, "reading retries", err);
+        rc = evrt_bind_each(db, &b, EVRT_DB_BARE_RETRIES, give_bare, &walk, err);
     }
     return rc;
 }

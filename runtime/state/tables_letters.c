@@ -28,8 +28,7 @@ int evrt_tables_dead(struct evrt_db *db, uint64_t seq, evrt_state_letter_fn fn, 
     struct dead_walk walk = {.fn = fn, .arg = arg};
     struct evrt_binder b = {.to = db->statements[EVRT_DB_DEAD_OF]};
     evrt_bind_u64(&b, seq);
-    int rc = b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_DEAD_OF, give_dead, &walk, err)
-                                 : evrt_db_error(db, b.code, "reading dead", err);
+    int rc = evrt_bind_each(db, &b, EVRT_DB_DEAD_OF, give_dead, &walk, err);
     evrt_buf_finish(&walk.scratch);
     return rc;
 }
@@ -53,8 +52,7 @@ int evrt_tables_dead_in(struct evrt_db *db, uint32_t sub, uint64_t from, uint64_
     evrt_bind_u64(&b, from);
     evrt_bind_u64(&b, to);
     evrt_bind_u64(&b, sub);
-    return b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_DEAD_IN, give_seq, &walk, err)
-                               : evrt_db_error(db, b.code, "reading dead", err);
+    return evrt_bind_each(db, &b, EVRT_DB_DEAD_IN, give_seq, &walk, err);
 }
 
 /* ---- Lists of dead letters ---- */
@@ -121,8 +119,7 @@ int evrt_tables_letters(struct evrt_db *db, const struct evrt_state_letters *whi
     struct evrt_binder b = {.to = db->statements[one]};
     if (which->sub != 0) evrt_bind_u64(&b, which->sub);
     evrt_bind_u64(&b, after);
-    int rc = b.code == SQLITE_OK ? evrt_rows_each(db, one, give_letter, &walk, err)
-                                 : evrt_db_error(db, b.code, "reading dead", err);
+    int rc = evrt_bind_each(db, &b, one, give_letter, &walk, err);
     evrt_buf_finish(&walk.scratch);
     return rc < 0 ? rc : 0;
 }
@@ -133,20 +130,13 @@ int evrt_tables_letter(struct evrt_db *db, uint32_t sub, uint64_t seq, evrt_stat
     struct evrt_binder b = {.to = db->statements[EVRT_DB_DEAD_ONE]};
     evrt_bind_u64(&b, seq);
     evrt_bind_u64(&b, sub);
-    int rc = b.code == SQLITE_OK ? evrt_rows_each(db, EVRT_DB_DEAD_ONE, give_dead, &walk, err)
-                                 : evrt_db_error(db, b.code, "reading dead", err);
+    int rc = evrt_bind_each(db, &b, EVRT_DB_DEAD_ONE, give_dead, &walk, err);
     evrt_buf_finish(&walk.scratch);
     return rc;
 }
 
-static int note_number(struct evrt_db *db, sqlite3_stmt *row, void *arg, struct evrt_error *err) {
-    (void)db, (void)err;
-    *(uint64_t *)arg = evrt_column_u64(row, 0);
-    return 0;
-}
-
 int evrt_tables_last_letter(struct evrt_db *db, uint64_t *n, struct evrt_error *err) {
-    return evrt_rows_each(db, EVRT_DB_LAST_DEAD, note_number, n, err);
+    return evrt_rows_each(db, EVRT_DB_LAST_DEAD, evrt_rows_number, n, err);
 }
 
 /* ---- Retries ---- */
@@ -169,8 +159,7 @@ static int walk_retries(struct evrt_db *db, const struct evrt_binder *b,
                         enum evrt_db_statement which, evrt_state_retry_fn fn, void *arg,
                         struct evrt_error *err) {
     struct retry_walk walk = {.fn = fn, .arg = arg};
-    int rc = b->code == SQLITE_OK ? evrt_rows_each(db, which, give_retry, &walk, err)
-                                  : evrt_db_error(db, b->code, "reading retries", err);
+    int rc = evrt_bind_each(db, b, which, give_retry, &walk, err);
     evrt_buf_finish(&walk.scratch);
     return rc;
 }
