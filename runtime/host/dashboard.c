@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "host/letters.h"
 #include "host/node.h"
 
 #include "core/clock.h"
@@ -208,7 +209,7 @@ static void put_counts(struct dashboard *d, struct evrt_jsonout *o) {
     }
     evrt_jsonout_put_time(o, "collected_at", d->now_ms);
     evrt_jsonout_put_u64(o, "retry_queue_size", retrying);
-    evrt_jsonout_put_u64(o, "dead_letter_queue_size", host_meter_dead_letters(h));
+    evrt_jsonout_put_u64(o, "dead_letter_queue_size", host_letters_count(h));
     evrt_jsonout_put_u64(o, "events_last_hour", d->last_hour);
     evrt_jsonout_put_u64(o, "events_today", d->today);
     evrt_jsonout_put_u64(o, "active_handlers", active);

@@ -49,11 +49,7 @@ static void describe(struct evrt_buf *out, const struct host_dead *d) {
     evrt_jsonout_put_str(&o, "handler", evrt_slice_of(d->sub->name));
     evrt_jsonout_put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
     evrt_jsonout_put_u64(&o, "attempts", d->attempt);
-    evrt_jsonout_key(&o, "error");
-    evrt_jsonout_object(&o);
-    evrt_jsonout_put_str(&o, "type", d->error_type);
-    evrt_jsonout_put_str(&o, "message", d->message);
-    evrt_jsonout_end(&o);
+    host_error_json(&o, d->error_type, d->message, (struct evrt_slice){NULL, 0});
     evrt_jsonout_key(&o, "event");
     evrt_jsonout_object(&o);
     evrt_jsonout_put_str(&o, "id", d->id);

@@ -449,11 +449,7 @@ void host_job_note_failure(struct host_job *j, const char *name, struct evrt_sli
     evrt_jsonout_object(&o);
     evrt_jsonout_key(&o, name);
     evrt_jsonout_raw(&o, key);
-    evrt_jsonout_key(&o, "error");
-    evrt_jsonout_object(&o);
-    evrt_jsonout_put_str(&o, "type", type);
-    evrt_jsonout_put_str(&o, "message", evrt_utf8_cut(message, FAILURE_MAX));
-    evrt_jsonout_end(&o);
+    host_error_json(&o, type, evrt_utf8_cut(message, FAILURE_MAX), (struct evrt_slice){NULL, 0});
     evrt_jsonout_end(&o);
 }
 

@@ -41,23 +41,13 @@ struct listing {
 
 /* ---- On the state thread ---- */
 
-static void put_error(struct evrt_jsonout *o, struct evrt_slice type, struct evrt_slice message,
-                      struct evrt_slice traceback) {
-    evrt_jsonout_key(o, "error");
-    evrt_jsonout_object(o);
-    evrt_jsonout_put_str(o, "type", type);
-    evrt_jsonout_put_str(o, "message", message);
-    evrt_jsonout_put_given_str(o, "traceback", traceback);
-    evrt_jsonout_end(o);
-}
-
 static void put_attempt(struct evrt_jsonout *o, const struct evrt_record_attempt *a) {
     char script[24];
     snprintf(script, sizeof script, "%016llx", (unsigned long long)a->script);
     evrt_jsonout_object(o);
     evrt_jsonout_put_u64(o, "attempt", a->attempt);
     evrt_jsonout_put_time(o, "at", a->at_ms);
-    put_error(o, a->error_type, a->message, (struct evrt_slice){NULL, 0});
+    host_error_json(o, a->error_type, a->message, (struct evrt_slice){NULL, 0});
     evrt_jsonout_put_u64(o, "generation", a->generation);
     evrt_jsonout_put_str(o, "script", evrt_slice_of(script));
     evrt_jsonout_end(o);
@@ -88,8 +78,8 @@ static void note(void *arg, const struct evrt_state_letter *l) {
     evrt_jsonout_put_str(&o, "event_id", d->id);
     evrt_jsonout_put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
     evrt_jsonout_put_u64(&o, "attempts", d->attempt);
-    put_error(&o, d->error_type, d->message,
-              to->full ? d->traceback : (struct evrt_slice){NULL, 0});
+    host_error_json(&o, d->error_type, d->message,
+                    to->full ? d->traceback : (struct evrt_slice){NULL, 0});
     evrt_jsonout_put_time(&o, "dead_at", d->at_ms);
     evrt_jsonout_put_time(&o, "first_failed", d->first_failed_ms);
     if (to->full) put_history(&o, l);

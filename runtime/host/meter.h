@@ -158,8 +158,6 @@ void host_meter_removed(struct evrt_host *h, const struct evrt_sub *s);
 void host_meters_expire(struct evrt_host *h);
 /* Brings the gauges, and counters that are kept elsewhere, up to now. */
 void host_meters_collect(struct evrt_host *h);
-/* Dead letters there are. */
-uint64_t host_meter_dead_letters(const struct evrt_host *h);
 /* Milliseconds since the event `seq` was stored; 0: not known. */
 int64_t host_meter_age_of(const struct evrt_host *h, uint64_t seq, int64_t now_ms);
 

@@ -303,17 +303,13 @@ static void collect_spans(struct evrt_host *h, struct evrt_metrics *m) {
     evrt_metrics_limit_total(m, EVRT_LIMIT_SPAN_QUEUE, c.queue);
 }
 
-uint64_t host_meter_dead_letters(const struct evrt_host *h) {
-    return host_letters_count(h);
-}
-
 void host_meters_collect(struct evrt_host *h) {
     if (h->meters == NULL || h->phase == HOST_CLOSED) return;
     struct evrt_metrics *m = h->meters->metrics;
     collect_node(h, m);
     collect_workers(h);
     collect_handlers(h);
-    gauge(h, EVRT_METRIC_DEAD_LETTER_QUEUE_SIZE, (double)host_meter_dead_letters(h));
+    gauge(h, EVRT_METRIC_DEAD_LETTER_QUEUE_SIZE, (double)host_letters_count(h));
     collect_store(h);
     collect_shared(h, m);
     collect_limits(h, m);

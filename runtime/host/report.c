@@ -89,6 +89,16 @@ void host_event_json_open(struct evrt_jsonout *o, const struct evrt_event *e) {
     put_event(o, e);
 }
 
+void host_error_json(struct evrt_jsonout *o, struct evrt_slice type, struct evrt_slice message,
+                     struct evrt_slice traceback) {
+    evrt_jsonout_key(o, "error");
+    evrt_jsonout_object(o);
+    evrt_jsonout_put_str(o, "type", type);
+    evrt_jsonout_put_str(o, "message", message);
+    evrt_jsonout_put_given_str(o, "traceback", traceback);
+    evrt_jsonout_end(o);
+}
+
 /* ---- Handlers ---- */
 
 static void put_patterns(struct evrt_jsonout *o, struct evrt_slice joined) {

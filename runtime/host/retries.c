@@ -40,11 +40,7 @@ static void note(void *arg, uint32_t sub, const struct evrt_record_retry *r) {
     evrt_jsonout_put_time(&o, "first_failed", r->first_failed_ms);
     evrt_jsonout_put_time(&o, "last_failed", r->last_failed_ms);
     evrt_jsonout_put_u64(&o, "crashes", r->crashes);
-    evrt_jsonout_key(&o, "error");
-    evrt_jsonout_object(&o);
-    evrt_jsonout_put_str(&o, "type", r->error_type);
-    evrt_jsonout_put_str(&o, "message", r->message);
-    evrt_jsonout_end(&o);
+    host_error_json(&o, r->error_type, r->message, (struct evrt_slice){NULL, 0});
     evrt_jsonout_end(&o);
     row.n = l->text.n - row.at;
     evrt_buf_put(&l->rows, &row, sizeof row);
