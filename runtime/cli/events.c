@@ -8,20 +8,8 @@
 #include "json/json.h"
 
 /* The options that are the query's parameters of the same name. */
-static const char *const parameters[] = {"type",  "source",  "subject", "from", "to",
-                                         "after", "handler", "state",   "limit"};
-#define PARAMETERS (sizeof parameters / sizeof *parameters)
-
-static void put_query(const struct evrt_cli *cli, struct evrt_buf *path) {
-    char mark = '?';
-    for (size_t i = 0; i < PARAMETERS; i++) {
-        const char *value = evrt_cli_get(cli, parameters[i]);
-        if (value == NULL) continue;
-        evrt_buf_printf(path, "%c%s=", mark, parameters[i]);
-        evrt_client_query(path, evrt_slice_of(value));
-        mark = '&';
-    }
-}
+static const char *const parameters[] = {"type",  "source",  "subject", "from",  "to",
+                                         "after", "handler", "state",   "limit", NULL};
 
 static int list(struct evrt_buf *json, bool handler, struct evrt_buf *out) {
     static const struct evrt_view_column columns[] = {
@@ -70,59 +58,45 @@ static int describe(struct evrt_buf *json, struct evrt_buf *out) {
 
 /* ---- Those that wait for their time ---- */
 
-static int show_scheduled(struct evrt_cli *cli, struct evrt_buf *json, struct evrt_buf *out) {
+static int list_scheduled(struct evrt_cli *cli, struct evrt_buf *path) {
     static const struct evrt_view_column columns[] = {
         {"ID", "id"},           {"DELIVER AT", "deliver_at"},
         {"TYPE", "event.type"}, {"SOURCE", "event.source"},
         {"EVENT", "event.id"},  {NULL, NULL},
     };
-    if (evrt_cli_has(cli, "json")) return evrt_cli_print(json);
-    struct evrt_slice page = evrt_buf_slice(json);
-    size_t count = evrt_view_items(evrt_json_at(page, EVRT_STR("items")), columns, out);
-    if (count == 0) evrt_buf_puts(out, "No scheduled events.\n");
-    int rc = evrt_cli_print(out);
-    evrt_view_text(evrt_json_at(page, EVRT_STR("next")), out);
-    if (rc == EVRT_EXIT_OK && count > 0 && out->n > 0)
-        fprintf(stderr, "There are more: --after %s\n", evrt_buf_cstr(out));
+    struct evrt_buf json;
+    evrt_buf_init(&json);
+    evrt_buf_puts(path, "/api/v1/scheduled");
+    evrt_view_query(cli, parameters, path);
+    int rc = evrt_view_get(cli, evrt_buf_cstr(path), &json);
+    if (rc == EVRT_EXIT_OK)
+        rc = evrt_view_page(cli, &json, columns, "No scheduled events.\n", "There are more");
+    evrt_buf_finish(&json);
     return rc;
 }
 
-static int list_scheduled(struct evrt_cli *cli, struct evrt_buf *path, struct evrt_buf *json,
-                          struct evrt_buf *out) {
-    evrt_buf_puts(path, "/api/v1/scheduled");
-    put_query(cli, path);
-    int rc = evrt_view_get(cli, evrt_buf_cstr(path), json);
-    return rc == EVRT_EXIT_OK ? show_scheduled(cli, json, out) : rc;
-}
-
-static int cancel_scheduled(struct evrt_cli *cli, struct evrt_buf *path, struct evrt_buf *json,
-                            struct evrt_buf *out) {
+static int cancel_scheduled(struct evrt_cli *cli, struct evrt_buf *path) {
     enum { TIMEOUT_MS = 30000 };
     evrt_buf_puts(path, "/api/v1/scheduled/");
     evrt_client_query(path, evrt_slice_of(evrt_cli_get(cli, "cancel")));
     struct evrt_request request = {
         .path = evrt_buf_cstr(path), .post = true, .method = "DELETE", .timeout_ms = TIMEOUT_MS};
-    int rc = evrt_view_send(cli, &request, json);
-    if (rc == EVRT_EXIT_OK && !evrt_cli_has(cli, "json"))
-        evrt_view_object(evrt_buf_slice(json), NULL, out);
-    return rc == EVRT_EXIT_OK ? evrt_cli_print(evrt_cli_has(cli, "json") ? json : out) : rc;
+    return evrt_view_tell(cli, &request);
 }
 
 static int scheduled(struct evrt_cli *cli) {
     bool cancel = evrt_cli_has(cli, "cancel");
     if (cli->nargs > 0)
         return evrt_cli_usage(cli, "--scheduled and --cancel take no SEQ: there is none yet");
-    for (size_t i = 0; i < PARAMETERS; i++)
+    for (size_t i = 0; parameters[i] != NULL; i++)
         if (evrt_cli_has(cli, parameters[i]) && (cancel || (strcmp(parameters[i], "after") != 0 &&
                                                             strcmp(parameters[i], "limit") != 0)))
             return evrt_cli_usage(cli, "--%s is for stored events", parameters[i]);
     if (cancel && !evrt_cli_has(cli, "yes"))
         return evrt_cli_usage(cli, "the event will never be published; say --yes");
-    struct evrt_buf path = {0}, json = {0}, out = {0};
-    int rc = (cancel ? cancel_scheduled : list_scheduled)(cli, &path, &json, &out);
+    struct evrt_buf path = {0};
+    int rc = (cancel ? cancel_scheduled : list_scheduled)(cli, &path);
     evrt_buf_finish(&path);
-    evrt_buf_finish(&json);
-    evrt_buf_finish(&out);
     return rc;
 }
 
@@ -131,7 +105,7 @@ int evrt_cli_events(struct evrt_cli *cli) {
     const char *seq = cli->nargs > 0 ? cli->args[0] : NULL;
     if (seq != NULL && (*seq == '\0' || seq[strspn(seq, "0123456789")] != '\0'))
         return evrt_cli_usage(cli, "expected a sequence number, got \"%s\"", seq);
-    for (size_t i = 0; seq != NULL && i < PARAMETERS; i++)
+    for (size_t i = 0; seq != NULL && parameters[i] != NULL; i++)
         if (evrt_cli_has(cli, parameters[i]))
             return evrt_cli_usage(cli, "--%s is for lists; SEQ names one event", parameters[i]);
     struct evrt_buf path, json, out;
@@ -142,7 +116,7 @@ int evrt_cli_events(struct evrt_cli *cli) {
     if (seq != NULL)
         evrt_buf_printf(&path, "/%s", seq);
     else
-        put_query(cli, &path);
+        evrt_view_query(cli, parameters, &path);
     int rc = evrt_view_get(cli, evrt_buf_cstr(&path), &json);
     if (rc == EVRT_EXIT_OK)
         rc = evrt_cli_has(cli, "json") ? evrt_cli_print(&json)

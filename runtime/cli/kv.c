@@ -7,23 +7,14 @@
 
 enum { TIMEOUT_MS = 30000 };
 
-/* "/api/v1/kv?..." of the options and the key. */
-static void put_path(struct evrt_cli *cli, struct evrt_buf *out, const char *key, bool list) {
-    static const char *const parameters[] = {"namespace", "prefix", "after", "limit", "ttl", NULL};
-    char mark = '?';
+/* "/api/v1/kv?..." of the options and the key; NULL: the list. */
+static void put_path(struct evrt_cli *cli, struct evrt_buf *out, const char *key) {
+    static const char *const of_list[] = {"namespace", "prefix", "after", "limit", NULL};
+    static const char *const of_key[] = {"namespace", "ttl", NULL};
     evrt_buf_puts(out, "/api/v1/kv");
-    for (size_t i = 0; parameters[i] != NULL; i++) {
-        const char *value = evrt_cli_get(cli, parameters[i]);
-        bool of_list = i >= 1 && i <= 3;
-        if (value == NULL || of_list != list) {
-            if (value == NULL || i != 0) continue;
-        }
-        evrt_buf_printf(out, "%c%s=", mark, parameters[i]);
-        evrt_client_query(out, evrt_slice_of(value));
-        mark = '&';
-    }
+    unsigned count = evrt_view_query(cli, key == NULL ? of_list : of_key, out);
     if (key == NULL) return;
-    evrt_buf_printf(out, "%ckey=", mark);
+    evrt_buf_puts(out, count == 0 ? "?key=" : "&key=");
     evrt_client_query(out, evrt_slice_of(key));
 }
 
@@ -31,20 +22,9 @@ static int show_list(struct evrt_cli *cli, struct evrt_buf *json) {
     static const struct evrt_view_column keys[] = {
         {"KEY", "key"}, {"VALUE", "value"}, {"BASE64", "value_base64"}, {NULL, NULL}};
     static const struct evrt_view_column namespaces[] = {{"NAMESPACE", "namespace"}, {NULL, NULL}};
-    if (evrt_cli_has(cli, "json")) return evrt_cli_print(json);
-    struct evrt_buf out;
-    evrt_buf_init(&out);
-    struct evrt_slice page = evrt_buf_slice(json);
     bool named = evrt_cli_get(cli, "namespace") != NULL;
-    size_t count =
-        evrt_view_items(evrt_json_at(page, EVRT_STR("items")), named ? keys : namespaces, &out);
-    if (count == 0) evrt_buf_puts(&out, named ? "No keys.\n" : "No namespaces.\n");
-    int rc = evrt_cli_print(&out);
-    evrt_view_text(evrt_json_at(page, EVRT_STR("next")), &out);
-    if (rc == EVRT_EXIT_OK && out.n > 0)
-        fprintf(stderr, "There are more: --after %s\n", evrt_buf_cstr(&out));
-    evrt_buf_finish(&out);
-    return rc;
+    return evrt_view_page(cli, json, named ? keys : namespaces,
+                          named ? "No keys.\n" : "No namespaces.\n", "There are more");
 }
 
 /* The value alone, so that it can be used: JSON, or a string's text. */
@@ -68,7 +48,7 @@ static int read_keys(struct evrt_cli *cli, const char *key) {
     struct evrt_buf path, json;
     evrt_buf_init(&path);
     evrt_buf_init(&json);
-    put_path(cli, &path, key, key == NULL);
+    put_path(cli, &path, key);
     int rc = evrt_view_get(cli, evrt_buf_cstr(&path), &json);
     if (rc == EVRT_EXIT_OK) rc = key == NULL ? show_list(cli, &json) : show_value(cli, &json);
     evrt_buf_finish(&path);
@@ -81,7 +61,7 @@ static int change(struct evrt_cli *cli, const char *method, const char *key, con
     evrt_buf_init(&path);
     evrt_buf_init(&json);
     evrt_buf_init(&headers);
-    put_path(cli, &path, key, false);
+    put_path(cli, &path, key);
     evrt_buf_puts(&headers, evrt_cli_has(cli, "text") ? "Content-Type: application/octet-stream"
                                                       : "Content-Type: application/json");
     evrt_buf_putc(&headers, '\0');

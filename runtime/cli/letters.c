@@ -22,18 +22,6 @@ static const char *const filters[] = {"handler", "type", "reason", "from", "to",
 static const char *const pages[] = {"handler", "type",  "reason", "from",
                                     "to",      "after", "limit",  NULL};
 
-/* Appends those options as a query; returns how many there are. */
-static unsigned put_query(struct evrt_cli *cli, const char *const *names, struct evrt_buf *path) {
-    unsigned count = 0;
-    for (size_t i = 0; names[i] != NULL; i++) {
-        const char *value = evrt_cli_get(cli, names[i]);
-        if (value == NULL) continue;
-        evrt_buf_printf(path, "%c%s=", count++ == 0 ? '?' : '&', names[i]);
-        evrt_client_query(path, evrt_slice_of(value));
-    }
-    return count;
-}
-
 /* ---- Looking ---- */
 
 static int list(struct evrt_cli *cli) {
@@ -42,28 +30,16 @@ static int list(struct evrt_cli *cli) {
         {"REASON", "reason"}, {">ATTEMPTS", "attempts"},  {"DEAD", "dead_at"},
         {"STATE", "state"},   {"ERROR", "error.message"}, {NULL, NULL},
     };
-    struct evrt_buf path, json, out;
+    struct evrt_buf path, json;
     evrt_buf_init(&path);
     evrt_buf_init(&json);
-    evrt_buf_init(&out);
     evrt_buf_puts(&path, "/api/v1/dead-letters");
-    put_query(cli, pages, &path);
+    evrt_view_query(cli, pages, &path);
     int rc = evrt_view_get(cli, evrt_buf_cstr(&path), &json);
-    if (rc == EVRT_EXIT_OK && evrt_cli_has(cli, "json")) {
-        rc = evrt_cli_print(&json);
-    } else if (rc == EVRT_EXIT_OK) {
-        struct evrt_slice page = evrt_buf_slice(&json);
-        if (evrt_view_items(evrt_json_at(page, EVRT_STR("items")), columns, &out) == 0)
-            evrt_buf_puts(&out, "No dead letters.\n");
-        rc = evrt_cli_print(&out);
-        evrt_buf_clear(&out);
-        evrt_view_text(evrt_json_at(page, EVRT_STR("next")), &out);
-        if (rc == EVRT_EXIT_OK && out.n > 0)
-            fprintf(stderr, "There may be more: --after %s\n", evrt_buf_cstr(&out));
-    }
+    if (rc == EVRT_EXIT_OK)
+        rc = evrt_view_page(cli, &json, columns, "No dead letters.\n", "There may be more");
     evrt_buf_finish(&path);
     evrt_buf_finish(&json);
-    evrt_buf_finish(&out);
     return rc;
 }
 
@@ -152,7 +128,8 @@ static int export(struct evrt_cli *cli) {
         evrt_buf_clear(&json);
         evrt_buf_clear(&e.out);
         evrt_buf_puts(&path, "/api/v1/dead-letters");
-        evrt_buf_puts(&path, put_query(cli, filters, &path) == 0 ? "?full=true" : "&full=true");
+        evrt_buf_puts(&path,
+                      evrt_view_query(cli, filters, &path) == 0 ? "?full=true" : "&full=true");
         if (next.n != 0) evrt_buf_printf(&path, "&after=%s", evrt_buf_cstr(&next));
         rc = evrt_view_get(cli, evrt_buf_cstr(&path), &json);
         if (rc != EVRT_EXIT_OK) break;
@@ -176,25 +153,18 @@ static int export(struct evrt_cli *cli) {
 /* ---- Deleting ---- */
 
 static int delete (struct evrt_cli *cli) {
-    struct evrt_buf path, json, out;
+    struct evrt_buf path;
     evrt_buf_init(&path);
-    evrt_buf_init(&json);
-    evrt_buf_init(&out);
     if (cli->nargs == 2) {
         put_path(&path, cli->args[1], "");
     } else {
         evrt_buf_puts(&path, "/api/v1/dead-letters");
-        if (put_query(cli, filters, &path) == 0) evrt_buf_puts(&path, "?all=true");
+        if (evrt_view_query(cli, filters, &path) == 0) evrt_buf_puts(&path, "?all=true");
     }
     struct evrt_request request = {
         .path = evrt_buf_cstr(&path), .post = true, .method = "DELETE", .timeout_ms = DELETE_MS};
-    int rc = evrt_view_send(cli, &request, &json);
-    if (rc == EVRT_EXIT_OK && !evrt_cli_has(cli, "json"))
-        evrt_view_object(evrt_buf_slice(&json), NULL, &out);
-    if (rc == EVRT_EXIT_OK) rc = evrt_cli_print(evrt_cli_has(cli, "json") ? &json : &out);
+    int rc = evrt_view_tell(cli, &request);
     evrt_buf_finish(&path);
-    evrt_buf_finish(&json);
-    evrt_buf_finish(&out);
     return rc;
 }
 

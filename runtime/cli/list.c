@@ -10,26 +10,16 @@ enum { TIMEOUT_MS = 30000 };
 
 /* evrt handlers pause|resume NAME */
 static int pause_or_resume(struct evrt_cli *cli) {
-    struct evrt_buf path, json, out;
+    struct evrt_buf path;
     const char *verb = cli->args[0];
     evrt_buf_init(&path);
-    evrt_buf_init(&json);
-    evrt_buf_init(&out);
     evrt_buf_puts(&path, "/api/v1/handlers/");
     evrt_client_query(&path, evrt_slice_of(cli->args[1]));
     evrt_buf_printf(&path, "/%s", verb);
     struct evrt_request request = {
         .path = evrt_buf_cstr(&path), .post = true, .timeout_ms = TIMEOUT_MS};
-    int rc = evrt_view_send(cli, &request, &json);
-    if (rc == EVRT_EXIT_OK && !evrt_cli_has(cli, "json")) {
-        evrt_view_object(evrt_buf_slice(&json), NULL, &out);
-        rc = evrt_cli_print(&out);
-    } else if (rc == EVRT_EXIT_OK) {
-        rc = evrt_cli_print(&json);
-    }
+    int rc = evrt_view_tell(cli, &request);
     evrt_buf_finish(&path);
-    evrt_buf_finish(&json);
-    evrt_buf_finish(&out);
     return rc;
 }
 

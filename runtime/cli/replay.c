@@ -123,19 +123,12 @@ static int list(struct evrt_cli *cli) {
         {">MS", "duration_ms"},
         {NULL, NULL},
     };
-    struct evrt_buf json, out;
+    struct evrt_buf json;
     evrt_buf_init(&json);
-    evrt_buf_init(&out);
     int rc = evrt_view_get(cli, "/api/v1/replays", &json);
-    if (rc == EVRT_EXIT_OK && evrt_cli_has(cli, "json")) {
-        rc = evrt_cli_print(&json);
-    } else if (rc == EVRT_EXIT_OK) {
-        struct evrt_slice items = evrt_json_at(evrt_buf_slice(&json), EVRT_STR("items"));
-        if (evrt_view_items(items, columns, &out) == 0) evrt_buf_puts(&out, "No replays.\n");
-        rc = evrt_cli_print(&out);
-    }
+    if (rc == EVRT_EXIT_OK)
+        rc = evrt_view_page(cli, &json, columns, "No replays.\n", "There are more");
     evrt_buf_finish(&json);
-    evrt_buf_finish(&out);
     return rc;
 }
 

@@ -165,6 +165,36 @@ void evrt_view_object(struct evrt_slice json, const char *const *skip, struct ev
     evrt_buf_finish(&x.path);
 }
 
+/* ---- Lists ---- */
+
+int evrt_view_page(struct evrt_cli *cli, struct evrt_buf *page,
+                   const struct evrt_view_column *columns, const char *none, const char *more) {
+    struct evrt_slice json = evrt_buf_slice(page);
+    struct evrt_buf out;
+    if (evrt_cli_has(cli, "json")) return evrt_cli_print(page);
+    evrt_buf_init(&out);
+    if (evrt_view_items(evrt_json_at(json, EVRT_STR("items")), columns, &out) == 0)
+        evrt_buf_puts(&out, none);
+    int rc = evrt_cli_print(&out);
+    evrt_view_text(evrt_json_at(json, EVRT_STR("next")), &out);
+    if (rc == EVRT_EXIT_OK && out.n > 0)
+        fprintf(stderr, "%s: --after %s\n", more, evrt_buf_cstr(&out));
+    evrt_buf_finish(&out);
+    return rc;
+}
+
+unsigned evrt_view_query(const struct evrt_cli *cli, const char *const *names,
+                         struct evrt_buf *path) {
+    unsigned count = 0;
+    for (size_t i = 0; names[i] != NULL; i++) {
+        const char *value = evrt_cli_get(cli, names[i]);
+        if (value == NULL) continue;
+        evrt_buf_printf(path, "%c%s=", count++ == 0 ? '?' : '&', names[i]);
+        evrt_client_query(path, evrt_slice_of(value));
+    }
+    return count;
+}
+
 /* ---- Requests ---- */
 
 int evrt_view_send(struct evrt_cli *cli, const struct evrt_request *request, struct evrt_buf *out) {
@@ -177,6 +207,19 @@ int evrt_view_send(struct evrt_cli *cli, const struct evrt_request *request, str
         (evrt_json_check(evrt_buf_slice(out), &info, NULL) < 0 || info.type != EVRT_JSON_OBJECT))
         rc = evrt_cli_fail(EVRT_EXIT_FAILED, "%s does not answer as a node of evrt does", node.url);
     evrt_node_finish(&node);
+    return rc;
+}
+
+int evrt_view_tell(struct evrt_cli *cli, const struct evrt_request *request) {
+    struct evrt_buf json, out;
+    evrt_buf_init(&json);
+    evrt_buf_init(&out);
+    int rc = evrt_view_send(cli, request, &json);
+    if (rc == EVRT_EXIT_OK && !evrt_cli_has(cli, "json"))
+        evrt_view_object(evrt_buf_slice(&json), NULL, &out);
+    if (rc == EVRT_EXIT_OK) rc = evrt_cli_print(evrt_cli_has(cli, "json") ? &json : &out);
+    evrt_buf_finish(&json);
+    evrt_buf_finish(&out);
     return rc;
 }
 

@@ -27,10 +27,22 @@ size_t evrt_view_items(struct evrt_slice items, const struct evrt_view_column *c
  * may be NULL) are left out. */
 void evrt_view_object(struct evrt_slice object, const char *const *skip, struct evrt_buf *out);
 
+/* Prints a page of a list, and empties it: a table of its items (`none`: what to say when there are none) and on standard error
+ * where to go on ("There are more"); with --json the page as it is. An exit code. */
+EVRT_MUST_CHECK int evrt_view_page(struct evrt_cli *cli, struct evrt_buf *page,
+                                   const struct evrt_view_column *columns, const char *none,
+                                   const char *more);
+/* Appends the options of those names (NULL-terminated) that were given, as a query: "?a=..&b=..". Returns how
+ * many there are. */
+unsigned evrt_view_query(const struct evrt_cli *cli, const char *const *names,
+                         struct evrt_buf *path);
+
 struct evrt_request;
 /* Sends a request to the admin listener: EVRT_EXIT_OK and the body, a checked JSON object; else told. */
 EVRT_MUST_CHECK int evrt_view_send(struct evrt_cli *cli, const struct evrt_request *request,
                                    struct evrt_buf *out);
+/* Sends it, and prints the answer: as people read it, or with --json as it is. */
+EVRT_MUST_CHECK int evrt_view_tell(struct evrt_cli *cli, const struct evrt_request *request);
 /* GETs a path of the admin listener. EVRT_EXIT_OK and the body, a checked JSON object; else told. */
 EVRT_MUST_CHECK int evrt_view_get(struct evrt_cli *cli, const char *path, struct evrt_buf *out);
 
