@@ -2,7 +2,6 @@
 #include "http/admin_answer.h"
 
 #include <errno.h>
-#include <stdbool.h>
 
 #include "http/request.h"
 
@@ -23,6 +22,14 @@ int evrt_admin_bad(struct evrt_http_request *r, const char *name, const char *ex
     return -EINVAL;
 }
 
+int evrt_admin_flag(struct evrt_http_request *r, const char *name, struct evrt_slice value,
+                    bool *to) {
+    *to = evrt_slice_eq(value, EVRT_STR("true"));
+    return *to || evrt_slice_eq(value, EVRT_STR("false"))
+               ? 0
+               : evrt_admin_bad(r, name, "true or false");
+}
+
 void evrt_admin_fail(struct evrt_http_request *r, int status, struct evrt_slice why) {
     struct refusal x = {status, 500, "internal", false};
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
@@ -30,6 +37,13 @@ void evrt_admin_fail(struct evrt_http_request *r, int status, struct evrt_slice 
     if (x.later) r->retry_after = 1;
     if (status == -ECANCELED) why = EVRT_STR("this node is shutting down");
     evrt_request_fail(r, x.status, x.code, "%.*s", (int)why.n, why.p);
+}
+
+void evrt_admin_done(void *arg, uint64_t unused) {
+    struct evrt_http_request *r = arg;
+    (void)unused;
+    evrt_request_answer(r, 200);
+    evrt_request_release(r);
 }
 
 void evrt_admin_json(void *arg, int status, struct evrt_slice json) {

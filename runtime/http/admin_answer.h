@@ -3,14 +3,21 @@
 #ifndef EVRT_HTTP_ADMIN_ANSWER_H
 #define EVRT_HTTP_ADMIN_ANSWER_H
 
+#include <stdbool.h>
+
 #include "core/buf.h"
 
 struct evrt_http_request;
 
 /* 400: "name: expected ...". Returns -EINVAL, for those who take parameters. */
 int evrt_admin_bad(struct evrt_http_request *r, const char *name, const char *expected);
+/* Takes "true" or "false"; else as evrt_admin_bad. */
+int evrt_admin_flag(struct evrt_http_request *r, const char *name, struct evrt_slice value,
+                    bool *to);
 /* The answer for a negative errno of the host. */
 void evrt_admin_fail(struct evrt_http_request *r, int status, struct evrt_slice why);
+/* Called once a change is durable, with a request that is held: 200, and what was put out before. */
+void evrt_admin_done(void *arg, uint64_t unused);
 /* An evrt_host_json_cb whose argument is a request that is held: 200 and the JSON, or the reason. */
 void evrt_admin_json(void *arg, int status, struct evrt_slice json);
 

@@ -159,13 +159,5 @@ void evrt_get_tail(struct evrt_http_request *r) {
         evrt_request_stream(r, &events, tail);
         return;
     }
-    if (rc != -EINVAL) r->retry_after = 1;
-    evrt_request_fail(r,
-                      rc == -EINVAL   ? 400
-                      : rc == -EAGAIN ? 429
-                                      : 503,
-                      rc == -EINVAL   ? "bad_parameter"
-                      : rc == -EAGAIN ? "too_many"
-                                      : "shutting_down",
-                      "%s", err.message);
+    evrt_admin_fail(r, rc, evrt_slice_of(err.message));
 }

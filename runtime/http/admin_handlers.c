@@ -4,6 +4,7 @@
 
 #include "core/jsonout.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/request.h"
 #include "http/uri.h"
@@ -25,25 +26,6 @@ static void put_done(struct evrt_http_request *r, const char *what, struct evrt_
     evrt_buf_puts(&r->out, "}\n");
 }
 
-static void refuse(struct evrt_http_request *r, int rc, const struct evrt_error *err) {
-    static const struct {
-        int rc;
-        unsigned status;
-        const char *code;
-    } answers[] = {
-        {-ENOENT, 404, "not_found"},
-        {-EBUSY, 409, "in_use"},
-        {-ESHUTDOWN, 503, "shutting_down"},
-    };
-    size_t i = 0;
-    while (i < sizeof answers / sizeof answers[0] && answers[i].rc != rc)
-        i++;
-    if (i < sizeof answers / sizeof answers[0])
-        evrt_request_fail(r, answers[i].status, answers[i].code, "%s", err->message);
-    else
-        evrt_request_fail(r, 500, "internal", "%s", err->message);
-}
-
 void evrt_delete_handler(struct evrt_http_request *r) {
     struct evrt_error err;
     struct evrt_buf name;
@@ -55,16 +37,9 @@ void evrt_delete_handler(struct evrt_http_request *r) {
         put_done(r, "forgotten", evrt_buf_slice(&name));
         evrt_request_answer(r, 200);
     } else {
-        refuse(r, rc, &err);
+        evrt_admin_fail(r, rc, evrt_slice_of(err.message));
     }
     evrt_buf_finish(&name);
-}
-
-static void on_durable(void *arg, uint64_t unused) {
-    struct evrt_http_request *r = arg;
-    (void)unused;
-    evrt_request_answer(r, 200);
-    evrt_request_release(r);
 }
 
 static void pause(struct evrt_http_request *r, bool paused) {
@@ -76,13 +51,13 @@ static void pause(struct evrt_http_request *r, bool paused) {
     size_t n = r->out.n;
     evrt_request_hold(r);
     evrt_request_park(r);
-    int rc =
-        evrt_host_pause(evrt_request_host(r), evrt_buf_slice(&name), paused, on_durable, r, &err);
+    int rc = evrt_host_pause(evrt_request_host(r), evrt_buf_slice(&name), paused, evrt_admin_done,
+                             r, &err);
     evrt_request_audit(r, paused ? "pause handler" : "resume handler", evrt_buf_cstr(&name),
                        rc == 0 ? done : err.message);
     if (rc < 0) {
         r->out.n -= n;
-        refuse(r, rc, &err);
+        evrt_admin_fail(r, rc, evrt_slice_of(err.message));
         evrt_request_release(r);
     }
     evrt_buf_finish(&name);

@@ -14,6 +14,7 @@
 #include "core/units.h"
 #include "core/utf8.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
@@ -27,19 +28,14 @@ struct parameters {
     int64_t ttl_ms;
 };
 
-static int bad(struct evrt_http_request *r, const char *name, const char *expected) {
-    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
-    return -EINVAL;
-}
-
 static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
                           struct evrt_slice value) {
     struct parameters *p = arg;
     if (evrt_slice_eq(name, EVRT_STR("namespace"))) {
-        if (value.n == 0) return bad(r, "namespace", "a name");
+        if (value.n == 0) return evrt_admin_bad(r, "namespace", "a name");
         p->ns = value;
     } else if (evrt_slice_eq(name, EVRT_STR("key"))) {
-        if (value.n == 0) return bad(r, "key", "a key");
+        if (value.n == 0) return evrt_admin_bad(r, "key", "a key");
         p->key = value;
     } else if (evrt_slice_eq(name, EVRT_STR("prefix"))) {
         p->prefix = value;
@@ -47,9 +43,9 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
         p->after = value;
     } else if (evrt_slice_eq(name, EVRT_STR("ttl"))) {
         if (evrt_duration_parse(value, &p->ttl_ms) < 0 || p->ttl_ms <= 0)
-            return bad(r, "ttl", "a duration above 0 such as 5m");
+            return evrt_admin_bad(r, "ttl", "a duration above 0 such as 5m");
     } else if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX) {
-        return bad(r, "limit", "a number from 1 to 1000");
+        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
     }
     return 0;
 }
@@ -164,7 +160,7 @@ void evrt_get_kv(struct evrt_http_request *r) {
     struct parameters p = {.limit = LIMIT_DEFAULT};
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     if (p.ns.n == 0 && (p.key.n != 0 || p.prefix.n != 0)) {
-        (void)bad(r, "namespace", "the name of the namespace that the key is in");
+        (void)evrt_admin_bad(r, "namespace", "the name of the namespace that the key is in");
         return;
     }
     struct evrt_host_kv_range range = {p.ns, p.key, p.after, 0};
@@ -182,13 +178,6 @@ void evrt_get_kv(struct evrt_http_request *r) {
 }
 
 /* ---- Writing ---- */
-
-static void on_durable(void *arg, uint64_t unused) {
-    struct evrt_http_request *r = arg;
-    (void)unused;
-    evrt_request_answer(r, 200);
-    evrt_request_release(r);
-}
 
 static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op,
                       const char *action) {
@@ -209,7 +198,8 @@ static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op,
     evrt_jsonout_str(&o, op->key);
     evrt_jsonout_end(&o);
     evrt_buf_putc(&r->out, '\n');
-    int rc = evrt_host_kv_write(evrt_request_host(r), evrt_buf_slice(&bytes), on_durable, r, &err);
+    int rc =
+        evrt_host_kv_write(evrt_request_host(r), evrt_buf_slice(&bytes), evrt_admin_done, r, &err);
     evrt_request_audit(r, action, evrt_buf_cstr(&target), rc < 0 ? err.message : "written");
     if (rc < 0) {
         r->out.n = before;
@@ -222,19 +212,14 @@ static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op,
 
 static bool named(struct evrt_http_request *r, struct parameters *p) {
     if (evrt_request_query(r, take_parameter, p) < 0) return false;
-    if (p->ns.n == 0) return bad(r, "namespace", "the name of a namespace") == 0;
-    return p->key.n != 0 || bad(r, "key", "the key") == 0;
+    if (p->ns.n == 0) return evrt_admin_bad(r, "namespace", "the name of a namespace") == 0;
+    return p->key.n != 0 || evrt_admin_bad(r, "key", "the key") == 0;
 }
 
 static bool is_bytes(const struct evrt_http_request *r) {
     static const char bytes[] = "application/octet-stream";
-    for (size_t i = 0; i < r->header_count; i++) {
-        const struct evrt_header *h = &r->headers[i];
-        if (h->name.n == 12 && strncasecmp(h->name.p, "content-type", 12) == 0)
-            return h->value.n >= sizeof bytes - 1 &&
-                   strncasecmp(h->value.p, bytes, sizeof bytes - 1) == 0;
-    }
-    return false;
+    struct evrt_slice type = evrt_headers_get(r->headers, r->header_count, "content-type");
+    return type.n >= sizeof bytes - 1 && strncasecmp(type.p, bytes, sizeof bytes - 1) == 0;
 }
 
 void evrt_put_kv(struct evrt_http_request *r) {

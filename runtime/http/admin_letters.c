@@ -18,12 +18,7 @@ struct id {
 };
 
 static bool parse_id(struct evrt_slice s, struct id *out) {
-    const char *dash = s.n == 0 ? NULL : memchr(s.p, '-', s.n);
-    if (dash == NULL) return false;
-    size_t n = (size_t)(dash - s.p);
-    return evrt_parameter_u64((struct evrt_slice){s.p, n}, &out->sub) && out->sub <= UINT32_MAX &&
-           evrt_parameter_u64((struct evrt_slice){dash + 1, s.n - n - 1}, &out->seq) &&
-           out->seq != 0;
+    return evrt_parameter_pair(s, &out->sub, &out->seq) && out->sub <= UINT32_MAX && out->seq != 0;
 }
 
 static bool take_id(struct evrt_http_request *r, struct id *out) {
@@ -39,14 +34,6 @@ struct parameters {
     uint64_t limit;
     bool all, wait;
 };
-
-static int take_flag(struct evrt_http_request *r, const char *name, struct evrt_slice value,
-                     bool *to) {
-    *to = evrt_slice_eq(value, EVRT_STR("true"));
-    return *to || evrt_slice_eq(value, EVRT_STR("false"))
-               ? 0
-               : evrt_admin_bad(r, name, "true or false");
-}
 
 static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
                           struct evrt_slice value) {
@@ -65,7 +52,7 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (!evrt_slice_eq(name, evrt_slice_of(known[i].name))) continue;
-        if (known[i].flag != NULL) return take_flag(r, known[i].name, value, known[i].flag);
+        if (known[i].flag != NULL) return evrt_admin_flag(r, known[i].name, value, known[i].flag);
         if (known[i].time != NULL)
             return evrt_parameter_time(value, known[i].time)
                        ? 0

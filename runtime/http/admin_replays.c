@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
@@ -137,12 +138,8 @@ static void on_ended(void *arg, int status, struct evrt_slice json) {
 
 static int take_wait(void *arg, struct evrt_http_request *r, struct evrt_slice name,
                      struct evrt_slice value) {
-    bool *wait = arg;
     (void)name;
-    *wait = evrt_slice_eq(value, EVRT_STR("true"));
-    if (*wait || evrt_slice_eq(value, EVRT_STR("false"))) return 0;
-    evrt_request_fail(r, 400, "bad_parameter", "wait: expected true or false");
-    return -EINVAL;
+    return evrt_admin_flag(r, "wait", value, arg);
 }
 
 static void begin(struct evrt_http_request *r, struct body *b, bool wait) {

@@ -17,11 +17,7 @@ struct id {
 };
 
 static bool parse_id(struct evrt_slice s, struct id *out) {
-    const char *dash = s.n == 0 ? NULL : memchr(s.p, '-', s.n);
-    if (dash == NULL) return false;
-    size_t n = (size_t)(dash - s.p);
-    return evrt_parameter_u64((struct evrt_slice){s.p, n}, &out->sub) && out->sub <= UINT32_MAX &&
-           evrt_parameter_u64((struct evrt_slice){dash + 1, s.n - n - 1}, &out->seq);
+    return evrt_parameter_pair(s, &out->sub, &out->seq) && out->sub <= UINT32_MAX;
 }
 
 /* ---- List ---- */
@@ -58,13 +54,6 @@ void evrt_get_retries(struct evrt_http_request *r) {
 
 /* ---- One ---- */
 
-static void on_durable(void *arg, uint64_t unused) {
-    struct evrt_http_request *r = arg;
-    (void)unused;
-    evrt_request_answer(r, 200);
-    evrt_request_release(r);
-}
-
 static void change(struct evrt_http_request *r, bool discard) {
     struct evrt_error err;
     struct evrt_buf id;
@@ -81,8 +70,8 @@ static void change(struct evrt_http_request *r, bool discard) {
     evrt_buf_printf(&r->out, "{\"id\":\"%s\",\"state\":\"%s\"}\n", evrt_buf_cstr(&id),
                     discard ? "discarded" : "due");
     size_t n = r->out.n;
-    int rc = evrt_host_retry(evrt_request_host(r), (uint32_t)one.sub, one.seq, discard, on_durable,
-                             r, &err);
+    int rc = evrt_host_retry(evrt_request_host(r), (uint32_t)one.sub, one.seq, discard,
+                             evrt_admin_done, r, &err);
     evrt_request_audit(r, discard ? "discard retry" : "run retry", evrt_buf_cstr(&id),
                        rc < 0    ? err.message
                        : discard ? "discarded"

@@ -18,13 +18,8 @@ struct parameters {
 };
 
 static bool parse_after(struct evrt_slice s, struct parameters *p) {
-    const char *dash = s.n == 0 ? NULL : memchr(s.p, '-', s.n);
-    if (dash == NULL) return false;
-    size_t n = (size_t)(dash - s.p);
     p->has_after = true;
-    return evrt_parameter_u64((struct evrt_slice){s.p, n}, &p->after_ms) &&
-           p->after_ms <= INT64_MAX &&
-           evrt_parameter_u64((struct evrt_slice){dash + 1, s.n - n - 1}, &p->after_number);
+    return evrt_parameter_pair(s, &p->after_ms, &p->after_number) && p->after_ms <= INT64_MAX;
 }
 
 static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
@@ -47,13 +42,6 @@ void evrt_get_scheduled(struct evrt_http_request *r) {
                         p.after_number, (uint32_t)p.limit, evrt_admin_json, r);
 }
 
-static void on_cancelled(void *arg, uint64_t unused) {
-    struct evrt_http_request *r = arg;
-    (void)unused;
-    evrt_request_answer(r, 200);
-    evrt_request_release(r);
-}
-
 void evrt_delete_scheduled(struct evrt_http_request *r) {
     struct evrt_error err;
     uint64_t number;
@@ -68,7 +56,7 @@ void evrt_delete_scheduled(struct evrt_http_request *r) {
     evrt_request_park(r);
     evrt_buf_printf(&r->out, "{\"id\":\"%s\",\"state\":\"cancelled\"}\n", id);
     size_t n = r->out.n;
-    int rc = evrt_host_unschedule(evrt_request_host(r), number, on_cancelled, r, &err);
+    int rc = evrt_host_unschedule(evrt_request_host(r), number, evrt_admin_done, r, &err);
     evrt_request_audit(r, "cancel scheduled event", id, rc < 0 ? err.message : "cancelled");
     if (rc == 0) return;
     r->out.n -= n;

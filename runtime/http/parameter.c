@@ -18,6 +18,14 @@ bool evrt_parameter_u64(struct evrt_slice s, uint64_t *out) {
     return s.n > 0;
 }
 
+bool evrt_parameter_pair(struct evrt_slice s, uint64_t *first, uint64_t *second) {
+    const char *dash = s.n == 0 ? NULL : memchr(s.p, '-', s.n);
+    if (dash == NULL) return false;
+    size_t n = (size_t)(dash - s.p);
+    return evrt_parameter_u64((struct evrt_slice){s.p, n}, first) &&
+           evrt_parameter_u64((struct evrt_slice){dash + 1, s.n - n - 1}, second);
+}
+
 bool evrt_parameter_time(struct evrt_slice s, int64_t *ms) {
     size_t bad;
     int64_t ago;

@@ -23,6 +23,19 @@ describe("http/parameter", function()
         end
     end)
 
+    it("reads pairs of them", function()
+        local out = ffi.new "uint64_t[2]"
+        local function pair(text) return lib.evrt_parameter_pair(c.slice(text), out, out + 1) end
+        assert.is_true(pair "3-1207")
+        assert.equal(3ULL, out[0])
+        assert.equal(1207ULL, out[1])
+        assert.is_true(pair "0-18446744073709551615")
+        assert.equal(18446744073709551615ULL, out[1])
+        for _, bad in ipairs { "", "-", "3", "3-", "-3", "3--4", "3-4-5", "3-x", "3- 4", "1-18446744073709551616" } do
+            assert.is_false(pair(bad), bad)
+        end
+    end)
+
     it("reads times, and how long ago", function()
         assert.equal(1736245845000, time "2025-01-07T10:30:45Z")
         assert.equal(1736245845000, time "2025-01-07T11:30:45+01:00")
