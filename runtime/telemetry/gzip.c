@@ -20,7 +20,3 @@ void evrt_gzip(struct evrt_slice in, struct evrt_buf *out) {
     out->n += z.total_out;
     deflateEnd(&z);
 }
-
-const char *evrt_gzip_library(void) {
-    return zlibVersion();
-}

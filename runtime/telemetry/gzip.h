@@ -6,7 +6,5 @@
 
 /* Appends `in`, compressed quickly rather than well. */
 void evrt_gzip(struct evrt_slice in, struct evrt_buf *out);
-/* zlib's version. */
-const char *evrt_gzip_library(void);
 
 #endif

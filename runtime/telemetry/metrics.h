@@ -50,9 +50,6 @@ struct evrt_series {
 static inline void evrt_series_add(struct evrt_series *s, uint64_t n) {
     s->v.u += n;
 }
-static inline void evrt_series_set(struct evrt_series *s, double v) {
-    s->v.d = v;
-}
 /* Returns the bucket. */
 static inline uint32_t evrt_series_observe(struct evrt_series *s, int64_t value) {
     const struct evrt_buckets *b = s->buckets;

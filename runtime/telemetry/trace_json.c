@@ -54,16 +54,15 @@ void evrt_span_json(struct evrt_buf *out, const struct evrt_span *s, struct evrt
     static const char *const statuses[] = {"unset", "ok", "error"};
     struct evrt_jsonout o = evrt_jsonout_start(out);
     char stamp[EVRT_RFC3339_SIZE];
-    enum evrt_span_kind kind = (enum evrt_span_kind)s->kind;
     evrt_jsonout_object(&o);
     evrt_jsonout_put_cstr(&o, "kind", "span");
     evrt_jsonout_put_cstr(&o, "timestamp",
                           evrt_rfc3339_format((s->start_ns + unix_ns) / 1000000, stamp));
-    evrt_jsonout_put_str(&o, "name",
-                         kind == EVRT_SPAN_SCRIPT ? s->name : evrt_slice_of(evrt_span_name(kind)));
+    evrt_jsonout_put_str(&o, "name", evrt_span_name(s));
     evrt_jsonout_put_given_str(&o, "service", service);
     put_ids(&o, s);
-    evrt_jsonout_put_cstr(&o, "span_kind", kinds[evrt_span_otlp_kind(kind)]);
+    evrt_jsonout_put_cstr(&o, "span_kind",
+                          kinds[evrt_span_otlp_kind((enum evrt_span_kind)s->kind)]);
     evrt_jsonout_put_i64(&o, "start_time_unix_nano", s->start_ns + unix_ns);
     evrt_jsonout_put_i64(&o, "end_time_unix_nano", s->end_ns + unix_ns);
     evrt_jsonout_put_double(&o, "duration_ms", (double)(s->end_ns - s->start_ns) / 1e6);

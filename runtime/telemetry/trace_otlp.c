@@ -165,12 +165,6 @@ static void fill_status(struct evrt_otlp *o, const struct evrt_span *s, Otlp__Sp
     to->status = status;
 }
 
-static struct evrt_slice name_of(const struct evrt_span *s) {
-    return s->kind == EVRT_SPAN_SCRIPT
-               ? s->name
-               : evrt_slice_of(evrt_span_name((enum evrt_span_kind)s->kind));
-}
-
 static void pack_span(struct evrt_otlp *o, const struct evrt_span *s, int64_t unix_ns) {
     Otlp__Span to = OTLP__SPAN__INIT;
     Otlp__Event event = OTLP__EVENT__INIT, *events[] = {&event};
@@ -179,7 +173,7 @@ static void pack_span(struct evrt_otlp *o, const struct evrt_span *s, int64_t un
     struct ids ids;
     fill_ids(s, &ids, &to);
     to.has_name = to.has_kind = true;
-    to.name = text_of(&o->clean, name_of(s));
+    to.name = text_of(&o->clean, evrt_span_name(s));
     to.kind = evrt_span_otlp_kind((enum evrt_span_kind)s->kind);
     to.has_trace_state = s->state.n != 0;
     to.trace_state = data_of(s->state);

@@ -68,8 +68,8 @@ static const struct {
 #undef X
 };
 
-const char *evrt_span_name(enum evrt_span_kind kind) {
-    return spans[kind].name;
+struct evrt_slice evrt_span_name(const struct evrt_span *s) {
+    return s->kind == EVRT_SPAN_SCRIPT ? s->name : evrt_slice_of(spans[s->kind].name);
 }
 
 int evrt_span_otlp_kind(enum evrt_span_kind kind) {

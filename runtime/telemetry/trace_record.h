@@ -16,7 +16,8 @@ void evrt_span_put(struct evrt_buf *out, const struct evrt_span *s);
 /* Steps through records: *at starts at 0; the slices point into them. */
 bool evrt_span_next(struct evrt_slice records, size_t *at, struct evrt_span *s);
 
-const char *evrt_span_name(enum evrt_span_kind kind);
+/* What the span is called: the name of its kind, or what a script called it. */
+struct evrt_slice evrt_span_name(const struct evrt_span *s);
 int evrt_span_otlp_kind(enum evrt_span_kind kind);
 
 /* The attributes of a span, each told to `each`: what both exporters show. */
