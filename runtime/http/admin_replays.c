@@ -102,17 +102,10 @@ static int read_body(struct evrt_http_request *r, struct body *b, struct evrt_er
 /* ---- Beginning ---- */
 
 static void fail(struct evrt_http_request *r, int rc, const char *why) {
-    if (rc == -EAGAIN || rc == -ESHUTDOWN) r->retry_after = 1;
-    evrt_request_fail(r,
-                      rc == -ENOENT   ? 404
-                      : rc == -EINVAL ? 400
-                      : rc == -EAGAIN ? 429
-                                      : 503,
-                      rc == -ENOENT   ? "not_found"
-                      : rc == -EINVAL ? "bad_request"
-                      : rc == -EAGAIN ? "too_many"
-                                      : "shutting_down",
-                      "%s", why);
+    if (rc == -EINVAL)
+        evrt_request_fail(r, 400, "bad_request", "%s", why);
+    else
+        evrt_admin_fail(r, rc, evrt_slice_of(why));
 }
 
 static void answer(struct evrt_http_request *r, int status, struct evrt_slice json, unsigned code) {
