@@ -55,7 +55,7 @@ local function check_namespace(name, ns)
     return ns
 end
 
--- The namespace to write and the seconds to live. `more`: other options that there are.
+-- The namespace to write and the seconds to live. `with_ttl`: whether there is that option.
 local function options_of(name, handler, options, with_ttl)
     if options == nil then return handler, 0 end
     if type(options) ~= "table" then
@@ -127,10 +127,8 @@ local function get(name, ns, key)
 end
 
 local function range_of(name, handler, prefix, options)
-    if prefix ~= nil then
-        if type(prefix) ~= "string" then
-            wait.misuse("%s: prefix: a string expected, got %s", name, type(prefix))
-        end
+    if prefix ~= nil and type(prefix) ~= "string" then
+        wait.misuse("%s: prefix: a string expected, got %s", name, type(prefix))
     end
     if options == nil then return handler end
     if type(options) == "string" then return check_namespace(name, options) end

@@ -84,13 +84,10 @@ end
 
 local function ask(id, queue, opts)
     queue.asking = true
-    local ok, first, count, asked = pcall(function()
-        local first, count = reserve(id, queue, opts)
-        return first, count, math.max(0, count - 1)
-    end)
+    local ok, first, count = pcall(reserve, id, queue, opts)
     if ok then
         -- With max_wait, those behind the last token would wait too long as well.
-        if count == 0 then asked = #queue end
+        local asked = count == 0 and #queue or count - 1
         serve(queue, math.min(asked, #queue), first, count, opts.cost)
     end
     hand_over(id, queue)
