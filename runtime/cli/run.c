@@ -24,7 +24,6 @@ struct run {
     uv_signal_t signals[SIGNALS];
     uv_timer_t ready;    /* asks until the node is ready */
     uv_timer_t watchdog; /* feeds systemd's */
-    uv_work_t first_work;
     struct evrt *rt;
     bool stopping;
 };
@@ -115,12 +114,15 @@ static void no_work(uv_work_t *work) {
     (void)work;
 }
 
-/* libuv's pool starts with its first work, and its threads keep the mask that they are made with. */
-static void keep_signals_from_pool(struct run *r) {
+/* libuv's pool starts with its first work, and its threads keep the mask that they are made with. That work is
+ * over before anything can fail: a thread of the pool must not find the loop gone. */
+static void keep_signals_from_pool(uv_loop_t *loop) {
     sigset_t before;
+    uv_work_t first;
     block_signals(&before);
-    uv_queue_work(&r->loop, &r->first_work, no_work, NULL);
+    uv_queue_work(loop, &first, no_work, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    uv_run(loop, UV_RUN_DEFAULT);
 }
 
 /* None of these can fail but by misuse: the handles are new and the signals exist. */
@@ -158,7 +160,7 @@ int evrt_cli_run(struct evrt_cli *cli) {
         evrt_destroy(r.rt);
         return evrt_cli_fail(EVRT_EXIT_FAILED, "cannot make an event loop: %s", strerror(errno));
     }
-    keep_signals_from_pool(&r);
+    keep_signals_from_pool(&r.loop);
     if (evrt_start(r.rt, &r.loop, &err) < 0) {
         rc = evrt_cli_error(err.code == -EINVAL ? EVRT_EXIT_CONFIG : EVRT_EXIT_FAILED, &err);
         evrt_destroy(r.rt);

@@ -100,6 +100,15 @@ describe("evrt run", function()
         assert.equal(0, (node:stop()))
     end)
 
+    it("says which log file it cannot open, each time", function() -- a start that fails at once ends cleanly
+        local dir = evrt.lay { config = { logging = { outputs = { "nowhere/node.log" } } } }
+        for _ = 1, 10 do
+            local code, _, err = evrt.run { "run", dir .. "/evrt.yaml" }
+            assert.equal(1, code)
+            has(err, "cannot open log file " .. dir .. "/nowhere/node.log: No such file or directory")
+        end
+    end)
+
     it("says who holds the store", function()
         local node = evrt.start()
         local code, _, err = evrt.run { "run", node.dir .. "/evrt.yaml" }
