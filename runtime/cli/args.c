@@ -45,9 +45,9 @@ int evrt_cli_print(struct evrt_buf *out) {
     bool ok = (out->n == 0 || fwrite(out->p, 1, out->n, stdout) == out->n) && fflush(stdout) == 0;
     int rc = errno;
     evrt_buf_clear(out);
-    return ok ? EVRT_EXIT_OK
-              : evrt_cli_fail(EVRT_EXIT_FAILED, "cannot write to standard output: %s",
-                              strerror(rc));
+    if (ok) return EVRT_EXIT_OK;
+    if (rc == EPIPE) return EVRT_EXIT_FAILED; /* who reads has enough, as in evrt events | head */
+    return evrt_cli_fail(EVRT_EXIT_FAILED, "cannot write to standard output: %s", strerror(rc));
 }
 
 bool evrt_cli_colour(void) {

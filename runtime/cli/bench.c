@@ -234,6 +234,12 @@ static int report(struct evrt_cli *cli, struct bench *b, const char *dir) {
 
 static bool read_options(struct evrt_cli *cli, struct bench *b, uint64_t *size) {
     uint64_t seconds;
+    const char *phase = evrt_cli_get(cli, "phase");
+    if (phase != NULL && strcmp(phase, "flat-out") != 0 && strcmp(phase, "single") != 0 &&
+        strcmp(phase, "steady") != 0) {
+        evrt_cli_usage(cli, "--phase: expected flat-out, single or steady, got \"%s\"", phase);
+        return false;
+    }
     if (!evrt_cli_number(cli, "seconds", 5, 1, 3600, &seconds) ||
         !evrt_cli_number(cli, "rate", 10000, 1, 1000000, &b->rate) ||
         !evrt_cli_number(cli, "tick", 1000, 10, 1000000, &b->tick_us) ||

@@ -72,7 +72,8 @@ static void set_up(const struct evrt_curl *c, CURL *easy, const struct evrt_requ
     c->easy_setopt(easy, CURLOPT_POSTFIELDS, r->body.p != NULL ? r->body.p : "");
 }
 
-/* What the node says in {"error":{"code","message"}}, or the start of whatever it says. */
+/* What the node says in {"error":{"code","message"}}, or the start of whatever it says. What it finds wrong with a
+ * question, rather than with an event, is what the command line says. */
 static int refused(long status, struct evrt_slice body, bool token) {
     struct evrt_json_info info;
     struct evrt_buf code, message;
@@ -88,18 +89,24 @@ static int refused(long status, struct evrt_slice body, bool token) {
     const char *hint = status != 401 && status != 403 ? ""
                        : token ? "\nThe token of EVRT_TOKEN or token_file is not the node's."
                                : "\nSet EVRT_TOKEN, or token_file in the configuration.";
-    evrt_cli_fail(EVRT_EXIT_FAILED, "%.*s (%.*s%sHTTP %ld)%s", (int)message.n, message.p,
-                  (int)code.n, code.n ? code.p : "", code.n ? ", " : "", status, hint);
+    bool usage = evrt_slice_eq(evrt_buf_slice(&code), EVRT_STR("bad_parameter")) ||
+                 evrt_slice_eq(evrt_buf_slice(&code), EVRT_STR("bad_request"));
+    int rc = evrt_cli_fail(usage ? EVRT_EXIT_USAGE : EVRT_EXIT_FAILED, "%.*s (%.*s%sHTTP %ld)%s",
+                           (int)message.n, message.p, (int)code.n, code.n ? code.p : "",
+                           code.n ? ", " : "", status, hint);
     evrt_buf_finish(&code);
     evrt_buf_finish(&message);
-    return EVRT_EXIT_FAILED;
+    return rc;
 }
 
 static int failed(const struct evrt_curl *c, CURLcode rc, const char *url, const char *why) {
     bool misused = rc == CURLE_URL_MALFORMAT || rc == CURLE_UNSUPPORTED_PROTOCOL;
     const char *reason = why[0] != '\0' ? why : c->easy_strerror(rc);
     if (misused) return evrt_cli_fail(EVRT_EXIT_USAGE, "%s: %s", url, reason);
-    return evrt_cli_fail(EVRT_EXIT_UNREACHABLE, "no answer from %s: %s", url, reason);
+    return evrt_cli_fail(EVRT_EXIT_UNREACHABLE, "no answer from %s: %s%s", url, reason,
+                         rc == CURLE_COULDNT_CONNECT
+                             ? "\nIs a node running there? --url or -c says which one is meant."
+                             : "");
 }
 
 static int perform(const struct evrt_curl *c, CURL *easy, const struct evrt_node *node,

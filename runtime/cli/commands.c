@@ -107,7 +107,7 @@ static const struct evrt_cli_option replay_options[] = {
 };
 
 static const struct evrt_cli_option kv_options[] = {
-    {"namespace", "NAME", "The namespace: a handler's name, or another that kv.writers permits.", 'N'},
+    {"namespace", "NAME", "The namespace: a handler's name, or any other.", 'N'},
     {"prefix", "TEXT", "With list: only keys that begin with it.", 0},
     {"after", "KEY", "With list: only keys after this one, as the list says when there are more.", 0},
     {"limit", "N", "With list: at most so many, 1 to 1000; default: 100.", 'n'},

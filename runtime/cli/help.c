@@ -41,10 +41,10 @@ static void put_overview(struct evrt_buf *out) {
     evrt_buf_puts(out, "Usage: evrt COMMAND [ARGUMENTS] [OPTIONS]\n\n"
                        "Events that must not be lost, handled by Lua scripts.\n\nCommands:\n");
     for (const struct evrt_command *c = evrt_commands; c->name != NULL; c++)
-        evrt_buf_printf(out, "  %-10s %s\n", c->name, c->brief);
+        evrt_buf_printf(out, "  %-12s  %s\n", c->name, c->brief);
     evrt_buf_puts(out, "\nevrt help COMMAND tells more; evrt help config shows every "
                        "configuration key.\n\nExit codes:\n");
-#define X(name, code, when) evrt_buf_printf(out, "  %-10d %s\n", code, when);
+#define X(name, code, when) evrt_buf_printf(out, "  %-12d  %s\n", code, when);
     EVRT_EXITS(X)
 #undef X
 }

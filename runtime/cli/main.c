@@ -1,6 +1,8 @@
 /* main(): finds the command and runs it. `evrt worker` is how the host starts its workers. */
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -15,6 +17,16 @@ static const char *command_name(const char *word) {
     return word;
 }
 
+/* Who starts evrt may have closed 0, 1 or 2. What is opened next would get that number, and be taken for
+ * standard output; this can be neither read nor written, as if it were closed still. */
+static void occupy_standard_descriptors(void) {
+    int fd;
+    do
+        fd = open("/", O_PATH);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
+
 /* `evrt CMD --help` is `evrt help CMD`. */
 static int run(struct evrt_cli *cli, bool help) {
     if (!help) return cli->command->run(cli);
@@ -25,7 +37,8 @@ static int run(struct evrt_cli *cli, bool help) {
 
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "worker") == 0) return evrt_worker_main();
-    /* A reader that went away is an error of write(), with a message, not a death without one. */
+    occupy_standard_descriptors();
+    /* A reader that went away is an error of write(): the command ends in its own way. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);       /* a file at its size limit is like a full disk */
     setlocale(LC_CTYPE, "C.UTF-8"); /* for the width of text in tables */

@@ -227,7 +227,7 @@ static int check_dir(const char *dir, bool *there, struct evrt_error *err) {
     closedir(d);
     *there = true;
     if (entries <= 2) return 0;
-    return evrt_error_set(err, -EINVAL, "dir: %s is not empty; name a folder that does not exist",
+    return evrt_error_set(err, -EEXIST, "dir: %s is not empty; name a folder that does not exist",
                           dir);
 }
 

@@ -111,13 +111,14 @@ static void on_gone(struct evrt_http_request *r) {
 
 static int refuse_backup(struct evrt_http_request *r, int rc, const char *dir,
                          const struct evrt_error *err) {
-    unsigned status = rc == -EINVAL ? 400 : rc == -EBUSY || rc == -ENOTSUP ? 409 : 500;
+    bool refused = rc == -EBUSY || rc == -ENOTSUP || rc == -EEXIST;
+    unsigned status = rc == -EINVAL ? 400 : refused ? 409 : 500;
     if (rc == -ESHUTDOWN) status = 503;
     evrt_request_fail(r, status,
-                      rc == -EINVAL                    ? "bad_request"
-                      : rc == -EBUSY || rc == -ENOTSUP ? "refused"
-                      : rc == -ESHUTDOWN               ? "shutting_down"
-                                                       : "internal",
+                      rc == -EINVAL      ? "bad_request"
+                      : refused          ? "refused"
+                      : rc == -ESHUTDOWN ? "shutting_down"
+                                         : "internal",
                       "%s", err->message);
     evrt_request_audit(r, "backup", dir, err->message);
     return rc;

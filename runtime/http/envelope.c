@@ -101,7 +101,7 @@ bool evrt_envelope_json_data(const struct evrt_envelope *e) {
 }
 
 static const char what_to_send[] =
-    "send a CloudEvent: either Content-Type: application/cloudevents+json with the event as JSON "
+    "send either Content-Type: application/cloudevents+json with the event as JSON "
     "({\"specversion\":\"1.0\",\"type\":...,\"source\":...,\"data\":...}), or the headers ce-type and "
     "ce-source with the data as the body";
 

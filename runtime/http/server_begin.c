@@ -72,8 +72,8 @@ static int find_route(struct evrt_http_request *r) {
     int rc = evrt_route_find(o->routes, o->route_count, r->method, r->path, &r->match, &r->allow);
     if (rc == 0) return 0;
     if (rc == -ENOENT) {
-        evrt_request_fail(r, 404, "not_found", "there is nothing at %.*s",
-                          (int)(r->path.n < 200 ? r->path.n : 200), r->path.p);
+        evrt_request_fail(r, 404, "not_found", "there is nothing at %.*s on the %s listener",
+                          (int)(r->path.n < 200 ? r->path.n : 200), r->path.p, o->name);
     } else if (evrt_slice_eq(r->method, EVRT_STR("OPTIONS"))) {
         evrt_buf_puts(&r->allow, ", OPTIONS");
         evrt_request_answer(r, 204);

@@ -137,9 +137,9 @@ describe("a backup", function()
         local full = node.dir .. "/full"
         evrt.write(full .. "/x", "")
         for _, case in ipairs {
-            { { dir = full }, 400, "is not empty" }, { { dir = "backup" }, 400, "absolute path" },
+            { { dir = full }, 409, "is not empty" }, { { dir = "backup" }, 400, "absolute path" },
             { { dir = node.dir .. "/evrt.yaml" }, 400, "Not a directory" },
-            { { dir = node.dir .. "/data" }, 400, "is not empty" },
+            { { dir = node.dir .. "/data" }, 409, "is not empty" },
             { { dir = node.dir .. "/no/such" }, 500, "No such file" },
             { { copy = true }, 400, "absolute path" }, { { dir = 1 }, 400, "dir: expected a string" },
         } do

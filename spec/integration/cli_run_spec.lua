@@ -109,6 +109,19 @@ describe("evrt run", function()
         end
     end)
 
+    it("runs with its standard descriptors closed", function()
+        local dir = evrt.lay { config = { logging = { outputs = { "stdout", "node.log" } } } }
+        local node = evrt.spawn { program = "/bin/sh",
+            args = { "-c", 'exec "$0" run "$1" <&- >&- 2>&-', evrt.binary(), dir .. "/evrt.yaml" } }
+        local function logged(message)
+            return (uv.fs_stat(dir .. "/node.log") and evrt.read(dir .. "/node.log") or ""):find(message, 1, true)
+        end
+        evrt.await("the node", function() return logged '"evrt ready"' end)
+        node:kill "sigterm"
+        assert.equal(0, (node:wait()))
+        assert.truthy(logged '"Drained"')
+    end)
+
     it("says who holds the store", function()
         local node = evrt.start()
         local code, _, err = evrt.run { "run", node.dir .. "/evrt.yaml" }

@@ -29,6 +29,7 @@ describe("the command line", function()
         { { "store", "mend", "/tmp" }, 'expected verify or repair, got "mend"' },
         { { "store", "verify", "--yes", "/tmp" }, "--yes is for repair" },
         { { "bench", "--seconds", "0" }, "--seconds: expected a whole number from 1 to 3600" },
+        { { "bench", "--phase", "fast" }, '--phase: expected flat-out, single or steady, got "fast"' },
         { { "help", "pubish" }, 'no command "pubish"; the nearest is publish' },
         { { "help", "--completion", "csh" }, "expected bash, zsh or fish" },
     }
@@ -83,5 +84,14 @@ describe("the command line", function()
         local node = evrt.spawn { program = "/bin/sh", args = { "-c", '"$0" help >/dev/full', evrt.binary() } }
         assert.equal(1, (node:wait()))
         has(table.concat(node.err, "\n"), "cannot write to standard output: No space left on device")
+    end)
+
+    it("is silent when its reader has enough", function()
+        local node = evrt.spawn { program = "/bin/sh", args = { "-c", [[
+            exec 3>&1
+            { "$0" help config; echo "$?" >&3; } | :]], evrt.binary() } }
+        assert.equal(0, (node:wait()))
+        assert.same({}, node.err)
+        assert.truthy(node.out[1] == "1" or node.out[1] == "0", node.out[1]) -- 0: the pipe had room for it
     end)
 end)

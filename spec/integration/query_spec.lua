@@ -162,6 +162,8 @@ describe("events", function()
         code, out = evrt.run { "events", "--handler", "Slow", "--state", "running", "--json", "--url", url }
         assert.equal(0, code)
         assert.equal(2, cjson.decode(out).items[1].data.n)
-        assert.equal(1, (evrt.run { "events", "--state", "done", "--url", url }))
+        code, _, err = evrt.run { "events", "--state", "done", "--url", url }
+        assert.equal(64, code)
+        assert.truthy(err:find("name it with handler", 1, true), err)
     end)
 end)
