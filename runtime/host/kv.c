@@ -127,21 +127,29 @@ void host_kv_turn(struct evrt_host *h) {
 
 /* ---- Expired keys ---- */
 
-/* A few thousand at a time: state.db is not held up, and others come between. */
-void host_kv_keep(struct evrt_host *h) {
-    struct host_kv *kv = &h->kv;
+/* Until when they may go now; 0: there are none. A few thousand at a time: state.db is not held up, and others
+ * come between. */
+static int64_t expired_by(struct host_kv *kv) {
     struct evrt_error ignored;
     uint64_t applied;
-    int64_t expired = 0, now = evrt_mono_ns();
-    if (kv->here == NULL || now < kv->swept_ns + (int64_t)SWEEP_MS * 1000000) return;
-    kv->swept_ns = now;
-    if (evrt_state_reader_begin(kv->here, &applied, &ignored) < 0) return;
-    int rc = evrt_state_reader_expired(kv->here, evrt_wall_ms(), SWEEP_MOST, &expired, &ignored);
+    int64_t expired = 0, now = evrt_wall_ms();
+    if (kv->here == NULL) return evrt_overlay_sweep(kv->overlay, now, SWEEP_MOST) > 0 ? now : 0;
+    if (evrt_state_reader_begin(kv->here, &applied, &ignored) < 0) return 0;
+    int rc = evrt_state_reader_expired(kv->here, now, SWEEP_MOST, &expired, &ignored);
     evrt_state_reader_end(kv->here);
-    if (rc < 0 || expired == 0) return;
+    return rc < 0 ? 0 : expired;
+}
+
+void host_kv_keep(struct evrt_host *h) {
+    struct host_kv *kv = &h->kv;
+    int64_t now = evrt_mono_ns();
+    if (now < kv->swept_ns + (int64_t)SWEEP_MS * 1000000) return;
+    kv->swept_ns = now;
+    host_settle(h); /* what is accepted has its order */
+    int64_t expired = expired_by(kv);
+    if (expired == 0) return;
     evrt_buf_clear(&h->scratch);
     evrt_record_put_sweep(&h->scratch, &(struct evrt_record_sweep){expired});
-    host_settle(h); /* what is accepted has its order */
     host_append(h, EVRT_RECORD_SWEEP, evrt_buf_slice(&h->scratch));
 }
 

@@ -307,6 +307,23 @@ void evrt_overlay_reading(struct evrt_overlay *o, int delta) {
     if (o->readings == 0) retire(o);
 }
 
+uint32_t evrt_overlay_sweep(struct evrt_overlay *o, int64_t now_ms, uint32_t most) {
+    const struct entry *last = o->clean.last;
+    uint32_t gone = 0;
+    for (bool over = last == NULL; !over && most > 0; most--) {
+        struct entry *e = o->clean.first;
+        over = e == last;
+        take_out(o, e);
+        if (evrt_kv_expired(&e->row, now_ms)) {
+            destroy_entry(o, e);
+            gone++;
+        } else {
+            put_last(o, e, false);
+        }
+    }
+    return gone;
+}
+
 /* ---- Reads ---- */
 
 bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
@@ -339,44 +356,39 @@ static uint64_t stamp_of(const struct evrt_overlay *o, uint64_t group) {
 
 void evrt_overlay_learn(struct evrt_overlay *o, const struct evrt_overlay_name *name,
                         const struct evrt_kv_row *row, uint64_t group) {
-    struct entry *e = evrt_map_get(&o->map, put_name(&o->name, name));
+    struct evrt_slice whole = put_name(&o->name, name);
+    struct entry *e = evrt_map_get(&o->map, whole);
     if (e != NULL && e->known) return;
+    if (e == NULL) {
+        e = create_entry(o, name, whole);
+        set_row(e, row);
+        put_last(o, e, false);
+        trim(o);
+        return;
+    }
+    /* It has differences, so it is dirty, and stays where it is: that list is by stamp. */
     uint64_t has = stamp_of(o, group);
-    bool dirty = e != NULL;
-    e = open_entry(o, name);
     char bytes[EVRT_KV_INTEGER_BYTES];
     struct evrt_buf sum = {bytes, 0, sizeof bytes};
     struct evrt_kv_row now = *row;
     for (uint32_t i = 0; i < e->difference_count; i++)
         if (e->differences[i].stamp > has) add(&now, &sum, &e->differences[i]);
+    o->dirty_bytes -= size_of(e);
     set_row(e, &now);
-    /* A dirty one goes back where it was: the list is by stamp. */
-    put_last(o, e, dirty);
-    if (!dirty) trim(o);
-    if (dirty) {
-        struct entry *at = e->prev;
-        while (at != NULL && at->stamp > e->stamp)
-            at = at->prev;
-        if (at != e->prev) {
-            e->prev->next = NULL;
-            o->dirty.last = e->prev;
-            e->prev = at;
-            e->next = at == NULL ? o->dirty.first : at->next;
-            e->next->prev = e;
-            *(at == NULL ? &o->dirty.first : &at->next) = e;
-        }
-    }
+    o->dirty_bytes += size_of(e);
 }
 
-bool evrt_overlay_next(const struct evrt_overlay *o, const struct evrt_overlay_name *from,
-                       bool behind, struct evrt_slice *key) {
+bool evrt_overlay_next(const struct evrt_overlay *o, const struct evrt_overlay_range *range,
+                       struct evrt_slice *key) {
+    const struct evrt_overlay_name from = {range->ns, range->from};
     struct evrt_buf name = {0};
-    const struct entry *e = seek(o, put_name(&name, from), NULL);
+    const struct entry *e = seek(o, put_name(&name, &from), NULL);
     evrt_buf_finish(&name);
     for (; e != NULL; e = e->up[0]) {
-        if (e->ns_n != from->ns.n || memcmp(e->name, from->ns.p, from->ns.n) != 0) return false;
+        if (e->ns_n != from.ns.n || memcmp(e->name, from.ns.p, from.ns.n) != 0) return false;
         *key = key_of(e);
-        if (behind && evrt_slice_eq(*key, from->key)) continue;
+        if (range->to.n != 0 && order(*key, range->to) >= 0) return false;
+        if (range->behind && evrt_slice_eq(*key, from.key)) continue;
         if (e->dirty || o->options.keep) return true;
     }
     return false;

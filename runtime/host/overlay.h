@@ -41,6 +41,9 @@ void evrt_overlay_committed(struct evrt_overlay *o, uint64_t group);
 void evrt_overlay_applied(struct evrt_overlay *o, uint64_t group);
 /* A reading of state.db begins, or (-1) ends: what it may not see stays meanwhile. */
 void evrt_overlay_reading(struct evrt_overlay *o, int delta);
+/* Where everything is kept: looks at so many of those that state.db has, next time at others, and drops what
+ * expired. Returns how many. */
+uint32_t evrt_overlay_sweep(struct evrt_overlay *o, int64_t now_ms, uint32_t most);
 
 /* ---- Reads ---- */
 
@@ -51,10 +54,14 @@ bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *na
 /* State.db, as of `group`, has this row of the key (value.n 0: none): from now on get knows. */
 void evrt_overlay_learn(struct evrt_overlay *o, const struct evrt_overlay_name *name,
                         const struct evrt_kv_row *row, uint64_t group);
-/* The first key at or behind (`behind`) `from` in its namespace whose value may differ from state.db's row.
- * false: there is none. The slice is good until the next write. */
-bool evrt_overlay_next(const struct evrt_overlay *o, const struct evrt_overlay_name *from,
-                       bool behind, struct evrt_slice *key);
+/* The first key of a range whose value may differ from state.db's row. false: there is none. The slice is good
+ * until the next write. What does not differ is walked over, so a range that ends soon is a short walk. */
+struct evrt_overlay_range {
+    struct evrt_slice ns, from, to; /* keys from `from` on, below `to` (n 0: all) */
+    bool behind;                    /* without `from` itself */
+};
+bool evrt_overlay_next(const struct evrt_overlay *o, const struct evrt_overlay_range *range,
+                       struct evrt_slice *key);
 /* The first namespace behind `after` that has an entry. */
 bool evrt_overlay_namespace(const struct evrt_overlay *o, struct evrt_slice after,
                             struct evrt_slice *ns);

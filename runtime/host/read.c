@@ -68,12 +68,9 @@ struct merge {
     uint32_t count;
     bool full;
     struct evrt_buf ahead; /* the overlay's next key, when it was looked for */
+    struct evrt_buf end;   /* no key from here on is of this page */
     bool looked, none;
 };
-
-static bool begins_with(struct evrt_slice s, struct evrt_slice prefix) {
-    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
-}
 
 static int order(struct evrt_slice a, struct evrt_slice b) {
     int rc = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
@@ -102,28 +99,38 @@ static void put_merged(struct merge *m, struct evrt_slice key, const struct evrt
 /* The overlay's next key, into m->ahead. It is looked for when it was passed, and not for each row of state.db:
  * there may be many clean entries before it. */
 static bool look_ahead(struct merge *m, struct evrt_slice from, bool behind) {
-    struct evrt_overlay_name at = {m->ask->ns, from};
+    const struct evrt_overlay_range range = {m->ask->ns, from, evrt_buf_slice(&m->end), behind};
     struct evrt_slice key;
     int rc = m->looked && !m->none ? order(evrt_buf_slice(&m->ahead), from) : -1;
     if (m->none || rc > 0 || (rc == 0 && !behind)) return !m->none;
     m->looked = true;
-    m->none = !evrt_overlay_next(m->host->kv.overlay, &at, behind, &key);
+    m->none = !evrt_overlay_next(m->host->kv.overlay, &range, &key);
     evrt_buf_clear(&m->ahead);
     if (!m->none) evrt_buf_put(&m->ahead, key.p, key.n);
     return !m->none;
 }
 
-/* The keys of the overlay from *from on that come before `to` (NULL: as far as the prefix goes). */
+/* The keys of the overlay from *from on that come before `to` (NULL: to the page's end). */
 static void put_overlay(struct merge *m, struct evrt_buf *from, bool *behind,
                         const struct evrt_slice *to) {
     while (!m->full && look_ahead(m, evrt_buf_slice(from), *behind)) {
         struct evrt_slice key = evrt_buf_slice(&m->ahead);
-        if (!begins_with(key, m->ask->key) || (to != NULL && order(key, *to) >= 0)) return;
+        if (to != NULL && order(key, *to) >= 0) return;
         put_merged(m, key, NULL);
         evrt_buf_clear(from);
         evrt_buf_put(from, key.p, key.n);
         *behind = true;
     }
+}
+
+/* Behind the last row of a page there may be others in state.db; behind the last of all those there are, the
+ * prefix ends it (no key has a byte 0xff). */
+static void put_end(const struct host_kv_ask *a, struct evrt_buf *out) {
+    struct evrt_kv_op op = {.key = a->key};
+    for (size_t at = 0; !a->whole && evrt_kv_next(evrt_buf_slice(&a->rows), &at, &op) == 1;)
+        continue;
+    evrt_buf_put(out, op.key.p, op.key.n);
+    if (a->whole) evrt_buf_putc(out, '\xff');
 }
 
 static void answer_scan(struct host_kv_ask *a, uint64_t group) {
@@ -132,6 +139,7 @@ static void answer_scan(struct host_kv_ask *a, uint64_t group) {
     struct evrt_kv_op op;
     struct evrt_slice start = a->after.n != 0 ? a->after : a->key;
     bool behind = a->after.n != 0;
+    put_end(a, &m.end);
     evrt_buf_put(&from, start.p, start.n);
     for (size_t at = 0; evrt_kv_next(evrt_buf_slice(&a->rows), &at, &op) == 1 && !m.full;) {
         put_overlay(&m, &from, &behind, &op.key);
@@ -141,7 +149,6 @@ static void answer_scan(struct host_kv_ask *a, uint64_t group) {
         evrt_buf_put(&from, op.key.p, op.key.n);
         behind = true;
     }
-    /* Behind the last row of a page there may be others in state.db. */
     if (a->whole) put_overlay(&m, &from, &behind, NULL);
     bool more = m.full || !a->whole;
     if (more) /* the last one looked at, though it may have no value: where to go on */
@@ -153,6 +160,7 @@ static void answer_scan(struct host_kv_ask *a, uint64_t group) {
     evrt_buf_finish(&m.out);
     evrt_buf_finish(&m.last);
     evrt_buf_finish(&m.ahead);
+    evrt_buf_finish(&m.end);
     evrt_buf_finish(&from);
 }
 

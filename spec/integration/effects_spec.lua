@@ -313,6 +313,10 @@ describe("effects", function()
     it("are the same where nothing is on a disk", function()
         local node = node_of({ ["a.lua"] = [[
             return { name = "A", events = "a", handle = function(event, ctx)
+                if event.data then
+                    for i = 1, 50 do ctx.kv.set("t" .. i, 1, { ttl = 0.3 }) end
+                    return
+                end
                 local n = ctx.kv.get("n") or 0
                 ctx.kv.set("n", n + 1)
                 ctx.kv.incr("m", 2)
@@ -322,6 +326,9 @@ describe("effects", function()
             end }]] }, { store = { durability = "memory" } })
         for _ = 1, 3 do publish(node, "a") end
         node:await_end()
+        assert.same({ 3, 6 }, { (kv(node, "A", "n")), (kv(node, "A", "m")) })
+        publish(node, "a", true)
+        node:await("what expired to go", function() return node:get("/api/v1/stats").json.kv.entries == 2 end)
         assert.same({ 3, 6 }, { (kv(node, "A", "n")), (kv(node, "A", "m")) })
         assert.equal(0, node:stop())
     end)

@@ -39,9 +39,12 @@ function Overlay:learn(key, value, expires, group)
     lib.evrt_overlay_learn(self.o, name_of(key), row_of(value, expires), group)
 end
 
-function Overlay:keys(from)
+function Overlay:keys(from, to)
     local key, seen, behind = ffi.new "struct evrt_slice[1]", {}, false
-    while lib.evrt_overlay_next(self.o, name_of(from or ""), behind, key) do
+    local function range()
+        return ffi.new("struct evrt_overlay_range", { c.slice "ns", c.slice(from or ""), c.slice(to or ""), behind })
+    end
+    while lib.evrt_overlay_next(self.o, range(), key) do
         from, behind = c.string(key[0]), true
         seen[#seen + 1] = from
     end
@@ -155,11 +158,53 @@ describe("host/overlay", function()
         assert.same({ "a", "n" }, o:keys())
     end)
 
+    it("that keeps everything lets go of what expired, a part at a time", function()
+        local o = create(0, true)
+        for i = 1, 10 do o:set("k" .. i, "sx", i % 2 == 0 and 50 or 0) end
+        o:set("late", "sx", 200)
+        lib.evrt_overlay_seal(o.o)
+        o:set("dirty", "sx", 50)
+        lib.evrt_overlay_committed(o.o, 1)
+        lib.evrt_overlay_applied(o.o, 1)
+        assert.equal(0, lib.evrt_overlay_sweep(o.o, 49, 100))
+        assert.equal(2, lib.evrt_overlay_sweep(o.o, 100, 4))
+        assert.equal(2, lib.evrt_overlay_sweep(o.o, 100, 4))
+        assert.equal(1, lib.evrt_overlay_sweep(o.o, 100, 100))
+        assert.equal(0, lib.evrt_overlay_sweep(o.o, 100, 100))
+        assert.same({ "dirty", "k1", "k3", "k5", "k7", "k9", "late" }, o:keys())
+        o:incr("k2", 3)
+        assert.equal(integer(3), o:get("k2", 100))
+    end)
+
+    it("reads the value of a key that has differences, wherever those before it stand", function()
+        local o = create(0)
+        for i = 1, 20 do
+            o:incr("k" .. i, i)
+            lib.evrt_overlay_seal(o.o)
+            lib.evrt_overlay_committed(o.o, i)
+        end
+        for _, i in ipairs { 7, 20, 1, 12 } do
+            o:learn("k" .. i, integer(100), 0, 0)
+            assert.equal(integer(100 + i), o:get("k" .. i))
+        end
+        -- What state.db has goes in the order in which it was written.
+        for i = 1, 20 do
+            local stats = ffi.new "struct evrt_overlay_stats"
+            lib.evrt_overlay_applied(o.o, i)
+            lib.evrt_overlay_stats(o.o, stats)
+            assert.is_true(stats.entries >= 20 - i and stats.entries <= 21 - i)
+        end
+        assert.equal(0, tonumber(lib.evrt_overlay_dirty(o.o)))
+    end)
+
     it("lists in order what may differ from state.db, and the namespaces", function()
         local o = create()
         for _, key in ipairs { "b", "a", "c:1", "c" } do o:set(key, "s") end
         assert.same({ "a", "b", "c", "c:1" }, o:keys())
         assert.same({ "c", "c:1" }, o:keys "bb")
+        assert.same({ "a", "b" }, o:keys("", "c"))
+        assert.same({ "c", "c:1" }, o:keys("c", "c\255"))
+        assert.same({}, o:keys("bb", "c"))
         lib.evrt_overlay_set(o.o, ffi.new("struct evrt_overlay_name", { c.slice "ns2", c.slice "z" }), row_of "s")
         assert.same({ "a", "b", "c", "c:1" }, o:keys())
         local ns = ffi.new "struct evrt_slice[1]"
