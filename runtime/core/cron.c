@@ -13,7 +13,7 @@
 #include "core/buf.h"
 #include "core/error.h"
 
-enum { DAY = 86400, YEARS = 9 }; /* February 29 may be eight years off */
+enum { DAY = 86400, YEARS = 41 }; /* February 29 on a Sunday may be forty years off */
 
 /* ---- Parsing ---- */
 

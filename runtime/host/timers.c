@@ -4,8 +4,9 @@
  *
  * So a timer has exactly one row, the event of each time is there once, and after a downtime the row tells
  * from when on times were missed; `catch_up` says what becomes of those. Cron follows the wall clock, which is
- * looked at each second; `every` counts time that passes, and the wall clock only across a restart. A paused
- * handler's times are missed. The loop's thread. */
+ * looked at each second: what it shows again after it was set back a little has been, after more it begins
+ * anew. `every` counts time that passes, and the wall clock only across a restart. A paused handler's times are
+ * missed. The loop's thread. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +23,11 @@
 #include "loop/timer.h"
 
 enum {
-    LOOK_MS = 1000,    /* the wall clock may be set */
-    LATE_MS = 60000,   /* with skip: what is later was missed */
-    COUNT_MAX = 10000, /* times that are counted at once */
-    BURST = 100,       /* of them made at once, with all */
+    LOOK_MS = 1000,            /* the wall clock may be set */
+    LATE_MS = 60000,           /* with skip: what is later was missed */
+    BACK_MS = 3 * 3600 * 1000, /* a clock that is set back by more tells a new time */
+    COUNT_MAX = 10000,         /* times that are counted at once */
+    BURST = 100,               /* of them made at once, with all */
     MS = 1000000,
 };
 #define TYPE "evrt.timer."
@@ -242,12 +244,18 @@ static bool make_all(struct evrt_host *h, struct timer *t, int64_t first, int64_
     return true;
 }
 
+/* The clock was ahead when its next time was chosen: until then there are others. */
+static bool was_set_back(const struct timer *t, int64_t first, int64_t now) {
+    return t->zone != NULL && first - now > BACK_MS && first - after(t, now) > BACK_MS;
+}
+
 /* Milliseconds until it is to be looked at again. */
 static int64_t look_at(struct evrt_host *h, struct timer *t) {
     const struct evrt_sub *s = evrt_bus_by_id(h->bus, t->sub);
     int64_t now = evrt_wall_ms(), count;
     int64_t first = t->zone == NULL ? now - (mono_ms() - t->due_mono) : t->due_ms;
     if (s == NULL || s->paused || first == INT64_MAX) return LOOK_MS;
+    if (was_set_back(t, first, now)) return go_on(h, t, 0, 0, after(t, now)) ? 0 : LOOK_MS;
     if (first > now) return t->zone == NULL || first - now < LOOK_MS ? first - now : LOOK_MS;
     if (t->catch_up == EVRT_CATCH_UP_ALL) return make_all(h, t, first, now) ? 0 : LOOK_MS;
     int64_t last = latest(t, first, now, &count);

@@ -67,6 +67,28 @@ describe("by a clock that jumps, #plain", function()
         assert.equal(0, node:stop())
     end)
 
+    it("a timer by the time of day begins anew when the clock is set back", function()
+        start 'schedule = "*/2 * * * * *"'
+        local function goes_on(what)
+            local before = #times()
+            node:await(what, function() return #times() >= before + 2 end)
+        end
+        clock.set(400 * 24 * HOUR)
+        goes_on "times a year ahead"
+        clock.set(0)
+        goes_on "times of now"
+        clock.set(400 * 24 * HOUR)
+        goes_on "times a year ahead again"
+        down(0)
+        goes_on "times of now after a start"
+        -- What is set back by less waits: those times have been.
+        local last = next_of()
+        clock.set(-HOUR)
+        node:await("a look at the clock", function() return node:get("/api/v1/stats").json end)
+        assert.is_true(next_of() >= last)
+        assert.equal(0, node:stop())
+    end)
+
     it("a time of day follows it, a delay does not", function()
         start 'events = "later.*"'
         local at = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 2 * HOUR)

@@ -59,6 +59,7 @@ describe("core/cron", function()
         } do
             assert.same(want, after(text, from, 2), text)
         end
+        assert.same({ "2032-02-29T00:00:00Z" }, after("0 0 29 2 */7", "2004-03-01T00:00:00Z", 1))
         assert.same({ "2104-02-29T00:00:00Z" }, after("0 0 29 2 *", "2096-03-01T00:00:00Z", 1))
     end)
 
