@@ -139,6 +139,10 @@ static void describe(struct evrt_slice why, struct evrt_buf *out) {
         evrt_buf_putc(out, '\n');
         evrt_view_items(causes, parents, out);
     }
+    struct evrt_slice left_out = evrt_json_at(why, EVRT_STR("attempts_left_out"));
+    if (left_out.n != 0 && !evrt_slice_eq(left_out, EVRT_STR("0")))
+        evrt_buf_printf(out, "\n%.*s attempts between the first and the latest are left out.\n",
+                        (int)left_out.n, left_out.p);
     if (evrt_slice_eq(evrt_json_at(why, EVRT_STR("complete")), EVRT_STR("false")))
         evrt_buf_puts(out, "\nThe journal goes on far beyond it and was not read to its end: there "
                            "may be more.\n");

@@ -123,6 +123,37 @@ static void add(struct why *w, struct why_fact fact, const struct evrt_slice *te
     evrt_buf_put(&w->facts, &fact, sizeof fact);
 }
 
+/* A delivery may have failed ten thousand times: how that began and how it goes now is told. */
+static void thin(struct why *w, struct why_handler *x) {
+    struct evrt_buf facts = {0}, text = {0};
+    size_t count, nth = 0;
+    const struct why_fact *all = why_facts(w, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct why_fact fact = all[i];
+        bool many = fact.sub == x->sub && (fact.kind == WHY_FAILED || fact.kind == WHY_NOTE);
+        nth += many;
+        if (many && nth > WHY_FACTS_KEPT && nth <= x->facts - WHY_FACTS_KEPT) {
+            w->left_out += fact.kind == WHY_FAILED;
+            continue;
+        }
+        fact.text = text.n;
+        evrt_buf_put(&text, w->text.p + all[i].text, (size_t)fact.n[0] + fact.n[1] + fact.n[2]);
+        evrt_buf_put(&facts, &fact, sizeof fact);
+    }
+    evrt_buf_finish(&w->facts);
+    evrt_buf_finish(&w->text);
+    w->facts = facts;
+    w->text = text;
+    x->facts = 2 * WHY_FACTS_KEPT;
+}
+
+/* One of those of which there may be many. */
+static void add_one(struct why *w, struct why_handler *x, const struct why_fact *fact,
+                    const struct evrt_slice *texts, size_t count) {
+    add(w, *fact, texts, count);
+    if (++x->facts == WHY_FACTS_MAX) thin(w, x);
+}
+
 static bool in_ranges(struct evrt_slice ranges, uint64_t seq) {
     uint64_t from = 0;
     struct evrt_range r;
@@ -142,16 +173,15 @@ static bool take_retry(struct why *w, struct why_handler *x, struct evrt_slice r
     for (size_t at = 0; evrt_retry_next(retries, &at, &r) == 1;) {
         if (r.seq != w->seq) continue;
         const struct evrt_slice texts[] = {r.error_type, r.message};
-        add(w,
-            (struct why_fact){.kind = WHY_FAILED,
-                              .sub = x->sub,
-                              .attempt = r.attempt - 1,
-                              .at_ms = r.last_failed_ms,
-                              .due_ms = r.due_ms,
-                              .delay_ms = r.delay_ms,
-                              .generation = r.generation,
-                              .script = r.script},
-            texts, 2);
+        const struct why_fact fact = {.kind = WHY_FAILED,
+                                      .sub = x->sub,
+                                      .attempt = r.attempt - 1,
+                                      .at_ms = r.last_failed_ms,
+                                      .due_ms = r.due_ms,
+                                      .delay_ms = r.delay_ms,
+                                      .generation = r.generation,
+                                      .script = r.script};
+        add_one(w, x, &fact, texts, 2);
         x->next_attempt = r.attempt;
         any = true;
     }
@@ -210,12 +240,12 @@ static void take_settle(struct why *w, const struct evrt_journal_record *r) {
 
 static void take_notes(struct why *w, const struct evrt_journal_record *r) {
     struct evrt_record_note n;
-    for (size_t at = 0; evrt_note_next(r->payload, &at, &n) == 1;)
-        if (n.seq == w->seq && handler_of(w, n.sub) != NULL)
-            add(w,
-                (struct why_fact){
-                    .kind = WHY_NOTE, .sub = n.sub, .attempt = n.attempt, .at_ms = r->time_ms},
-                &n.text, 1);
+    for (size_t at = 0; evrt_note_next(r->payload, &at, &n) == 1;) {
+        struct why_handler *x = n.seq == w->seq ? handler_of(w, n.sub) : NULL;
+        const struct why_fact fact = {
+            .kind = WHY_NOTE, .sub = n.sub, .attempt = n.attempt, .at_ms = r->time_ms};
+        if (x != NULL) add_one(w, x, &fact, &n.text, 1);
+    }
 }
 
 /* The one that was to be published later, and is: the same id. */

@@ -40,6 +40,7 @@ struct why_handler {
     uint64_t last_discarded, last_done; /* as of its last settlement before */
     bool has_last;
     unsigned next_attempt; /* after the failures found so far */
+    unsigned facts;        /* failures and notes that are kept */
     unsigned dead_attempt; /* it is a dead letter, after so many; 0: it is none (any more) */
 };
 
@@ -58,13 +59,18 @@ struct why {
     size_t open;   /* of those, whose end was not found */
     bool complete; /* the journal was read as far as it matters */
     struct evrt_buf facts, text;
+    uint64_t left_out;  /* failures between the first and the latest that are kept */
     uint64_t published; /* PUBLISHED in all; so many are kept: */
     struct evrt_buf json;
     evrt_host_json_cb cb;
     void *arg;
 };
 
-enum { WHY_PUBLISHED_MAX = 100 };
+enum {
+    WHY_PUBLISHED_MAX = 100,
+    WHY_FACTS_MAX = 400, /* failures and notes of a handler; then those go that are not */
+    WHY_FACTS_KEPT = 100 /* among so many first or latest ones */
+};
 
 static inline const struct why_fact *why_facts(const struct why *w, size_t *count) {
     *count = w->facts.n / sizeof(struct why_fact);

@@ -273,6 +273,7 @@ void why_tell(struct why *w) {
     }
     evrt_jsonout_end(&o);
     evrt_jsonout_put_u64(&o, "published_count", w->published);
+    evrt_jsonout_put_u64(&o, "attempts_left_out", w->left_out);
     evrt_jsonout_put_bool(&o, "complete", w->complete);
     evrt_jsonout_end(&o);
 }

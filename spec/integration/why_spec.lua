@@ -212,6 +212,32 @@ describe("why", function()
         assert.equal(0, node:stop())
     end)
 
+    it("tells the first and the latest of many attempts", function()
+        local node = evrt.start { handlers = { ["a.lua"] = [[
+            local evrt = require "evrt"
+            return {
+                { name = "Often", events = "a", handle = function() error "no" end, policies = {
+                    evrt.policy.retry { policy = "fixed", initial_delay = "1ms", max_retries = 419, jitter = 0 } } },
+                { name = "Once", events = "a", handle = function() end,
+                    policies = { evrt.policy.filter { where = function() return false end } } },
+            }]] } }
+        local seq = node:accept { type = "a" }
+        node:await("the end", settled(node), 60)
+        local told, by = why(node, seq)
+        assert.is_true(told.complete)
+        local attempts = by.Often.attempts
+        assert.same({ "dead", 1, 100, 420 },
+            { by.Often.outcome, attempts[1].attempt, attempts[100].attempt, attempts[#attempts].attempt })
+        assert.equal(420, #attempts + told.attempts_left_out)
+        assert.is_true(#attempts < 400 and told.attempts_left_out > 0)
+        for i = #attempts - 99, #attempts do assert.equal(420 - #attempts + i, attempts[i].attempt) end
+        assert.same({ "done", 1 }, { by.Once.outcome, #by.Once.attempts })
+        assert.equal(1, #by.Once.attempts[1].notes)
+        local _, out = evrt.run { "why", tostring(seq), "--url", "http://127.0.0.1:" .. node.admin }
+        assert.truthy(out:find(told.attempts_left_out .. " attempts between", 1, true))
+        assert.equal(0, node:stop())
+    end)
+
     it("is a command with tables, and JSON", function()
         local node = evrt.start { handlers = scripts }
         local seq = node:accept({ type = "order.placed", id = "o2", data = { total = 500 } })
