@@ -268,21 +268,15 @@ static int64_t appended_ns(struct evrt_host *h, int64_t now_ns) {
     return m->marks[m->mark_head & m->mark_mask].ns;
 }
 
-/* The trace that the event belongs to, 32 hex digits; false: none, or one that nobody keeps. */
-static bool trace_of(struct evrt_slice event, char out[33]) {
+/* The trace that came with the event; false: none, or one that nobody keeps. */
+static bool trace_of(struct evrt_slice event, char out[EVRT_TRACE_ID_SIZE]) {
     struct evrt_extension x;
+    struct evrt_trace_context c;
     struct evrt_slice all = evrt_event_field(event.p, EVRT_FIELD_EXTENSIONS);
-    enum { VERSION = 3, TRACE = 32, FLAGS = 53, ALL = 55 };
     for (size_t at = 0; evrt_extensions_next(all, &at, &x);) {
         if (!evrt_slice_eq(x.name, EVRT_STR("traceparent"))) continue;
-        if (x.value.n < ALL || x.value.p[2] != '-' || x.value.p[FLAGS - 1] != '-') return false;
-        if (strchr("13579bdf", x.value.p[FLAGS + 1]) == NULL) return false; /* not sampled */
-        for (int i = 0; i < TRACE; i++) {
-            char c = x.value.p[VERSION + i];
-            if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
-        }
-        memcpy(out, x.value.p + VERSION, TRACE);
-        out[TRACE] = '\0';
+        if (evrt_traceparent_parse(x.value, &c) < 0 || !evrt_trace_is_sampled(&c)) return false;
+        evrt_trace_id_format(c.high, c.low, out);
         return true;
     }
     return false;
@@ -290,7 +284,7 @@ static bool trace_of(struct evrt_slice event, char out[33]) {
 
 /* Not for every event: again in a moment. */
 static bool look_for_trace(struct evrt_slice event, int64_t now_ms, int64_t *next_ms,
-                           char out[33]) {
+                           char out[EVRT_TRACE_ID_SIZE]) {
     bool found = trace_of(event, out);
     *next_ms = now_ms + (found ? TRACE_MS : 1);
     return found;
@@ -299,7 +293,7 @@ static bool look_for_trace(struct evrt_slice event, int64_t now_ms, int64_t *nex
 void host_meter_stored(struct evrt_host *h, struct evrt_slice type, struct evrt_slice event,
                        int64_t commit_ns, int64_t now_ns) {
     struct host_meters *m = h->meters;
-    char trace[33];
+    char trace[EVRT_TRACE_ID_SIZE];
     if (m == NULL) return;
     struct host_source_meter *s =
         source_meter(m, type, evrt_event_field(event.p, EVRT_FIELD_SOURCE));

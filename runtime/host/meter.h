@@ -12,6 +12,7 @@
 #define EVRT_HOST_METER_H
 
 #include "bus/sub.h"
+#include "core/trace_context.h"
 #include "frame/frame.h"
 #include "host/monitor.h"
 #include "telemetry/metrics.h"
@@ -50,7 +51,7 @@ struct host_meter {
     /* One delivery in flight at a time may become an exemplar. */
     uint64_t traced;       /* its position; 0: none */
     int64_t next_trace_ms; /* not before */
-    char trace[33];
+    char trace[EVRT_TRACE_ID_SIZE];
 };
 
 /* Events of one type; of one type from one source. */
