@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 packages="build-essential cmake ninja-build pkg-config libluajit-5.1-dev libuv1-dev
     libmicrohttpd-dev libsqlite3-dev libyaml-dev libxxhash-dev libcurl4-openssl-dev curl lua-cjson-dev
-    libprotobuf-c-dev protobuf-c-compiler zlib1g-dev"
+    zlib1g-dev"
 logs=build/quickstart
 run=yes
 port=8080

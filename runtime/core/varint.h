@@ -1,5 +1,5 @@
 /* Integers as LEB128 varints, strings as a varint length and bytes: how journal records but the event's are
- * coded. Inside of core/record*.c. */
+ * coded, and the numbers in an OTLP collector's answer. */
 #ifndef EVRT_CORE_VARINT_H
 #define EVRT_CORE_VARINT_H
 

@@ -211,12 +211,13 @@ void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq,
     struct evrt_slice parent, state;
     struct evrt_trace_context given = {0};
     struct decision d = {0};
-    int64_t now = evrt_mono_ns();
     find_extensions(e, &parent, &state);
     if (parent.n != 0 && evrt_traceparent_parse(parent, &given) < 0) given.span = 0;
-    decide(h, e, now, &given, &d);
+    decide(h, e, (int64_t)uv_now(h->loop) * 1000000, &given, &d);
     e->flags |= EVRT_EVENT_TRACED;
     if (!d.sampled) e->flags |= EVRT_EVENT_UNSAMPLED;
+    if (!d.sampled && !d.extend && t->held == NULL) return; /* most events end here */
+    int64_t now = evrt_mono_ns();
     if (fixed && !evrt_trace_is_set(&given)) evrt_trace_derive(e, seq, &d.context);
     uint64_t id = evrt_publish_span_id(&d.context, seq);
     if (d.extend && parent.n == 0 && !fixed) {

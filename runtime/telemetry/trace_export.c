@@ -12,6 +12,7 @@
 
 #include "core/attributes.h"
 #include "core/clock.h"
+#include "core/cpu.h"
 #include "core/error.h"
 #include "telemetry/gzip.h"
 #include "telemetry/log_events.h"
@@ -264,6 +265,7 @@ static void export_lines(struct evrt_trace_exporter_state *x, const struct evrt_
 
 static void *run(void *arg) {
     struct evrt_trace_exporter_state *x = arg;
+    evrt_cpu_give_way();
     for (struct evrt_trace_chunk *c; (c = take(x)) != NULL;) {
         if (x->options->exporter == EVRT_TRACE_OTLP)
             export_otlp(x, c);

@@ -1,63 +1,80 @@
-/* See trace_otlp.h. Each span is packed by itself, in one room that all of them share; the request then holds
- * the packed spans (in otlp.proto they are bytes, which on the wire is the same). */
+/* See trace_otlp.h. OTLP (opentelemetry-proto v1) is written straight from the records, in the order of the
+ * schema's fields; what would be its generated structures costs three times as much to fill and to measure as to
+ * write. Tags have the schema's names and numbers.
+ *
+ *     room for the head │ span │ span │ ...        resource, scope: packed once
+ *               └ head, once the spans' length is known: request, resource, scope, right before the first span */
 #include "telemetry/trace_otlp.h"
 
 #include <assert.h>
-#include <otlp.pb-c.h>
 #include <stdlib.h>
 
 #include "core/attributes.h"
 #include "core/utf8.h"
+#include "core/varint.h"
 
+#include "telemetry/protobuf.h"
 #include "telemetry/trace_record.h"
 
 enum { OWN_MAX = 16, ROOM = EVRT_ATTRIBUTES_MAX + OWN_MAX };
 
-/* Names and values of one message that has attributes. */
-struct attributes {
-    size_t n, most, dropped;
-    Otlp__KeyValue keys[ROOM];
-    Otlp__AnyValue values[ROOM];
-    Otlp__KeyValue *list[ROOM];
-    struct evrt_buf *clean;
+enum {
+    REQUEST_RESOURCE_SPANS = EVRT_PB_MESSAGE(1),
+    RESOURCE_SPANS_RESOURCE = EVRT_PB_MESSAGE(1),
+    RESOURCE_SPANS_SCOPE_SPANS = EVRT_PB_MESSAGE(2),
+    RESOURCE_ATTRIBUTES = EVRT_PB_MESSAGE(1),
+    SCOPE_SPANS_SCOPE = EVRT_PB_MESSAGE(1),
+    SCOPE_SPANS_SPANS = EVRT_PB_MESSAGE(2),
+    SCOPE_NAME = EVRT_PB_TAG(1, EVRT_PB_BYTES),
+    SCOPE_VERSION = EVRT_PB_TAG(2, EVRT_PB_BYTES),
+    SPAN_TRACE_ID = EVRT_PB_TAG(1, EVRT_PB_BYTES),
+    SPAN_SPAN_ID = EVRT_PB_TAG(2, EVRT_PB_BYTES),
+    SPAN_TRACE_STATE = EVRT_PB_TAG(3, EVRT_PB_BYTES),
+    SPAN_PARENT_SPAN_ID = EVRT_PB_TAG(4, EVRT_PB_BYTES),
+    SPAN_NAME = EVRT_PB_TAG(5, EVRT_PB_BYTES),
+    SPAN_KIND = EVRT_PB_TAG(6, EVRT_PB_VARINT),
+    SPAN_START = EVRT_PB_TAG(7, EVRT_PB_FIXED64),
+    SPAN_END = EVRT_PB_TAG(8, EVRT_PB_FIXED64),
+    SPAN_ATTRIBUTES = EVRT_PB_MESSAGE(9),
+    SPAN_DROPPED_ATTRIBUTES = EVRT_PB_TAG(10, EVRT_PB_VARINT),
+    SPAN_EVENTS = EVRT_PB_MESSAGE(11),
+    SPAN_LINKS = EVRT_PB_MESSAGE(13),
+    SPAN_STATUS = EVRT_PB_MESSAGE(15),
+    SPAN_FLAGS = EVRT_PB_TAG(16, EVRT_PB_FIXED32),
+    EVENT_TIME = EVRT_PB_TAG(1, EVRT_PB_FIXED64),
+    EVENT_NAME = EVRT_PB_TAG(2, EVRT_PB_BYTES),
+    EVENT_ATTRIBUTES = EVRT_PB_MESSAGE(3),
+    LINK_TRACE_ID = EVRT_PB_TAG(1, EVRT_PB_BYTES),
+    LINK_SPAN_ID = EVRT_PB_TAG(2, EVRT_PB_BYTES),
+    STATUS_MESSAGE = EVRT_PB_TAG(2, EVRT_PB_BYTES),
+    STATUS_CODE = EVRT_PB_TAG(3, EVRT_PB_VARINT),
+    PAIR_KEY = EVRT_PB_TAG(1, EVRT_PB_BYTES),
+    PAIR_VALUE = EVRT_PB_MESSAGE(2),
+    VALUE_STRING = EVRT_PB_TAG(1, EVRT_PB_BYTES),
+    VALUE_BOOL = EVRT_PB_TAG(2, EVRT_PB_VARINT),
+    VALUE_INT = EVRT_PB_TAG(3, EVRT_PB_VARINT),
+    VALUE_DOUBLE = EVRT_PB_TAG(4, EVRT_PB_FIXED64),
+    RESPONSE_PARTIAL_SUCCESS = EVRT_PB_MESSAGE(1),
+    PARTIAL_REJECTED_SPANS = EVRT_PB_TAG(1, EVRT_PB_VARINT),
+    PARTIAL_ERROR_MESSAGE = EVRT_PB_TAG(2, EVRT_PB_BYTES),
 };
+
+/* What a span takes at most: each byte of a record is shown twice at most, by three where it is not UTF-8; no
+ * attribute takes more than 24 bytes beside its texts, and evrt's own names are short. */
+enum { SPAN_ROOM = 2048, TIMES_ROOM = 6 };
 
 struct evrt_otlp {
-    struct evrt_slice resource;
-    struct attributes attributes, exception;
-    struct evrt_buf packed;  /* spans, end to end */
-    struct evrt_buf request; /* all of it */
-    struct evrt_buf clean;   /* texts that were not UTF-8, made so; room for them is made before */
-    ProtobufCBinaryData *spans;
-    size_t spans_cap;
+    struct evrt_buf resource, scope; /* with tag and length */
+    struct evrt_buf request;
+    struct evrt_buf clean; /* texts that were not UTF-8, made so; room for them is made before */
 };
-
-struct evrt_otlp *evrt_otlp_create(struct evrt_slice resource) {
-    struct evrt_otlp *o = evrt_zalloc(sizeof *o);
-    o->resource = resource;
-    o->attributes.clean = o->exception.clean = &o->clean;
-    return o;
-}
-
-void evrt_otlp_destroy(struct evrt_otlp *o) {
-    if (o == NULL) return;
-    struct evrt_buf *all[] = {&o->packed, &o->request, &o->clean};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        evrt_buf_finish(all[i]);
-    free(o->spans);
-    free(o);
-}
 
 /* ---- Values ---- */
 
-static ProtobufCBinaryData data_of(struct evrt_slice s) {
-    return (ProtobufCBinaryData){s.n, (uint8_t *)(uintptr_t)s.p};
-}
-
 /* A collector refuses a whole request for one string that is not UTF-8. */
-static ProtobufCBinaryData text_of(struct evrt_buf *clean, struct evrt_slice s) {
+static struct evrt_slice text_of(struct evrt_buf *clean, struct evrt_slice s) {
     size_t good = evrt_utf8_check(s.p, s.n);
-    if (good == s.n) return data_of(s);
+    if (good == s.n) return s;
     size_t from = clean->n;
     assert(clean->cap - from >= 3 * s.n); /* what was given out must not move */
     while (s.n > 0) {
@@ -68,46 +85,53 @@ static ProtobufCBinaryData text_of(struct evrt_buf *clean, struct evrt_slice s) 
         s.p += good + 1;
         s.n -= good + 1;
     }
-    return data_of((struct evrt_slice){clean->p + from, clean->n - from});
+    return (struct evrt_slice){clean->p + from, clean->n - from};
 }
 
-static void begin_attributes(struct attributes *a, size_t most) {
-    a->n = a->dropped = 0;
-    a->most = most;
+/* Attributes of one message, as they are written. */
+struct attributes {
+    struct evrt_buf *clean;
+    char *p;
+    unsigned tag;
+    size_t n, dropped;
+};
+
+static char *put_value(char *p, const struct evrt_attribute *a, struct evrt_slice text) {
+    switch (a->kind) {
+    case EVRT_ATTRIBUTE_TEXT: return evrt_pb_bytes(p, VALUE_STRING, text);
+    case EVRT_ATTRIBUTE_INTEGER: return evrt_pb_number(p, VALUE_INT, (uint64_t)a->v.i);
+    case EVRT_ATTRIBUTE_BOOL: return evrt_pb_number(p, VALUE_BOOL, a->v.b);
+    case EVRT_ATTRIBUTE_DOUBLE: break;
+    }
+    uint64_t bits;
+    memcpy(&bits, &a->v.d, sizeof bits);
+    return evrt_pb_fixed64(p, VALUE_DOUBLE, bits);
 }
 
-static void add_attribute(void *arg, const struct evrt_attribute *from) {
-    struct attributes *a = arg;
-    if (a->n == a->most) {
-        a->dropped++;
+static size_t value_size(const struct evrt_attribute *a, size_t text) {
+    switch (a->kind) {
+    case EVRT_ATTRIBUTE_TEXT: return 1 + evrt_pb_varint_size(text) + text;
+    case EVRT_ATTRIBUTE_INTEGER: return 1 + evrt_pb_varint_size((uint64_t)a->v.i);
+    case EVRT_ATTRIBUTE_BOOL: return 1 + 1;
+    case EVRT_ATTRIBUTE_DOUBLE: break;
+    }
+    return 1 + sizeof(double);
+}
+
+static void add_attribute(void *arg, const struct evrt_attribute *a) {
+    struct attributes *to = arg;
+    if (to->n == ROOM) {
+        to->dropped++;
         return;
     }
-    Otlp__KeyValue *key = &a->keys[a->n];
-    Otlp__AnyValue *value = &a->values[a->n];
-    otlp__key_value__init(key);
-    otlp__any_value__init(value);
-    key->has_key = true;
-    key->key = text_of(a->clean, from->name);
-    key->value = value;
-    switch (from->kind) {
-    case EVRT_ATTRIBUTE_TEXT:
-        value->value_case = OTLP__ANY_VALUE__VALUE_STRING_VALUE;
-        value->string_value = text_of(a->clean, from->text);
-        break;
-    case EVRT_ATTRIBUTE_INTEGER:
-        value->value_case = OTLP__ANY_VALUE__VALUE_INT_VALUE;
-        value->int_value = from->v.i;
-        break;
-    case EVRT_ATTRIBUTE_DOUBLE:
-        value->value_case = OTLP__ANY_VALUE__VALUE_DOUBLE_VALUE;
-        value->double_value = from->v.d;
-        break;
-    case EVRT_ATTRIBUTE_BOOL:
-        value->value_case = OTLP__ANY_VALUE__VALUE_BOOL_VALUE;
-        value->bool_value = from->v.b;
-        break;
-    }
-    a->list[a->n++] = key;
+    to->n++;
+    struct evrt_slice name = text_of(to->clean, a->name), text = {NULL, 0};
+    if (a->kind == EVRT_ATTRIBUTE_TEXT) text = text_of(to->clean, a->text);
+    size_t value = value_size(a, text.n);
+    size_t pair = 2 + evrt_pb_varint_size(name.n) + name.n + evrt_pb_varint_size(value) + value;
+    char *p = evrt_pb_number(to->p, to->tag, pair);
+    p = evrt_pb_bytes(p, PAIR_KEY, name);
+    to->p = put_value(evrt_pb_number(p, PAIR_VALUE, value), a, text);
 }
 
 static void add_text(struct attributes *a, const char *name, struct evrt_slice text) {
@@ -116,157 +140,166 @@ static void add_text(struct attributes *a, const char *name, struct evrt_slice t
                          .kind = EVRT_ATTRIBUTE_TEXT, .name = evrt_slice_of(name), .text = text});
 }
 
+/* ---- Made once ---- */
+
+static void pack_resource(struct evrt_otlp *o, struct evrt_slice from) {
+    struct evrt_attribute a;
+    evrt_buf_room(&o->clean, 3 * from.n);
+    char *open = evrt_buf_room(&o->resource, SPAN_ROOM + TIMES_ROOM * from.n);
+    struct attributes to = {&o->clean, evrt_pb_open(open), RESOURCE_ATTRIBUTES, 0, 0};
+    for (size_t at = 0; evrt_attributes_next(from, &at, &a);)
+        add_attribute(&to, &a);
+    o->resource.n += (size_t)(evrt_pb_close(open, to.p, RESOURCE_SPANS_RESOURCE) - open);
+}
+
+static void pack_scope(struct evrt_otlp *o) {
+    char *open = evrt_buf_room(&o->scope, SPAN_ROOM), *p = evrt_pb_open(open);
+    p = evrt_pb_bytes(p, SCOPE_NAME, EVRT_STR("evrt"));
+    p = evrt_pb_bytes(p, SCOPE_VERSION, evrt_slice_of(EVRT_VERSION));
+    o->scope.n += (size_t)(evrt_pb_close(open, p, SCOPE_SPANS_SCOPE) - open);
+}
+
+struct evrt_otlp *evrt_otlp_create(struct evrt_slice resource) {
+    struct evrt_otlp *o = evrt_zalloc(sizeof *o);
+    pack_resource(o, resource);
+    pack_scope(o);
+    return o;
+}
+
+void evrt_otlp_destroy(struct evrt_otlp *o) {
+    if (o == NULL) return;
+    struct evrt_buf *const all[] = {&o->resource, &o->scope, &o->request, &o->clean};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        evrt_buf_finish(all[i]);
+    free(o);
+}
+
 /* ---- Spans ---- */
 
-struct ids {
-    uint64_t trace[2], span, parent, link;
-};
+static char *put_id(char *p, unsigned tag, uint64_t id) {
+    uint64_t wire = __builtin_bswap64(id);
+    return evrt_pb_bytes(p, tag, (struct evrt_slice){(const char *)&wire, sizeof wire});
+}
 
-static uint64_t time_of(int64_t mono_ns, int64_t unix_ns) {
-    return (uint64_t)(mono_ns + unix_ns);
+static char *put_trace_id(char *p, unsigned tag, const struct evrt_span *s) {
+    uint64_t wire[] = {__builtin_bswap64(s->high), __builtin_bswap64(s->low)};
+    return evrt_pb_bytes(p, tag, (struct evrt_slice){(const char *)wire, sizeof wire});
 }
 
 /* An exception is an event of the span that failed. */
-static void describe_failure(struct evrt_otlp *o, const struct evrt_span *s, Otlp__Event *event) {
-    struct attributes *a = &o->exception;
-    begin_attributes(a, OWN_MAX);
-    add_text(a, "exception.type", s->error_type);
-    add_text(a, "exception.message", s->message);
-    add_text(a, "exception.stacktrace", s->stack);
-    event->has_name = true;
-    event->name = data_of(EVRT_STR("exception"));
-    event->n_attributes = a->n;
-    event->attributes = a->list;
+static char *put_failure(struct evrt_otlp *o, char *open, const struct evrt_span *s, uint64_t end) {
+    char *p = evrt_pb_fixed64(evrt_pb_open(open), EVENT_TIME, end);
+    p = evrt_pb_bytes(p, EVENT_NAME, EVRT_STR("exception"));
+    struct attributes a = {&o->clean, p, EVENT_ATTRIBUTES, 0, 0};
+    add_text(&a, "exception.type", s->error_type);
+    add_text(&a, "exception.message", s->message);
+    add_text(&a, "exception.stacktrace", s->stack);
+    return evrt_pb_close(open, a.p, SPAN_EVENTS);
 }
 
-static void fill_ids(const struct evrt_span *s, struct ids *ids, Otlp__Span *to) {
-    *ids = (struct ids){{__builtin_bswap64(s->high), __builtin_bswap64(s->low)},
-                        __builtin_bswap64(s->id),
-                        __builtin_bswap64(s->parent),
-                        __builtin_bswap64(s->link)};
-    to->has_trace_id = to->has_span_id = true;
-    to->trace_id = (ProtobufCBinaryData){16, (uint8_t *)ids->trace};
-    to->span_id = (ProtobufCBinaryData){8, (uint8_t *)&ids->span};
-    to->has_parent_span_id = s->parent != 0;
-    to->parent_span_id = (ProtobufCBinaryData){8, (uint8_t *)&ids->parent};
-    to->has_flags = true;
-    to->flags = s->flags;
+static char *put_link(char *open, const struct evrt_span *s) {
+    char *p = put_trace_id(evrt_pb_open(open), LINK_TRACE_ID, s);
+    return evrt_pb_close(open, put_id(p, LINK_SPAN_ID, s->link), SPAN_LINKS);
 }
 
-static void fill_status(struct evrt_otlp *o, const struct evrt_span *s, Otlp__Span *to,
-                        Otlp__Status *status) {
-    if (s->status == EVRT_SPAN_UNSET) return;
-    status->has_code = true;
-    status->code = s->status;
-    if (s->status == EVRT_SPAN_ERROR && s->message.n != 0) {
-        status->has_message = true;
-        status->message = text_of(&o->clean, s->message);
-    }
-    to->status = status;
+static char *put_status(struct evrt_otlp *o, char *open, const struct evrt_span *s) {
+    char *p = evrt_pb_open(open);
+    if (s->status == EVRT_SPAN_ERROR && s->message.n != 0)
+        p = evrt_pb_bytes(p, STATUS_MESSAGE, text_of(&o->clean, s->message));
+    return evrt_pb_close(open, evrt_pb_number(p, STATUS_CODE, s->status), SPAN_STATUS);
 }
 
-static void pack_span(struct evrt_otlp *o, const struct evrt_span *s, int64_t unix_ns) {
-    Otlp__Span to = OTLP__SPAN__INIT;
-    Otlp__Event event = OTLP__EVENT__INIT, *events[] = {&event};
-    Otlp__Link link = OTLP__LINK__INIT, *links[] = {&link};
-    Otlp__Status status = OTLP__STATUS__INIT;
-    struct ids ids;
-    fill_ids(s, &ids, &to);
-    to.has_name = to.has_kind = true;
-    to.name = text_of(&o->clean, evrt_span_name(s));
-    to.kind = evrt_span_otlp_kind((enum evrt_span_kind)s->kind);
-    to.has_trace_state = s->state.n != 0;
-    to.trace_state = data_of(s->state);
-    to.has_start_time_unix_nano = to.has_end_time_unix_nano = true;
-    to.start_time_unix_nano = time_of(s->start_ns, unix_ns);
-    to.end_time_unix_nano = time_of(s->end_ns, unix_ns);
-    begin_attributes(&o->attributes, ROOM);
-    evrt_span_attributes(s, add_attribute, &o->attributes);
-    to.n_attributes = o->attributes.n;
-    to.attributes = o->attributes.list;
-    to.has_dropped_attributes_count = o->attributes.dropped != 0;
-    to.dropped_attributes_count = (uint32_t)o->attributes.dropped;
-    fill_status(o, s, &to, &status);
-    if (s->status == EVRT_SPAN_ERROR && s->error_type.n + s->message.n != 0) {
-        describe_failure(o, s, &event);
-        event.has_time_unix_nano = true;
-        event.time_unix_nano = to.end_time_unix_nano;
-        to.n_events = 1;
-        to.events = events;
-    }
-    if (s->link != 0) {
-        link.has_trace_id = link.has_span_id = true;
-        link.trace_id = to.trace_id;
-        link.span_id = (ProtobufCBinaryData){8, (uint8_t *)&ids.link};
-        to.n_links = 1;
-        to.links = links;
-    }
-    size_t n = otlp__span__get_packed_size(&to);
-    o->packed.n += otlp__span__pack(&to, (uint8_t *)evrt_buf_room(&o->packed, n));
+static char *put_span(struct evrt_otlp *o, char *open, const struct evrt_span *s, int64_t unix_ns) {
+    uint64_t end = (uint64_t)(s->end_ns + unix_ns);
+    char *p = put_trace_id(evrt_pb_open(open), SPAN_TRACE_ID, s);
+    p = put_id(p, SPAN_SPAN_ID, s->id);
+    if (s->state.n != 0) p = evrt_pb_bytes(p, SPAN_TRACE_STATE, s->state);
+    if (s->parent != 0) p = put_id(p, SPAN_PARENT_SPAN_ID, s->parent);
+    p = evrt_pb_bytes(p, SPAN_NAME, text_of(&o->clean, evrt_span_name(s)));
+    p = evrt_pb_number(p, SPAN_KIND, (uint64_t)evrt_span_otlp_kind((enum evrt_span_kind)s->kind));
+    p = evrt_pb_fixed64(p, SPAN_START, (uint64_t)(s->start_ns + unix_ns));
+    p = evrt_pb_fixed64(p, SPAN_END, end);
+    struct attributes a = {&o->clean, p, SPAN_ATTRIBUTES, 0, 0};
+    evrt_span_attributes(s, add_attribute, &a);
+    p = a.p;
+    if (a.dropped != 0) p = evrt_pb_number(p, SPAN_DROPPED_ATTRIBUTES, a.dropped);
+    if (s->status == EVRT_SPAN_ERROR && s->error_type.n + s->message.n != 0)
+        p = put_failure(o, p, s, end);
+    if (s->link != 0) p = put_link(p, s);
+    if (s->status != EVRT_SPAN_UNSET) p = put_status(o, p, s);
+    p = evrt_pb_fixed32(p, SPAN_FLAGS, s->flags);
+    return evrt_pb_close(open, p, SCOPE_SPANS_SPANS);
 }
 
 /* ---- Requests ---- */
 
-static void pack_request(struct evrt_otlp *o, size_t spans) {
-    Otlp__ExportRequest request = OTLP__EXPORT_REQUEST__INIT;
-    Otlp__ResourceSpans of_resource = OTLP__RESOURCE_SPANS__INIT, *all = &of_resource;
-    Otlp__ScopeSpans of_scope = OTLP__SCOPE_SPANS__INIT, *scopes = &of_scope;
-    Otlp__Resource resource = OTLP__RESOURCE__INIT;
-    Otlp__Scope scope = OTLP__SCOPE__INIT;
-    struct evrt_attribute a;
-    begin_attributes(&o->attributes, ROOM);
-    for (size_t at = 0; evrt_attributes_next(o->resource, &at, &a);)
-        add_attribute(&o->attributes, &a);
-    resource.n_attributes = o->attributes.n;
-    resource.attributes = o->attributes.list;
-    scope.has_name = scope.has_version = true;
-    scope.name = data_of(EVRT_STR("evrt"));
-    scope.version = data_of(evrt_slice_of(EVRT_VERSION));
-    of_scope.scope = &scope;
-    of_scope.n_spans = spans;
-    of_scope.spans = o->spans;
-    of_resource.resource = &resource;
-    of_resource.n_scope_spans = 1;
-    of_resource.scope_spans = &scopes;
-    request.n_resource_spans = 1;
-    request.resource_spans = &all;
-    size_t n = otlp__export_request__get_packed_size(&request);
-    evrt_buf_clear(&o->request);
-    o->request.n = otlp__export_request__pack(&request, (uint8_t *)evrt_buf_room(&o->request, n));
+/* Before the spans, which begin at `from`. Returns where it begins itself. */
+static size_t put_head(struct evrt_otlp *o, size_t from) {
+    size_t scope_spans = o->scope.n + o->request.n - from;
+    size_t resource_spans = o->resource.n + 1 + evrt_pb_varint_size(scope_spans) + scope_spans;
+    size_t head = 1 + evrt_pb_varint_size(resource_spans) + resource_spans - (o->request.n - from);
+    char *p = o->request.p + from - head;
+    p = evrt_pb_number(p, REQUEST_RESOURCE_SPANS, resource_spans);
+    p = evrt_pb_raw(p, o->resource.p, o->resource.n);
+    p = evrt_pb_number(p, RESOURCE_SPANS_SCOPE_SPANS, scope_spans);
+    p = evrt_pb_raw(p, o->scope.p, o->scope.n);
+    assert(p == o->request.p + from);
+    return from - head;
 }
 
 struct evrt_slice evrt_otlp_encode(struct evrt_otlp *o, struct evrt_slice records, size_t spans,
                                    int64_t unix_ns) {
     struct evrt_span s;
-    size_t n = 0;
-    if (spans > o->spans_cap) {
-        o->spans_cap = spans;
-        o->spans = evrt_realloc(o->spans, spans * sizeof *o->spans);
-    }
-    evrt_buf_clear(&o->packed);
-    for (size_t at = 0, from = 0; n < spans; from = at, n++) {
+    size_t from = 2 * (size_t)EVRT_PB_HEAD_MAX + o->resource.n + o->scope.n;
+    evrt_buf_clear(&o->request);
+    evrt_buf_room(&o->request, from);
+    o->request.n = from;
+    for (size_t at = 0, record = 0; spans > 0; record = at, spans--) {
         if (!evrt_span_next(records, &at, &s)) break;
-        size_t begun = o->packed.n;
+        size_t n = at - record;
         evrt_buf_clear(&o->clean);
-        evrt_buf_room(&o->clean, 4 * 3 * (at - from)); /* a text may be shown more than once */
-        pack_span(o, &s, unix_ns);
-        o->spans[n].len = o->packed.n - begun;
+        evrt_buf_room(&o->clean, 4 * 3 * n); /* a text may be shown more than once */
+        char *p = evrt_buf_room(&o->request, SPAN_ROOM + TIMES_ROOM * n);
+        o->request.n += (size_t)(put_span(o, p, &s, unix_ns) - p);
     }
-    for (size_t i = 0, at = 0; i < n; at += o->spans[i++].len) /* it does not move any more */
-        o->spans[i].data = (uint8_t *)o->packed.p + at;
-    evrt_buf_room(&o->clean, 3 * o->resource.n);
-    pack_request(o, n);
-    return evrt_buf_slice(&o->request);
+    size_t begin = put_head(o, from);
+    return (struct evrt_slice){o->request.p + begin, o->request.n - begin};
+}
+
+/* ---- Answers ---- */
+
+/* One field: its tag, and what it holds: number or bytes. false: the end, or in->bad. */
+static bool next_field(struct evrt_varint_input *in, uint64_t *tag, uint64_t *number,
+                       struct evrt_slice *bytes) {
+    static const size_t fixed[] = {[EVRT_PB_FIXED64] = 8, [EVRT_PB_FIXED32] = 4};
+    if (in->bad || in->at == in->s.n) return false;
+    *tag = evrt_varint_get(in);
+    unsigned type = *tag & 7;
+    if (type == EVRT_PB_VARINT) {
+        *number = evrt_varint_get(in);
+    } else if (type == EVRT_PB_BYTES) {
+        *bytes = evrt_varint_get_slice(in);
+    } else if (type == EVRT_PB_FIXED64 || type == EVRT_PB_FIXED32) {
+        if (in->s.n - in->at < fixed[type]) in->bad = 1;
+        in->at += fixed[type];
+    } else {
+        in->bad = 1;
+    }
+    return !in->bad;
 }
 
 uint64_t evrt_otlp_rejected(struct evrt_slice answer, struct evrt_buf *why) {
-    Otlp__ExportResponse *r =
-        otlp__export_response__unpack(NULL, answer.n, (const uint8_t *)answer.p);
-    if (r == NULL) return 0;
-    const Otlp__PartialSuccess *p = r->partial_success;
-    int64_t rejected = p != NULL && p->has_rejected_spans ? p->rejected_spans : 0;
-    if (p != NULL && p->has_error_message)
-        evrt_buf_put(why, p->error_message.data, p->error_message.len);
-    otlp__export_response__free_unpacked(r, NULL);
-    return rejected > 0 ? (uint64_t)rejected : 0;
+    struct evrt_varint_input in = {.s = answer};
+    struct evrt_slice partial = {NULL, 0}, bytes = partial, text = partial;
+    uint64_t tag = 0, number = 0, rejected = 0;
+    while (next_field(&in, &tag, &number, &bytes))
+        if (tag == RESPONSE_PARTIAL_SUCCESS) partial = bytes;
+    struct evrt_varint_input of = {.s = partial};
+    while (next_field(&of, &tag, &number, &bytes)) {
+        if (tag == PARTIAL_REJECTED_SPANS) rejected = number;
+        if (tag == PARTIAL_ERROR_MESSAGE) text = bytes;
+    }
+    if (in.bad || of.bad) return 0;
+    evrt_buf_put(why, text.p, text.n);
+    return (int64_t)rejected > 0 ? rejected : 0;
 }

@@ -19,7 +19,6 @@ layers.libraries = {
     { "^yajl/", "no layer; spec/fuzz compares with it" },
     { "^xxhash%.h$", "core/hash.c" },
     { "^curl/", "libcurl" },
-    { "^protobuf%-c/", "telemetry" },
     { "^zlib%.h$", "telemetry" },
     { "^uv%.h$", "loop", "worker", "host", "http", "cli", "evrt.c" },
     { "^pthread%.h$", "journal", "state", "telemetry" },

@@ -78,7 +78,7 @@ local function span(bytes)
         trace_id = hex(one(f, 1)), span_id = hex(one(f, 2)), state = one(f, 3), parent = hex(one(f, 4)),
         name = one(f, 5),
         kind = one(f, 6), start = time(one(f, 7)), ["end"] = time(one(f, 8)), attributes = attributes(f[9]),
-        flags = one(f, 16), status = 0, events = {}, links = {},
+        dropped = one(f, 10), flags = one(f, 16), status = 0, events = {}, links = {},
     }
     for _, event in ipairs(f[11] or {}) do
         local e = protobuf.fields(event)

@@ -1,4 +1,6 @@
+local ffi = require "ffi"
 local c = require "spec.support.c"
+local uv = require "luv"
 local lib = c.load("core", { "core/cpu.h" })
 
 local function read(path)
@@ -10,9 +12,9 @@ local function read(path)
 end
 
 -- Numbers 19 and 41: nice and the policy.
-local function share()
+local function share(path)
     local list = {}
-    for word in read "/proc/thread-self/stat":match "%) (.*)":gmatch "%S+" do list[#list + 1] = word end
+    for word in read(path or "/proc/thread-self/stat"):match "%) (.*)":gmatch "%S+" do list[#list + 1] = word end
     return { nice = list[17], policy = list[39] }
 end
 
@@ -29,5 +31,21 @@ describe("core/cpu", function()
         lib.evrt_cpu_turns(lib.EVRT_CPU_NORMAL)
         assert.same(before, share())
         assert.equal(own, slice())
+    end)
+
+    it("gives way to others, in a thread that ends with it, as there is no way back", function()
+        local path = os.tmpname()
+        local thread = assert(uv.new_thread(function(address, to)
+            local own = require "ffi"
+            own.cast("void (*)(void)", own.cast("uintptr_t", address))()
+            local from, out = assert(io.open("/proc/thread-self/stat")), assert(io.open(to, "w"))
+            out:write(from:read "*a")
+            from:close()
+            out:close()
+        end, tonumber(ffi.cast("uintptr_t", lib.evrt_cpu_give_way)), path))
+        thread:join()
+        local before, after = share(), share(path)
+        os.remove(path)
+        assert.same({ math.min(tonumber(before.nice) + 10, 19), "3" }, { tonumber(after.nice), after.policy })
     end)
 end)

@@ -120,6 +120,33 @@ describe("a record of a span", function()
         as_line(span { kind = 5, name = bad, message = bad, status = 2, attributes = attribute(bad, bad) })
     end)
 
+    it("is OTLP at any length", function()
+        for _, n in ipairs { 0, 1, 20, 60, 100, 126, 127, 128, 129, 16000, 16250, 16384 } do
+            local text = ("x"):rep(n)
+            local got = as_otlp { span { kind = 5, name = "a", message = text, status = 2 }, span { kind = 5,
+                name = text } }
+            assert.same({ "a", 2 }, { got.spans[1].name, got.spans[1].status })
+            assert.equal(text, got.spans[2].name or "")
+            assert.equal(n, #(n == 0 and "" or got.spans[1].events[1].attributes["exception.message"]))
+        end
+    end)
+
+    it("has room for what is longest and worst, and says how many attributes it left out", function()
+        local text, list = ("\255"):rep(16384), {}
+        for i = 1, 200 do list[i] = attribute(("\255"):rep(200) .. i, i % 2 == 0 and "\255" or "") end
+        local attributes = table.concat(list):sub(1, 16384)
+        local s = span { kind = 5, attributes = attributes, status = 2, number = 2 ^ 32 - 1, link = 1, parent = 2 }
+        for _, field in ipairs { "type", "source", "event_id", "handler", "name", "error_type", "message", "stack" } do
+            s[field] = c.slice(text)
+        end
+        local got = as_otlp { s, s, span { kind = 0, type = "a.b" } }
+        assert.same({ 3, text:gsub("\255", "\239\191\189") }, { #got.spans, got.spans[2].name, 16384 })
+        assert.equal("a.b", got.spans[3].attributes["event.type"])
+        for i = 1, 200 do list[i] = attribute(("k%d"):format(i), "v") end
+        got = as_otlp { span { kind = 5, name = "n", attributes = table.concat(list) } }.spans[1]
+        assert.equal(200 - 144, got.dropped)
+    end)
+
     it("says how many spans were refused", function()
         local why = buffer()
         local function rejected(bytes)
@@ -128,7 +155,10 @@ describe("a record of a span", function()
         assert.equal(0, rejected "")
         assert.equal(3, rejected "\10\9\8\3\18\5wrong")
         assert.equal("wrong", c.string(why))
-        assert.equal(0, rejected "\255\255\255")
+        assert.equal(7, rejected "\16\1\25........\37....\10\4\8\1\8\7") -- others' fields, the last one counts
+        for _, bad in ipairs { "\255\255\255", "\10", "\10\5\8\1", "\10\1\8", "\10\2\11\1", "\25...", "\10\3\18\9x" } do
+            assert.equal(0, rejected(bad))
+        end
         assert.equal(0, rejected "\10\11\8\255\255\255\255\255\255\255\255\255\1")
     end)
 end)
