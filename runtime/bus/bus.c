@@ -26,7 +26,7 @@ struct evrt_bus {
     struct evrt_map routes;  /* type -> struct evrt_route */
     uint64_t next_seq;
     uint64_t held;
-    uint64_t sheds;
+    struct evrt_bus_limits limits;
     size_t turn; /* where pump starts, so that no subscription is always first */
 };
 
@@ -209,7 +209,7 @@ static void mark_dirty(struct evrt_bus *b, struct evrt_sub *s) {
 
 /* Frees memory: those that hold fresh events read them from the journal when their turn comes. */
 static void shed(struct evrt_bus *b) {
-    b->sheds++;
+    b->limits.memory++;
     for (size_t i = 0; i < b->count; i++)
         if (evrt_sub_has_ready(b->subs[i])) evrt_sub_fall_behind(b->subs[i], b->next_seq);
 }
@@ -225,11 +225,16 @@ static uint64_t take_in(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq,
     return 0;
 }
 
+static void count_full(struct evrt_bus *b, const struct evrt_sub *s) {
+    *(s->parked >= s->parked_max ? &b->limits.parked : &b->limits.window) += 1;
+}
+
 static void offer(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq, struct evrt_slice event,
                   struct evrt_hold *hold) {
     if (s->counting) s->matched++;
     if (s->behind) return;
     if (evrt_sub_full(s)) {
+        count_full(b, s);
         s->behind = true;
         s->scan = seq;
         return;
@@ -266,7 +271,9 @@ static void prefetch_ready(const struct evrt_sub *s) {
 static bool pump_share(struct evrt_bus *b, struct evrt_sub *s) {
     for (int n = 0; n < SHARE; n++) {
         if (!evrt_sub_has_credit(s)) {
-            s->credit_waits += !s->held && !s->paused;
+            bool waits = !s->held && !s->paused;
+            s->credit_waits += waits;
+            b->limits.concurrency += waits && !s->own_limit;
             return false;
         }
         uint64_t position = evrt_sub_take_ready(s);
@@ -310,8 +317,8 @@ void evrt_bus_held(struct evrt_bus *b, int64_t delta) {
     b->held += (uint64_t)delta;
 }
 
-uint64_t evrt_bus_sheds(const struct evrt_bus *b) {
-    return b->sheds;
+const struct evrt_bus_limits *evrt_bus_limits(const struct evrt_bus *b) {
+    return &b->limits;
 }
 
 uint64_t evrt_bus_held_bytes(const struct evrt_bus *b) {
@@ -488,8 +495,11 @@ static void count_late(struct evrt_sub *s, uint64_t seq) {
 bool evrt_bus_read_event(struct evrt_bus *b, struct evrt_sub *s, struct evrt_slice event,
                          struct evrt_hold *hold) {
     uint64_t seq = evrt_event_seq(event.p);
-    if (!s->active || !s->behind || s->reordering || seq < s->scan || evrt_sub_full(s))
+    if (!s->active || !s->behind || s->reordering || seq < s->scan) return false;
+    if (evrt_sub_full(s)) {
+        count_full(b, s);
         return false;
+    }
     struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
     s->scan = seq + 1;
     count_late(s, seq);

@@ -78,8 +78,15 @@ void evrt_bus_pump(struct evrt_bus *b);
 /* Bytes of committed events held. Told by the owner of the holds, who makes them. */
 void evrt_bus_held(struct evrt_bus *b, int64_t delta);
 uint64_t evrt_bus_held_bytes(const struct evrt_bus *b);
-/* How often memory_limit sent handlers to the journal. */
-uint64_t evrt_bus_sheds(const struct evrt_bus *b);
+
+/* How often a limit came to bear. */
+struct evrt_bus_limits {
+    uint64_t memory;      /* memory_limit sent handlers to the journal */
+    uint64_t window;      /* one was sent there, as its window was full */
+    uint64_t parked;      /* one took no more events, as max_parked waited for their keys */
+    uint64_t concurrency; /* one's deliveries waited for credit, at the limit that all have */
+};
+const struct evrt_bus_limits *evrt_bus_limits(const struct evrt_bus *b);
 
 /* ---- Ends ---- */
 

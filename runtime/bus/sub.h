@@ -204,6 +204,7 @@ struct evrt_sub {
 
     bool left_effects; /* one that ended since the last settlement did: kept by the host */
     unsigned strikes;  /* crashes of late, fewer with each success: kept by the host */
+    bool own_limit;    /* `limit` is its alone, not what all have */
     bool held;         /* after a crash: nothing is sent until the host lets it */
     int64_t held_until_ns;
     int64_t typical_ns; /* from sending to a good answer, of late; kept by the host */

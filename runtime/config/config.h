@@ -63,7 +63,8 @@ struct evrt_config {
         char *path, *durability; /* fsync | os | memory */
         int64_t retention;
         uint64_t max_size;
-        uint64_t max_backlog;
+        uint64_t max_backlog;       /* bytes that wait for the disk */
+        uint64_t max_state_backlog; /* ... for state.db */
     } store;
     struct {
         uint64_t max_hops;

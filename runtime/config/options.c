@@ -93,6 +93,9 @@
       "be dropped, publishing answers 503.")                                                     \
     X(store.max_backlog, SIZE, "16MiB", 64 * KIB, 1 * TIB, NULL, RESTART,                        \
       "Events that wait for the disk. Beyond it publishing answers 429.")                        \
+    X(store.max_state_backlog, SIZE, "2MiB", 4 * KIB, 1024 * MIB, NULL, RESTART,                 \
+      "What handlers ended with that waits for state.db. Beyond it deliveries wait until it "    \
+      "has caught up.")                                                                          \
     X(bus.max_hops, NUMBER, "16", 1, 255, NULL, RELOAD,                                          \
       "How many publishes by handlers may lead from one event to the next: stops loops.")        \
     X(bus.orphan_ttl, DURATION, "7d", 0, 36500 * DAY, NULL, RELOAD,                              \

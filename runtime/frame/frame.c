@@ -26,6 +26,7 @@
     X(u8, level) X(u64, delivery) X(slice, caller) X(slice, message) X(slice, fields)
 #define LOG_LEVEL_FIELDS(X) X(u8, level)
 #define NOTE_FIELDS(X) X(u64, delivery) X(slice, text)
+#define LIMIT_FIELDS(X) X(slice, key)
 #define SPAN_FIELDS(X) \
     X(u64, delivery) X(u64, id) X(u64, parent) X(i64, start_ns) X(i64, end_ns) X(slice, name) \
     X(u8, failed) X(slice, error_type) X(slice, message) X(slice, attributes)
@@ -137,6 +138,7 @@ CODEC(publish, PUBLISH)
 CODEC(published, PUBLISHED)
 CODEC(log, LOG)
 CODEC(note, NOTE)
+CODEC(limit, LIMIT)
 CODEC(span, SPAN)
 CODEC(share, SHARE)
 CODEC(metric, METRIC)

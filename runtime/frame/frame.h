@@ -41,6 +41,7 @@ enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD 
     X(QUERY, 45, '<', "stored events of a type and subject")                                  \
     X(SPAN, 46, '<', "something that a script did in a delivery, and how long it took")       \
     X(NOTE, 48, '<', "what a policy did with a delivery")                                     \
+    X(LIMIT, 49, '<', "a limit of the configuration came to bear in a script")                \
     X(METRIC, 52, '<', "a script defines a metric")                                           \
     X(METRIC_SERIES, 53, '<', "... and counts for these label values")                        \
     X(METRIC_COUNTS, 54, '<', "what was counted since the last of these")
@@ -152,6 +153,10 @@ struct evrt_frame_note {
     struct evrt_slice text; /* "filter: not wanted" */
 };
 
+struct evrt_frame_limit {
+    struct evrt_slice key; /* "kv.max_value" */
+};
+
 struct evrt_frame_metric {
     uint32_t metric; /* chosen by the worker, counting from 0 */
     uint8_t type;    /* enum evrt_metric_type */
@@ -236,6 +241,7 @@ void evrt_frame_put_publish(struct evrt_buf *out, const struct evrt_frame_publis
 void evrt_frame_put_published(struct evrt_buf *out, const struct evrt_frame_published *f);
 void evrt_frame_put_log(struct evrt_buf *out, const struct evrt_frame_log *f);
 void evrt_frame_put_note(struct evrt_buf *out, const struct evrt_frame_note *f);
+void evrt_frame_put_limit(struct evrt_buf *out, const struct evrt_frame_limit *f);
 void evrt_frame_put_span(struct evrt_buf *out, const struct evrt_frame_span *f);
 void evrt_frame_put_metric(struct evrt_buf *out, const struct evrt_frame_metric *f);
 void evrt_frame_put_metric_series(struct evrt_buf *out, const struct evrt_frame_metric_series *f);
@@ -272,6 +278,7 @@ EVRT_MUST_CHECK int evrt_frame_get_published(struct evrt_slice payload,
                                              struct evrt_frame_published *f);
 EVRT_MUST_CHECK int evrt_frame_get_log(struct evrt_slice payload, struct evrt_frame_log *f);
 EVRT_MUST_CHECK int evrt_frame_get_note(struct evrt_slice payload, struct evrt_frame_note *f);
+EVRT_MUST_CHECK int evrt_frame_get_limit(struct evrt_slice payload, struct evrt_frame_limit *f);
 EVRT_MUST_CHECK int evrt_frame_get_read(struct evrt_slice payload, struct evrt_frame_read *f);
 EVRT_MUST_CHECK int evrt_frame_get_query(struct evrt_slice payload, struct evrt_frame_query *f);
 EVRT_MUST_CHECK int evrt_frame_get_write(struct evrt_slice payload, struct evrt_frame_write *f);

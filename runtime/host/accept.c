@@ -46,18 +46,22 @@ static int check_write(const struct accept *a, const struct evrt_kv_op *op,
     const struct evrt_config *c = a->host->config;
     if (op->ns.n == 0 || op->ns.n > 256 || evrt_kv_key_check(op->ns) != op->ns.n)
         return evrt_error_set(err, -EINVAL, "namespace: a name of 1 to 256 bytes expected");
-    if (op->key.n == 0 || op->key.n > c->kv.max_key)
+    if (op->key.n == 0 || op->key.n > c->kv.max_key) {
+        if (op->key.n != 0) host_limit(a->host, EVRT_LIMIT_KV_KEY);
         return evrt_error_set(err, -EINVAL, "key: %zu bytes, expected 1 to %llu (kv.max_key)",
                               op->key.n, (unsigned long long)c->kv.max_key);
+    }
     if (evrt_kv_key_check(op->key) != op->key.n)
         return evrt_error_set(err, -EINVAL, "key: byte %zu is no printable UTF-8",
                               evrt_kv_key_check(op->key) + 1);
     bool valued = op->kind == EVRT_KV_SET || op->value.n != 0;
     if (valued && !evrt_kv_is_value(op->value))
         return evrt_error_set(err, -EINVAL, "value: not in a form that is known");
-    if (op->value.n > c->kv.max_value + 1)
+    if (op->value.n > c->kv.max_value + 1) {
+        host_limit(a->host, EVRT_LIMIT_KV_VALUE);
         return evrt_error_set(err, -EMSGSIZE, "value: %zu bytes, at most %llu (kv.max_value)",
                               op->value.n - 1, (unsigned long long)c->kv.max_value);
+    }
     if (a->handler == NULL || evrt_slice_eq(op->ns, evrt_slice_of(a->handler)) ||
         evrt_slice_eq(op->ns, EVRT_STR("evrt.snapshots")) || /* of all (lua/evrt/snapshot.lua) */
         in_writers(c->kv.writers, evrt_slice_of(a->handler), op->ns))
@@ -89,9 +93,11 @@ static int complete_event(const struct accept *a, const struct evrt_kv_op *op, s
     struct evrt_deliver when;
     rc = host_publish_check(a->host, e, &when, err);
     if (rc < 0) return rc;
-    if (e->hops > c->bus.max_hops)
+    if (e->hops > c->bus.max_hops) {
+        host_limit(a->host, EVRT_LIMIT_MAX_HOPS);
         return evrt_error_set(err, -ELOOP, "publish: hop limit: at most %llu (bus.max_hops)",
                               (unsigned long long)c->bus.max_hops);
+    }
     host_cause(a->worker, a->delivery, e);
     return 0;
 }
@@ -113,9 +119,11 @@ static int check(const struct accept *a, struct evrt_error *err) {
     struct evrt_event e;
     struct evrt_kv_op op;
     int rc = 0, next;
-    if (a->ops.n > a->host->config->kv.max_effects + EVRT_KV_HEADER)
+    if (a->ops.n > a->host->config->kv.max_effects + EVRT_KV_HEADER) {
+        host_limit(a->host, EVRT_LIMIT_KV_EFFECTS);
         return evrt_error_set(err, -EMSGSIZE, "effects: %zu bytes, at most %llu (kv.max_effects)",
                               a->ops.n, (unsigned long long)a->host->config->kv.max_effects);
+    }
     for (size_t at = 0; rc == 0 && (next = evrt_kv_next(a->ops, &at, &op)) != 0;) {
         if (next < 0) return evrt_error_set(err, -EBADMSG, "effects: malformed");
         if (op.kind == EVRT_KV_EMIT) {
@@ -213,7 +221,12 @@ static void accept_delivery(struct host_worker *w, uint64_t delivery, struct evr
         evrt_bus_again(h->bus, s, position);
     } else {
         h->kv.counts.conflicts += rc == -ESTALE;
-        if (rc == -ESTALE) host_limit(h, EVRT_LIMIT_KV_CONFLICTS);
+        if (rc == -ESTALE) {
+            struct evrt_error last = err;
+            host_limit(h, EVRT_LIMIT_KV_CONFLICTS);
+            evrt_error_set(&err, rc, "%s, and that %u times (kv.max_conflicts)", last.message,
+                           d->conflicts + 1u);
+        }
         refuse(w, delivery, &err);
     }
 }
@@ -258,9 +271,11 @@ static void accept_one(struct host_worker *w, const struct evrt_frame_write *f) 
 int evrt_host_kv_write(struct evrt_host *h, struct evrt_slice op, evrt_host_publish_cb cb,
                        void *arg, struct evrt_error *err) {
     if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
-    if (h->kv.waiting != NULL || evrt_overlay_dirty(h->kv.overlay) >= h->config->kv.overlay)
+    if (h->kv.waiting != NULL || evrt_overlay_dirty(h->kv.overlay) >= h->config->kv.overlay) {
+        host_limit(h, EVRT_LIMIT_KV_OVERLAY);
         return evrt_error_set(err, -EBUSY,
                               "too many writes wait for state.db (kv.overlay); try again");
+    }
     if (evrt_journal_refuses(h->journal, op.n) != 0)
         return evrt_error_set(err, -ENOSPC, "the journal has no room now; try again");
     int rc = take_all(&(struct accept){.host = h, .ops = op}, err);

@@ -218,6 +218,7 @@ void host_progress(struct evrt_host *h) {
 }
 
 static void on_deadline(uv_timer_t *timer) {
+    host_limit(timer->data, EVRT_LIMIT_DRAIN);
     begin_closing(timer->data);
 }
 

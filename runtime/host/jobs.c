@@ -139,6 +139,7 @@ static void forget_oldest(struct evrt_host *h) {
             continue;
         }
         j->r.state = EVRT_JOB_GONE;
+        host_limit(h, EVRT_LIMIT_JOBS_KEPT);
         journal(j);
         destroy(j);
         memmove(jobs->all + i, jobs->all + i + 1, (--jobs->count - i) * sizeof(struct host_job *));

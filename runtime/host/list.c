@@ -377,6 +377,7 @@ void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *query,
         return;
     }
     if (query->script && h->script_lists >= h->config->snapshots.max_folds) {
+        host_limit(h, EVRT_LIMIT_FOLDS);
         cb(arg, -EAGAIN, EVRT_STR("other scripts fold (snapshots.max_folds)"));
         return;
     }

@@ -304,6 +304,17 @@ static int on_note(struct host_worker *w, struct evrt_slice payload) {
     return 0;
 }
 
+/* ---- LIMIT ---- */
+
+static int on_limit(struct host_worker *w, struct evrt_slice payload) {
+    struct evrt_frame_limit f;
+    if (evrt_frame_get_limit(payload, &f) < 0) return -EBADMSG;
+    enum evrt_limit_id limit = evrt_limit_find(f.key);
+    if (limit == EVRT_LIMIT_COUNT) return -EBADMSG;
+    host_limit(w->host, limit);
+    return 0;
+}
+
 /* ---- SPAN ---- */
 
 static int on_span(struct host_worker *w, struct evrt_slice payload) {
@@ -367,6 +378,7 @@ static int (*const says[])(struct host_worker *w, struct evrt_slice payload) = {
     [EVRT_FRAME_DRAINED] = on_drained,
     [EVRT_FRAME_SHARE] = host_share_says,
     [EVRT_FRAME_NOTE] = on_note,
+    [EVRT_FRAME_LIMIT] = on_limit,
     [EVRT_FRAME_SPAN] = on_span,
     [EVRT_FRAME_METRIC] = host_meter_defines,
     [EVRT_FRAME_METRIC_SERIES] = host_meter_series,

@@ -55,6 +55,7 @@ static struct evrt_slice copy(struct evrt_slice s) {
 static void count_overflow(struct host_meters *m, const char *metric) {
     evrt_metrics_count(m->metrics, EVRT_METRIC_METRICS_OVERFLOW, EVRT_LABELS(evrt_slice_of(metric)),
                        1);
+    evrt_metrics_limit(m->metrics, EVRT_LIMIT_SERIES, 1);
 }
 
 /* ---- By type, by type and source ---- */

@@ -225,10 +225,14 @@ static void collect_shared(struct evrt_host *h, struct evrt_metrics *m) {
 }
 
 static void collect_limits(struct evrt_host *h, struct evrt_metrics *m) {
+    const struct evrt_bus_limits *bus = evrt_bus_limits(h->bus);
     evrt_metrics_limit_total(m, EVRT_LIMIT_STORE_SPACE, h->refused_full);
     evrt_metrics_limit_total(m, EVRT_LIMIT_MAX_BACKLOG, h->refused_backlog);
-    evrt_metrics_limit_total(m, EVRT_LIMIT_BUS_MEMORY, evrt_bus_sheds(h->bus));
-    evrt_metrics_limit_total(m, EVRT_LIMIT_STATE_BEHIND, h->state_waits);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_BUS_MEMORY, bus->memory);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_WINDOW, bus->window);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_MAX_PARKED, bus->parked);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_CONCURRENCY, bus->concurrency);
+    evrt_metrics_limit_total(m, EVRT_LIMIT_STATE_BACKLOG, h->state_waits);
     evrt_metrics_limit_total(m, EVRT_LIMIT_WORKER_MEMORY, h->contained.memory);
     evrt_metrics_limit_total(m, EVRT_LIMIT_STALL, h->contained.stalled);
 }

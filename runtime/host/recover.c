@@ -177,6 +177,7 @@ static int open_state(struct evrt_host *h, struct evrt_error *err) {
     evrt_journal_stats(h->journal, &stats);
     struct evrt_state_options options = {
         .path = memory ? NULL : h->config->store.path,
+        .max_queue = h->config->store.max_state_backlog,
         /* With durability os a power cut may leave state.db ahead of the journal. */
         .next_group = stats.last_group + 1,
         .on_fatal = on_fatal,

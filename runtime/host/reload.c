@@ -94,7 +94,9 @@ static void refuse(struct evrt_host *h, struct host_errors *errors) {
 
 static void on_patience(uv_timer_t *timer) {
     struct evrt_host *h = timer->data;
-    if (h->reload.draining != NULL) host_generation_kill(h->reload.draining);
+    if (h->reload.draining == NULL) return;
+    host_limit(h, EVRT_LIMIT_DRAIN);
+    host_generation_kill(h->reload.draining);
 }
 
 static void switch_over(struct evrt_host *h) {

@@ -75,10 +75,12 @@ void host_schedule_destroy(struct evrt_host *h) {
 int host_schedule_check(const struct evrt_host *h, const struct evrt_deliver *d,
                         struct evrt_error *err) {
     char max[EVRT_UNITS_SIZE];
-    if (d->delay_ms > h->config->schedule.max_delay)
+    if (d->delay_ms > h->config->schedule.max_delay) {
+        host_limit(h, EVRT_LIMIT_SCHEDULE_DELAY);
         return evrt_error_set(err, -EINVAL, "%s: further ahead than %s (schedule.max_delay)",
                               d->kind == EVRT_SCHEDULE_AT ? EVRT_DELIVER_AT : EVRT_DELIVER_AFTER,
                               evrt_duration_format(h->config->schedule.max_delay, max));
+    }
     if (h->schedule->pending >= h->config->schedule.max) {
         host_limit(h, EVRT_LIMIT_SCHEDULE);
         return evrt_error_set(err, -EAGAIN,

@@ -88,6 +88,7 @@ static void adopt(struct evrt_host *h, uint32_t index) {
     s->orphaned_ms = 0;
     s->timeout_ms = handler->timeout_ms;
     s->limit = limit;
+    s->own_limit = handler->concurrency != 0;
     s->limit_bytes = CREDIT_BYTES;
 }
 

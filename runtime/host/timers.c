@@ -230,6 +230,7 @@ static bool go_on(struct evrt_host *h, struct timer *t, int64_t at_ms, int64_t m
 static bool make_all(struct evrt_host *h, struct timer *t, int64_t first, int64_t now) {
     int64_t count, most = (int64_t)h->config->schedule.max_catch_up;
     (void)latest(t, first, now, &count);
+    if (count > most) host_limit(h, EVRT_LIMIT_CATCH_UP);
     bool all = t->zone == NULL || count < COUNT_MAX; /* else there may be more: go there in steps */
     if (t->zone == NULL && count > most) first += (count - most) * t->every_ms;
     for (; t->zone != NULL && count > most; count--)

@@ -18,7 +18,7 @@ struct evrt_admin_member {
 };
 
 /* For routes: bytes of body that one of these may have. */
-uint64_t evrt_admin_body(const struct evrt_http_request *r);
+uint64_t evrt_admin_body(struct evrt_http_request *r);
 /* Fills the members (a table that ends with a NULL name) from the body. Answers 400, naming the member, and
  * returns a negative value when the body is no object, has a member that is not in the table or one of
  * another kind. No body at all is an empty object. */

@@ -18,6 +18,7 @@
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
+#include "telemetry/metrics_table.h"
 #include "json/json.h"
 
 enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
@@ -255,7 +256,8 @@ void evrt_put_kv(struct evrt_http_request *r) {
     evrt_buf_finish(&value);
 }
 
-uint64_t evrt_kv_body(const struct evrt_http_request *r) {
+uint64_t evrt_kv_body(struct evrt_http_request *r) {
+    r->body_key = EVRT_LIMIT_KV_VALUE;
     return evrt_request_config(r)->kv.max_value * 6 + 2; /* a character may be written in six */
 }
 

@@ -63,7 +63,7 @@ void evrt_delete_scheduled(struct evrt_http_request *r);
 void evrt_get_kv(struct evrt_http_request *r);
 void evrt_put_kv(struct evrt_http_request *r);
 void evrt_delete_kv(struct evrt_http_request *r);
-uint64_t evrt_kv_body(const struct evrt_http_request *r);
+uint64_t evrt_kv_body(struct evrt_http_request *r);
 
 /* admin_store.c */
 void evrt_post_cleanup(struct evrt_http_request *r);

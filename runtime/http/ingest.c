@@ -14,6 +14,7 @@
 #include "http/request.h"
 #include "http/uri.h"
 #include "telemetry/log_events.h"
+#include "telemetry/metrics_table.h"
 
 /* ---- Refusals ---- */
 
@@ -191,11 +192,13 @@ static int publish(struct evrt_http_request *r, struct evrt_http_item *item,
     int rc = evrt_host_complete(host, e, &scratch, err);
     if (rc < 0) return rc;
     size_t size = evrt_event_size(e) - EVRT_EVENT_HEADER;
-    if (size > most)
+    if (size > most) {
+        evrt_request_limit(r, EVRT_LIMIT_MAX_EVENT_SIZE);
         return evrt_error_set(err, -EMSGSIZE,
                               "the event has %zu bytes, at most %llu are accepted "
                               "(http.max_event_size)",
                               size, (unsigned long long)most);
+    }
     *item =
         (struct evrt_http_item){.request = r, .text = r->text.n, .text_n = e->id.n, .status = 202};
     evrt_buf_put(&r->text, e->id.p, e->id.n);
@@ -248,6 +251,7 @@ static void publish_batch(struct evrt_http_request *r) {
     int rc = evrt_envelope_batch(&r->batch, evrt_buf_slice(&r->body),
                                  evrt_request_config(r)->http.max_batch, &err);
     if (rc < 0) {
+        if (rc == -E2BIG) evrt_request_limit(r, EVRT_LIMIT_MAX_BATCH);
         refuse(r, rc, &err);
         return;
     }
@@ -352,12 +356,13 @@ static void post_events(struct evrt_http_request *r) {
     evrt_host_request_around(host, NULL);
 }
 
-static uint64_t events_limit(const struct evrt_http_request *r) {
+static uint64_t events_limit(struct evrt_http_request *r) {
     const struct evrt_config *c = evrt_request_config(r);
-    enum evrt_envelope_mode mode = EVRT_ENVELOPE_BINARY;
-    if (evrt_envelope_detect(r->headers, r->header_count, &mode, NULL) < 0)
-        return c->http.max_event_size;
-    return mode == EVRT_ENVELOPE_BATCH ? c->http.max_body_size : c->http.max_event_size;
+    enum evrt_envelope_mode mode;
+    bool batch = evrt_envelope_detect(r->headers, r->header_count, &mode, NULL) == 0 &&
+                 mode == EVRT_ENVELOPE_BATCH;
+    r->body_key = batch ? EVRT_LIMIT_MAX_BODY_SIZE : EVRT_LIMIT_MAX_EVENT_SIZE;
+    return batch ? c->http.max_body_size : c->http.max_event_size;
 }
 
 /* The webhook handshake: a sender asks whether it may send here, before it does. */

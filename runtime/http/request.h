@@ -53,7 +53,8 @@ struct evrt_http_request {
     const char *raw_uri; /* where the target stood in the server's memory */
     bool begun, complete, queued, park, parked, dropped;
     uint64_t body_limit, drained;
-    unsigned holds; /* callbacks that are still to come */
+    unsigned body_key; /* of body_limit; EVRT_LIMIT_COUNT: it is no key's */
+    unsigned holds;    /* callbacks that are still to come */
     struct evrt_http_request *next;
 
     /* An answer that goes on: `out` is what is still to be sent, from out_at on. */
@@ -88,6 +89,8 @@ void evrt_request_answer(struct evrt_http_request *r, unsigned status);
 /* The same with {"error":{"code","message"}} as the body. */
 void evrt_request_fail(struct evrt_http_request *r, unsigned status, const char *code,
                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* A limit came to bear (enum evrt_limit_id): counts it. */
+void evrt_request_limit(struct evrt_http_request *r, unsigned limit);
 /* Appends that object. */
 void evrt_request_error_json(struct evrt_buf *out, const char *code, struct evrt_slice message);
 

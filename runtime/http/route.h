@@ -12,8 +12,9 @@ struct evrt_route {
     const char *method;
     const char *pattern; /* segments; {name} is one segment that is not empty */
     void (*handle)(struct evrt_http_request *r);
-    /* Bytes of body that are read for this request; NULL: none are expected. */
-    uint64_t (*body_limit)(const struct evrt_http_request *r);
+    /* Bytes of body that are read for this request; NULL: none are expected. Of which key, if of one, it
+     * says in r->body_key (enum evrt_limit_id). */
+    uint64_t (*body_limit)(struct evrt_http_request *r);
     bool open;         /* answers without a token */
     const char *query; /* parameters it takes, comma-separated; "" none */
     const char *help;

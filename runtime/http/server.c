@@ -101,14 +101,13 @@ static unsigned stuck_seconds(const struct evrt_config *config) {
 static int start_daemon(struct evrt_http_server *s, int fd) {
     const struct evrt_config *c = s->config;
     s->daemon = s->mhd.start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, evrt_http_on_accept, s,
         evrt_http_on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
         evrt_http_on_uri, s, MHD_OPTION_NOTIFY_COMPLETED, evrt_http_on_completed, s,
         MHD_OPTION_NOTIFY_CONNECTION, evrt_http_on_connection, s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_size(c), MHD_OPTION_CONNECTION_LIMIT,
-        at_least(c->http.max_connections, 1), MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        at_least(c->http.max_connections_per_address, 1), MHD_OPTION_CONNECTION_TIMEOUT,
+        at_least(c->http.max_connections, 1) + EVRT_HTTP_REFUSED, MHD_OPTION_CONNECTION_TIMEOUT,
         stuck_seconds(c), MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 0, MHD_OPTION_END);
     return s->daemon == NULL ? -EIO : 0;
 }
@@ -123,6 +122,7 @@ int evrt_http_server_create(struct evrt_http_server **out, struct evrt_host *hos
     s->metrics = evrt_host_metrics(host);
     s->loop = evrt_host_loop(host);
     s->port = evrt_listen_port(options->fd);
+    evrt_map_init(&s->addresses);
     int rc = evrt_mhd_open(&s->mhd, err);
     if (rc == 0 && (rc = start_daemon(s, options->fd)) < 0)
         evrt_error_set(err, rc, "cannot start the HTTP server on port %u", s->port);
@@ -216,5 +216,6 @@ void evrt_http_server_destroy(struct evrt_http_server *s) {
         evrt_http_request_free(r);
     }
     evrt_http_metrics_finish(s);
+    evrt_map_finish(&s->addresses);
     free(s);
 }

@@ -8,6 +8,7 @@
 #include "http/server_internal.h"
 #include "http/token.h"
 #include "telemetry/log_events.h"
+#include "telemetry/metrics.h"
 
 static void log_refusal(struct evrt_http_request *r, const char *reason) {
     char peer[EVRT_PEER_SIZE];
@@ -54,8 +55,11 @@ static int take_headers(struct evrt_http_request *r, const char *method, const c
     r->server->mhd.get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, r);
     if (r->header_count > EVRT_HEADERS_MAX || size > r->server->config->http.max_header_size) {
         r->header_count = 0;
-        return distrust(r, 431, "headers_too_large",
-                        "more header fields or bytes than are accepted");
+        evrt_request_limit(r, EVRT_LIMIT_MAX_HEADER_SIZE);
+        return distrust(
+            r, 431, "headers_too_large",
+            "more header fields, or more bytes of them (http.max_header_size), than are "
+            "accepted");
     }
     if (!contiguous(r, method, version, size))
         return distrust(r, 400, "bad_request",
@@ -101,20 +105,43 @@ static int authorize(struct evrt_http_request *r) {
     return -EACCES;
 }
 
+/* After its body, as any answer, so that the client gets to read it. */
+static void refuse_connection(struct evrt_http_request *r) {
+    const struct evrt_http_refusal *why = r->peer->refusal;
+    r->close = true;
+    r->retry_after = 1;
+    evrt_request_fail(r, why->status, "too_many_connections", "%s (%s)", why->text,
+                      evrt_limit_key(why->limit));
+    log_refusal(r, why->text);
+}
+
+void evrt_http_too_large(struct evrt_http_request *r, struct evrt_slice length) {
+    const char *key = r->body_key == EVRT_LIMIT_COUNT ? NULL : evrt_limit_key(r->body_key);
+    if (length.n == 0) length = EVRT_STR("too many");
+    if (key != NULL) evrt_request_limit(r, r->body_key);
+    evrt_request_fail(r, 413, "too_large",
+                      "the body has %.*s bytes, at most %llu are accepted%s%s%s", (int)length.n,
+                      length.p, (unsigned long long)r->body_limit, key == NULL ? "" : " (",
+                      key == NULL ? "" : key, key == NULL ? "" : ")");
+}
+
 void evrt_http_begin(struct evrt_http_request *r, const char *method, const char *version) {
     if (take_headers(r, method, version) < 0) return;
+    if (r->peer->refusal != NULL) {
+        refuse_connection(r);
+        return;
+    }
     if (r->server->quiesced) {
         r->retry_after = 1;
         evrt_request_fail(r, 503, "shutting_down", "this node is shutting down");
         return;
     }
     if (find_route(r) < 0 || authorize(r) < 0) return;
+    r->body_key = EVRT_LIMIT_COUNT;
     r->body_limit = r->match.route->body_limit == NULL ? 0 : r->match.route->body_limit(r);
     struct evrt_slice length = evrt_headers_get(r->headers, r->header_count, "content-length");
     uint64_t n = 0;
     for (size_t i = 0; i < length.n && n <= r->body_limit; i++)
         n = n * 10 + (uint64_t)(length.p[i] - '0');
-    if (n > r->body_limit)
-        evrt_request_fail(r, 413, "too_large", "the body has %.*s bytes, at most %llu are accepted",
-                          (int)length.n, length.p, (unsigned long long)r->body_limit);
+    if (n > r->body_limit) evrt_http_too_large(r, length);
 }

@@ -4,9 +4,11 @@
 
 #include <uv.h>
 
+#include "core/map.h"
 #include "http/mhd.h"
 #include "http/request.h"
 #include "http/server.h"
+#include "telemetry/metrics_table.h"
 
 enum evrt_http_phase {
     EVRT_HTTP_IDLE,      /* between requests, or within a request line */
@@ -14,11 +16,25 @@ enum evrt_http_phase {
     EVRT_HTTP_ANSWERING, /* all is in */
 };
 
+/* Connections of one address. */
+struct evrt_http_address {
+    unsigned accepted, refused;
+};
+
+/* Why a connection gets one answer only. */
+struct evrt_http_refusal {
+    unsigned status;
+    enum evrt_limit_id limit;
+    const char *text;
+};
+
 /* A connection, for as long as libmicrohttpd has it. */
 struct evrt_http_peer {
     struct evrt_http_server *server;
     struct evrt_http_peer *previous, *next;
     struct evrt_http_request *request; /* in progress, or NULL */
+    struct evrt_http_address *address;
+    const struct evrt_http_refusal *refusal; /* one too many; NULL: it is not */
     int fd;
     enum evrt_http_phase phase;
     bool fresh;    /* no request has come yet */
@@ -45,6 +61,8 @@ struct evrt_http_server {
     unsigned queued;  /* answers handed over in this run */
 
     struct evrt_http_peer *peers;
+    struct evrt_map addresses;       /* -> struct evrt_http_address */
+    unsigned accepted;               /* of peers: not refused */
     struct evrt_http_request *spare; /* requests to reuse */
     unsigned spare_count;
     unsigned live;      /* requests that are begun and not let go by the daemon */
@@ -60,7 +78,6 @@ struct evrt_http_server {
     struct evrt_metrics *metrics;        /* NULL: off */
     struct evrt_http_answered *answered; /* by route and status */
     size_t answered_count;
-    uint64_t late_told; /* of counts.late, to the metrics */
 };
 
 /* server.c */
@@ -88,8 +105,15 @@ void evrt_http_stream_look(struct evrt_http_request *r);
 
 /* server_begin.c: what is decided when the headers are in. Answers the request when it is refused. */
 void evrt_http_begin(struct evrt_http_request *r, const char *method, const char *version);
+/* Refuses it for its body, of so many bytes ("": not known), and counts which limit did. */
+void evrt_http_too_large(struct evrt_http_request *r, struct evrt_slice length);
 
 /* server_peer.c */
+enum {
+    EVRT_HTTP_REFUSED = 64,
+    EVRT_HTTP_REFUSED_PER_ADDRESS = 16
+}; /* that wait for their answer */
+enum MHD_Result evrt_http_on_accept(void *cls, const struct sockaddr *address, socklen_t size);
 void evrt_http_on_connection(void *cls, struct MHD_Connection *connection, void **context,
                              enum MHD_ConnectionNotificationCode code);
 void evrt_http_peer_phase(struct evrt_http_peer *p, enum evrt_http_phase phase);

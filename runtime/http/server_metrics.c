@@ -52,8 +52,10 @@ void evrt_http_metrics_answered(struct evrt_http_request *r) {
     if (a == end) a = add(s, r);
     evrt_series_add(a->count, 1);
     evrt_series_observe(a->duration, evrt_mono_ns() - r->begun_ns);
-    if (r->status == 413) evrt_metrics_limit(s->metrics, EVRT_LIMIT_MAX_BODY_SIZE, 1);
-    if (r->status == 431) evrt_metrics_limit(s->metrics, EVRT_LIMIT_MAX_HEADER_SIZE, 1);
+}
+
+void evrt_request_limit(struct evrt_http_request *r, unsigned limit) {
+    evrt_metrics_limit(r->server->metrics, limit, 1);
 }
 
 void evrt_http_metrics_finish(struct evrt_http_server *s) {
@@ -64,6 +66,4 @@ void evrt_http_server_collect(struct evrt_http_server *s) {
     struct evrt_slice listener = evrt_slice_of(s->options.name);
     evrt_metrics_gauge(s->metrics, EVRT_METRIC_HTTP_CONNECTIONS, &listener,
                        (double)s->counts.connections);
-    evrt_metrics_limit(s->metrics, EVRT_LIMIT_REQUEST_TIMEOUT, s->counts.late - s->late_told);
-    s->late_told = s->counts.late;
 }

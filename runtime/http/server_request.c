@@ -196,8 +196,7 @@ void *evrt_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connec
 static enum MHD_Result take_body(struct evrt_http_request *r, const char *bytes, size_t n) {
     r->server->progress = true;
     if (r->status == 0 && r->body.n + n > r->body_limit) {
-        evrt_request_fail(r, 413, "too_large", "the body has more than %llu bytes",
-                          (unsigned long long)r->body_limit);
+        evrt_http_too_large(r, (struct evrt_slice){NULL, 0});
         r->close = true; /* how long it goes on is not known */
     }
     if (r->status == 0) {

@@ -18,8 +18,7 @@
 
 #define FLUSH_MS 500 /* what is over by then, most retries that wait little, is never written */
 #define FLUSH_RECORDS 50000
-#define QUEUE_MAX (4 * 1024 * 1024)
-#define QUEUE_BEHIND (QUEUE_MAX / 2)
+#define QUEUE_BEHIND (2 * 1024 * 1024)
 #define MS_NS INT64_C(1000000)
 /* When only the position moved, a commit writes it; nothing waits for that but the next snapshot. */
 #define POSITION_FLUSHES 4
@@ -77,6 +76,7 @@ int evrt_state_open(struct evrt_state **out, const struct evrt_state_options *op
     s->options = *options;
     if (s->options.flush_ms <= 0) s->options.flush_ms = FLUSH_MS;
     if (s->options.flush_records == 0) s->options.flush_records = FLUSH_RECORDS;
+    if (s->options.max_queue == 0) s->options.max_queue = QUEUE_BEHIND;
     s->deadline = EVRT_STATE_NEVER;
     s->tasks_end = &s->tasks;
     init_sync(s);
@@ -126,7 +126,10 @@ void evrt_state_apply(struct evrt_state *s, uint64_t group, uint32_t kind,
     if (!evrt_model_wants(kind)) return;
 
     pthread_mutex_lock(&s->lock);
-    while (s->queue.n >= QUEUE_MAX) {
+    /* Below EARLY the other side may leave it where it is. */
+    size_t most = s->options.max_queue;
+    if (most < EVRT_STATE_EARLY) most = EVRT_STATE_EARLY;
+    while (s->queue.n >= 2 * most) {
         pthread_cond_signal(&s->wake);
         pthread_cond_wait(&s->progress, &s->lock);
     }
@@ -161,7 +164,7 @@ void evrt_state_advance(struct evrt_state *s, uint64_t group) {
 
 bool evrt_state_behind(struct evrt_state *s) {
     pthread_mutex_lock(&s->lock);
-    bool behind = s->queue.n >= QUEUE_BEHIND;
+    bool behind = s->queue.n >= s->options.max_queue;
     pthread_mutex_unlock(&s->lock);
     return behind;
 }

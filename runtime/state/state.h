@@ -21,6 +21,7 @@ struct evrt_state_options {
     const char *path; /* the store's folder: state.db and snapshots/ are in it; NULL: in memory */
     int64_t flush_ms; /* longest time an applied record waits for its transaction; 0: default */
     uint32_t flush_records; /* ... or this many; 0: default */
+    size_t max_queue;       /* bytes that wait before it is behind; 0: default */
     /* One more than the journal's newest group; 0: not known. A state.db or snapshot of this group or a
      * later one tells of events that the journal lost (durability os), or of another journal: it is not
      * used. */
@@ -44,13 +45,13 @@ void evrt_state_close(struct evrt_state *s);
 
 /* Queues one committed record (EVENT records need not be given; kinds it does not know are ignored).
  * The payload is copied. Groups come in order; a record of an applied group is ignored. Waits
- * while 4 MiB are queued: a feed at start, or a flood of dead deliveries (about 150,000 a second can be
+ * while twice max_queue are queued: a feed at start, or a flood of dead deliveries (about 150,000 a second can be
  * written). Never waits for space: what cannot be committed yet leaves the queue all the same. */
 void evrt_state_apply(struct evrt_state *s, uint64_t group, uint32_t kind,
                       struct evrt_slice payload);
 /* Tells that every record up to and including this group was given, so `applied` may move to it. */
 void evrt_state_advance(struct evrt_state *s, uint64_t group);
-/* More than 2 MiB wait for the state thread: a good time to hand out fewer deliveries. */
+/* More than max_queue bytes wait for the state thread: a good time to hand out fewer deliveries. */
 bool evrt_state_behind(struct evrt_state *s);
 /* What was given is committed now, and not when its time has come. Does not wait. */
 void evrt_state_hurry(struct evrt_state *s);

@@ -127,6 +127,7 @@ struct evrt_series *evrt_family_overflow(struct evrt_family *f, uint64_t n) {
                                             EVRT_LABELS(evrt_slice_of(f->name)));
     }
     evrt_series_add(f->overflowed, n);
+    evrt_metrics_limit(f->metrics, EVRT_LIMIT_SERIES, n);
     return f->overflow;
 }
 
@@ -268,9 +269,20 @@ static const char *const limit_keys[] = {
 #undef X
 };
 
+const char *evrt_limit_key(enum evrt_limit_id limit) {
+    return limit_keys[limit];
+}
+
+enum evrt_limit_id evrt_limit_find(struct evrt_slice key) {
+    unsigned i = 0;
+    while (i < EVRT_LIMIT_COUNT && !evrt_slice_eq(key, evrt_slice_of(limit_keys[i])))
+        i++;
+    return i;
+}
+
 struct evrt_metrics *evrt_metrics_create(uint32_t max_series) {
     struct evrt_metrics *m = evrt_zalloc(sizeof *m);
-    m->max_series = max_series;
+    m->max_series = UINT32_MAX; /* for those of the table, which are few */
     fill(&m->seconds, seconds_at, sizeof seconds_at / sizeof seconds_at[0], 1e-9);
     fill(&m->count, count_at, sizeof count_at / sizeof count_at[0], 1);
     for (unsigned id = 0; id < EVRT_METRIC_COUNT; id++) {
@@ -288,6 +300,7 @@ struct evrt_metrics *evrt_metrics_create(uint32_t max_series) {
     for (unsigned i = 0; i < EVRT_LIMIT_COUNT; i++)
         m->limits[i] = evrt_metrics_series(m, EVRT_METRIC_LIMIT_HITS,
                                            EVRT_LABELS(evrt_slice_of(limit_keys[i])));
+    m->max_series = max_series;
     return m;
 }
 

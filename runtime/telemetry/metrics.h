@@ -91,6 +91,11 @@ void evrt_metrics_total(struct evrt_metrics *m, enum evrt_metric_id id,
 void evrt_metrics_limit(struct evrt_metrics *m, enum evrt_limit_id limit, uint64_t n);
 void evrt_metrics_limit_total(struct evrt_metrics *m, enum evrt_limit_id limit, uint64_t total);
 
+/* The configuration's key. */
+const char *evrt_limit_key(enum evrt_limit_id limit);
+/* EVRT_LIMIT_COUNT: there is none of that key. */
+enum evrt_limit_id evrt_limit_find(struct evrt_slice key);
+
 /* Drops every series of a metric; those of any metric, or any gauge, whose label `label` has this value. */
 void evrt_metrics_clear(struct evrt_metrics *m, enum evrt_metric_id id);
 void evrt_metrics_drop(struct evrt_metrics *m, const char *label, struct evrt_slice value,

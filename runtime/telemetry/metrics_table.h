@@ -195,34 +195,50 @@ enum evrt_metric_id {
         EVRT_METRIC_COUNT
 };
 
-/* Limits that are counted as evrt_limit_hits_total: id, the configuration's key, what happens. Where a count is
- * kept elsewhere it is taken from there when a scrape asks. */
+/* Limits that are counted as evrt_limit_hits_total: id, the configuration's key, what happens. Every option that
+ * bounds something is here. Where a count is kept elsewhere it is taken from there when a scrape asks. */
 /* clang-format off */
 #define EVRT_LIMITS(X) \
+    X(WORKER_MEMORY, "workers.memory_limit", "a delivery failed and its worker was replaced") \
+    X(STALL, "workers.stall_timeout", "a worker was killed") \
+    X(DRAIN, "workers.drain_timeout", "deliveries were cut off, to be made again") \
+    X(CONCURRENCY, "workers.concurrency", "a handler's deliveries waited for others of it") \
     X(MAX_EVENT_SIZE, "http.max_event_size", "an event was refused") \
-    X(MAX_BODY_SIZE, "http.max_body_size", "a request was answered 413: the body, a batch or an event is too large") \
+    X(MAX_BATCH, "http.max_batch", "a batch was refused") \
+    X(MAX_CONNECTIONS, "http.max_connections", "a connection was refused") \
+    X(MAX_CONNECTIONS_PER_ADDRESS, "http.max_connections_per_address", "a connection was refused") \
     X(MAX_HEADER_SIZE, "http.max_header_size", "a request was refused") \
+    X(MAX_BODY_SIZE, "http.max_body_size", "a batch was refused") \
     X(REQUEST_TIMEOUT, "http.request_timeout", "a request was dropped") \
+    X(IDLE_TIMEOUT, "http.idle_timeout", "a connection without a request was closed") \
     X(MAX_QUERIES, "admin.max_queries", "a query was refused") \
     X(MAX_TAILS, "admin.max_tails", "a tail was refused") \
     X(TAIL_LAG, "admin.tail_lag", "a tail passed over events") \
     X(STORE_SPACE, "store.max_size", "an event was refused for want of space") \
     X(MAX_BACKLOG, "store.max_backlog", "an event was refused") \
+    X(STATE_BACKLOG, "store.max_state_backlog", "deliveries waited for state.db") \
     X(MAX_HOPS, "bus.max_hops", "a handler's event was refused") \
+    X(WINDOW, "bus.window", "a handler was sent to read the journal") \
+    X(MAX_PARKED, "bus.max_parked", "a handler took no more events until those of a key went on") \
     X(BUS_MEMORY, "bus.memory_limit", "handlers were sent to read the journal") \
-    X(STATE_BEHIND, "state.db", "deliveries waited for state.db") \
-    X(WORKER_MEMORY, "workers.memory_limit", "a delivery failed and its worker was replaced") \
-    X(STALL, "workers.stall_timeout", "a worker was killed") \
-    X(SCHEDULE, "schedule.max", "an event for later was refused") \
     X(DEAD_LETTERS, "dead_letters.max", "the oldest dead letter was given up") \
     X(JOBS, "jobs.max", "a replay or the like was refused") \
+    X(JOBS_KEPT, "jobs.keep", "the oldest job that had ended was forgotten") \
     X(DEDUP, "dedup.max", "an event was forgotten before dedup.window was over") \
-    X(SPAN_RATE, "tracing.max_spans_per_second", "a span was left out") \
-    X(SPAN_QUEUE, "tracing.queue_size", "a span was left out") \
+    X(SCHEDULE, "schedule.max", "an event for later was refused") \
+    X(SCHEDULE_DELAY, "schedule.max_delay", "an event for later was refused") \
+    X(CATCH_UP, "schedule.max_catch_up", "the oldest times that a timer missed were not made up for") \
+    X(FOLDS, "snapshots.max_folds", "a fold waited") \
     X(SHARED_ENTRIES, "shared.max_entries", "a shared value was refused") \
     X(SHARED_SIZE, "shared.max_value_size", "a shared value was refused") \
+    X(KV_KEY, "kv.max_key", "a read or write was refused") \
+    X(KV_VALUE, "kv.max_value", "a write was refused") \
+    X(KV_EFFECTS, "kv.max_effects", "a delivery's write or publish was refused") \
+    X(KV_CONFLICTS, "kv.max_conflicts", "a delivery failed: its compare-and-set came too late again and again") \
     X(KV_OVERLAY, "kv.overlay", "a delivery or a write waited for state.db") \
-    X(KV_CONFLICTS, "kv.max_conflicts", "a delivery failed: its compare-and-set came too late again and again")
+    X(SPAN_RATE, "tracing.max_spans_per_second", "a span was left out") \
+    X(SPAN_QUEUE, "tracing.queue_size", "a span was left out") \
+    X(SERIES, "metrics.max_series", "something was counted as its metric's overflow")
 /* clang-format on */
 
 enum evrt_limit_id {

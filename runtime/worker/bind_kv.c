@@ -35,9 +35,11 @@ static int encode(lua_State *L, int idx, struct evrt_buf *out, struct evrt_error
     int type = lua_type(L, idx);
     if (type == LUA_TSTRING) {
         struct evrt_slice s = text_at(L, idx);
-        if (s.n > max)
+        if (s.n > max) {
+            evrt_worker_limit(w, "kv.max_value");
             return evrt_error_set(err, -EMSGSIZE, "value: %zu bytes, at most %zu (kv.max_value)",
                                   s.n, max);
+        }
         evrt_buf_putc(out, 's');
         evrt_buf_put(out, s.p, s.n);
         return 0;
@@ -49,7 +51,10 @@ static int encode(lua_State *L, int idx, struct evrt_buf *out, struct evrt_error
     }
     struct evrt_buf json = {0}; /* raises only without memory */
     int rc = evrt_json_encode(L, idx, "value", max, &json, err);
-    if (rc == -EMSGSIZE) evrt_error_set(err, rc, "value: more than %zu bytes (kv.max_value)", max);
+    if (rc == -EMSGSIZE) {
+        evrt_worker_limit(w, "kv.max_value");
+        evrt_error_set(err, rc, "value: more than %zu bytes (kv.max_value)", max);
+    }
     if (rc == 0) evrt_kv_put_json(out, evrt_buf_slice(&json));
     evrt_buf_finish(&json);
     if (rc < 0) out->n = from;
@@ -150,12 +155,15 @@ static struct evrt_delivery *running(lua_State *L) {
 
 /* Fills ns and key from the first two arguments. */
 static int check_name(lua_State *L, struct evrt_kv_op *op, struct evrt_error *err) {
-    size_t max = evrt_worker_of(L)->hello.kv_max_key;
+    struct evrt_worker *w = evrt_worker_of(L);
+    size_t max = w->hello.kv_max_key;
     op->ns = text_at(L, 1);
     op->key = text_at(L, 2);
-    if (op->key.n == 0 || op->key.n > max)
+    if (op->key.n == 0 || op->key.n > max) {
+        if (op->key.n != 0) evrt_worker_limit(w, "kv.max_key");
         return evrt_error_set(err, -EINVAL, "key: %zu bytes, expected 1 to %zu (kv.max_key)",
                               op->key.n, max);
+    }
     size_t bad = evrt_kv_key_check(op->key);
     if (bad == op->key.n) return 0;
     return evrt_error_set(err, -EINVAL, "key: byte %zu is not printable UTF-8", bad + 1);
@@ -211,6 +219,7 @@ static int keep(lua_State *L, enum evrt_kv_kind kind) {
     if (build(L, kind, &op, &err) < 0) return problem(L, err.message);
     if (merge(d, &op)) return 0;
     if (d->effects.n + size_of(&op) > w->hello.kv_max_effects) {
+        evrt_worker_limit(w, "kv.max_effects");
         evrt_error_set(&err, -EMSGSIZE,
                        "the delivery would write and publish more than %llu bytes (kv.max_effects)",
                        (unsigned long long)w->hello.kv_max_effects);

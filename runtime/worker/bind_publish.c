@@ -62,6 +62,12 @@ static int encode_extensions(lua_State *L, struct evrt_buf *out, struct evrt_err
     return 0;
 }
 
+static int too_large(struct evrt_worker *w, const char *what, struct evrt_error *err) {
+    evrt_worker_limit(w, "http.max_event_size");
+    return evrt_error_set(err, -EMSGSIZE, "%s %llu bytes (http.max_event_size)", what,
+                          (unsigned long long)w->hello.max_event_size);
+}
+
 /* What `data` and `raw` of the table give: raw is bytes as they are, data any value. */
 static int encode_data(lua_State *L, struct evrt_worker *w, bool json, struct evrt_event *e,
                        struct evrt_error *err) {
@@ -76,6 +82,7 @@ static int encode_data(lua_State *L, struct evrt_worker *w, bool json, struct ev
                      ? 1
                      : evrt_json_encode(L, lua_gettop(L), "data", w->hello.max_event_size, b, err);
         lua_pop(L, 1);
+        if (rc == -EMSGSIZE) return too_large(w, "data has more than", err);
         if (rc != 0) return rc > 0 ? 0 : rc;
     }
     evrt_buf_cstr(b);
@@ -119,8 +126,7 @@ static int build(lua_State *L, struct evrt_worker *w, struct evrt_event *e, char
     rc = evrt_event_check(e, err);
     if (rc < 0) return rc;
     if (evrt_event_size(e) > w->hello.max_event_size)
-        return evrt_error_set(err, -EMSGSIZE, "the event has %zu bytes, at most %llu are allowed",
-                              evrt_event_size(e), (unsigned long long)w->hello.max_event_size);
+        return too_large(w, "the event has more than", err);
     return 0;
 }
 
@@ -142,6 +148,7 @@ static void put(struct evrt_worker *w, const struct evrt_event *e, bool wait, in
 static int too_many_hops(lua_State *L, struct evrt_worker *w, const struct evrt_delivery *d) {
     struct evrt_slice type = text_field(L, "type");
     struct evrt_error err;
+    evrt_worker_limit(w, "bus.max_hops");
     evrt_error_set(&err, -EINVAL,
                    "hop limit (%u) reached: \"%.*s\" would be the publish number %u in a chain "
                    "of handlers that publish; bus.max_hops is the limit",
@@ -194,6 +201,7 @@ static int emit(lua_State *L) {
     if (rc < 0) return refuse(L, rc, err.message);
     size_t n = evrt_event_size(&e);
     if (d->effects.n + EVRT_KV_HEADER + n > w->hello.kv_max_effects) {
+        evrt_worker_limit(w, "kv.max_effects");
         evrt_error_set(&err, -EMSGSIZE,
                        "the delivery would write and publish more than %llu bytes (kv.max_effects)",
                        (unsigned long long)w->hello.kv_max_effects);

@@ -58,6 +58,8 @@ static inline struct evrt_worker *evrt_worker_of(struct lua_State *L) {
 
 /* Where to put any frame but DONE. */
 struct evrt_buf *evrt_worker_out(struct evrt_worker *w);
+/* Tells that a limit came to bear, by its key in the configuration. */
+void evrt_worker_limit(struct evrt_worker *w, const char *key);
 /* The running delivery succeeded, or failed; it is ended. */
 void evrt_worker_settle_done(struct evrt_worker *w);
 void evrt_worker_settle_failed(struct evrt_worker *w, const struct evrt_frame_failed *f);

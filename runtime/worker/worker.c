@@ -40,6 +40,10 @@ struct evrt_buf *evrt_worker_out(struct evrt_worker *w) {
     return evrt_channel_out(&w->channel);
 }
 
+void evrt_worker_limit(struct evrt_worker *w, const char *key) {
+    evrt_frame_put_limit(evrt_worker_out(w), &(struct evrt_frame_limit){evrt_slice_of(key)});
+}
+
 void evrt_worker_flush(struct evrt_worker *w) {
     evrt_counts_put(w);
     w->done = SIZE_MAX;

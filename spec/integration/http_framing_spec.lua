@@ -171,16 +171,19 @@ describe("HTTP framing", function()
             assert.are.equal(202, open[i]:response().status)
         end
         local c = evrt.connect(node.ingest)
+        c:send(request(length))
+        local r = c:response()
+        assert.are.equal(429, r.status)
+        assert.truthy(r.json.error.message:find("http.max_connections_per_address", 1, true))
         c:await_close()
         c:close()
         open[1]:close()
-        local r
         repeat -- the slot is free when the node has seen the end
             c = evrt.connect(node.ingest)
             c:send(request(length))
             r = c:response()
             c:close()
-        until r
+        until r.status ~= 429
         assert.are.equal(202, r.status)
         for i = 2, 8 do open[i]:close() end
     end)

@@ -239,15 +239,6 @@ describe("/metrics", function()
         assert.is_true(metrics(node)['evrt_limit_hits_total{limit="workers.stall_timeout"}'] >= 1)
     end)
 
-    it("counts limits that came to bear", function()
-        local node = evrt.start {
-            config = { http = { max_event_size = "1KiB" }, store = { max_backlog = "64KiB" } },
-            handlers = handlers,
-        }
-        node:publish { type = "like.good", data = ("x"):rep(2000) }
-        await(node, 'evrt_limit_hits_total{limit="http.max_body_size"}', 1)
-    end)
-
     it("counts replays", function()
         local node = evrt.start { handlers = handlers }
         batch(node, 6, { type = "like.good" })

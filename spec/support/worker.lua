@@ -110,7 +110,8 @@ function worker.start(files, hello)
     local SOCK_STREAM_CLOEXEC = bit.bor(1, 0x80000)
     assert(C.socketpair(1, SOCK_STREAM_CLOEXEC, 0, fds) == 0)
     local snapshot = seal(files)
-    local self = setmetatable({ fd = fds[0], bytes = "", delivery = 0, frames = {}, notes = {}, metrics = {} }, Worker)
+    local self = setmetatable({ fd = fds[0], bytes = "", delivery = 0, frames = {}, notes = {}, limits = {},
+        metrics = {} }, Worker)
     self.pid = spawn(fds[1], snapshot)
     C.close(fds[1])
     C.close(snapshot)
@@ -176,6 +177,7 @@ function Worker:deliver(event, with)
 end
 
 local decoded = { FAILED = "failed", PUBLISH = "publish", LOG = "log", SHARE = "share", NOTE = "note",
+    LIMIT = "limit",
     SPAN = "span",
     METRIC = "metric", METRIC_SERIES = "metric_series" }
 local members = {
@@ -183,6 +185,7 @@ local members = {
     PUBLISH = { "token", "delivery", "wait", "timeout_ms", "event" },
     LOG = { "level", "delivery", "caller", "message", "fields" },
     NOTE = { "delivery", "text" },
+    LIMIT = { "key" },
     SPAN = { "delivery", "id", "parent", "name", "failed", "error_type", "message" },
     METRIC = { "metric", "type", "name", "help", "labels", "bounds" },
     METRIC_SERIES = { "series", "metric", "overflow", "values" },
@@ -219,7 +222,7 @@ local function decode(f)
     return t
 end
 
---- The next frame, or nil when the worker has gone.
+--- The next frame, or nil when the worker has gone. The key of a LIMIT is put into self.limits instead.
 function Worker:next()
     local f = ffi.new "struct evrt_frame"
     local chunk = ffi.new "char[65536]"
@@ -229,13 +232,16 @@ function Worker:next()
         if n > 0 then
             local t = decode(f)
             self.bytes = self.bytes:sub(n + 1)
-            return t
+            if t.frame ~= "LIMIT" then return t end
+            self.limits[#self.limits + 1] = t.key
+            goto continue
         end
         local poll = ffi.new("struct evrt_spec_pollfd[1]", { { self.fd, 1, 0 } })
         assert(C.poll(poll, 1, PATIENCE_MS) == 1, "the worker says nothing")
         local got = tonumber(C.read(self.fd, chunk, 65536))
         if got <= 0 then return nil end
         self.bytes = self.bytes .. ffi.string(chunk, got)
+        ::continue::
     end
 end
 

@@ -59,6 +59,7 @@ end
 ---@return string
 function errors.text(value)
     local kind = type(value)
+    if value == "not enough memory" then return "not enough memory (workers.memory_limit)" end
     if kind == "string" then return value end
     if kind == "table" then return table_text(value) end
     if kind == "number" or kind == "boolean" then return tostring(value) end

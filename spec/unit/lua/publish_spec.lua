@@ -133,6 +133,7 @@ describe("publish", function()
         w, f = publish("{ type = 't' }", { hops = 16 })
         assert.equal("LOG", f.frame)
         assert.matches('^nil\tnil\thop limit %(16%) reached: "t".*\tEHOPS\tnil$', f.message)
+        assert.same({ "bus.max_hops" }, w.limits)
         w:settle(w.delivery_id)
         w:stop()
     end)
@@ -159,8 +160,9 @@ describe("publish", function()
         ["{ type = 't', data = { f = print } }"] = "data.f: [^\t]*\tEINVAL",
         ["{ type = 't', data = { n = 0/0 } }"] = "data.n: [^\t]*\tEINVAL",
         ["{ type = 't', data = evrt.raw '{' }"] = "[^\t]*byte[^\t]*\tEINVAL",
-        ["{ type = 't', data = ('x'):rep(2^20) }"] = "[^\t]*\tEMSGSIZE",
-        ["{ type = 't', data = ('x'):rep(2^20), datacontenttype = 'text/plain' }"] = "[^\t]*\tEMSGSIZE",
+        ["{ type = 't', data = ('x'):rep(2^20) }"] = "[^\t]*%(http.max_event_size%)\tEMSGSIZE",
+        ["{ type = 't', data = ('x'):rep(2^20), datacontenttype = 'text/plain' }"] =
+            "[^\t]*%(http.max_event_size%)\tEMSGSIZE",
     } do
         it("gives the reason for refusing " .. expression, function()
             local w, f = publish(expression)

@@ -18,7 +18,7 @@ describe("worker/memory", function()
         assert.equal("done", w:handle { type = "a" })
         local failed = w:handle { type = "a", id = "big" }
         assert.equal("memory", failed.error_type)
-        assert.equal("h.lua:3: not enough memory", failed.message)
+        assert.equal("h.lua:3: not enough memory (workers.memory_limit)", failed.message)
         assert.is_nil(w:next())
         assert.equal(EX_TEMPFAIL, w:stop())
     end)
@@ -46,7 +46,7 @@ describe("worker/memory", function()
     end)
 
     it("refuses scripts that do not fit", function()
-        assert.equal("h.lua:1: not enough memory",
+        assert.equal("h.lua:1: not enough memory (workers.memory_limit)",
             worker.check({ ["h.lua"] = "local s = ('x'):rep(1e8)" }, { memory_limit = 4 * MIB }))
     end)
 end)
