@@ -22,8 +22,9 @@ usage() {
 usage: sh spec/run.sh [--only PATTERN] [--fast | --soak] [--jaeger]
   --only PATTERN  only spec files whose path, and steps whose name, match the extended regular expression
   --fast          lints, unit, integration and fault specs only: no sanitizers, corpus or conformance
-  --soak          kills, power cuts and other faults only, many more of them (some ten minutes): prints cycles,
-                  acked, lost, phantom, order violations, duplicates. EVRT_KILLS=1000 and the like say how many
+  --soak          kills, power cuts and other faults only, many more of them (about an hour), the ledger among them:
+                  prints cycles, acked, lost, phantom, order violations, duplicates, at last their sums.
+                  EVRT_KILLS=1000 and the like say how many
   --jaeger        builds a Jaeger to query traces from, where Go and its module proxy can be had (ten minutes and more)
   EVRT_SEED=N     repeats the random moments of a run, which prints it
   EVRT_SPEC_PATIENCE=SECONDS   how long a spec waits for something at most (20)
@@ -119,7 +120,7 @@ specs() {    # NAME BUILD PATH...
         timeout -k 10 $patience env EVRT_BUILD="$build" $environment \
             busted --lua=luajit -o plainTerminal $options $files >"$log" 2>&1
         status=$?
-        sed -nE 's/^[-+*]*((fault|crash): )/  \1/p' "$log" >&2 # what was done, and what was NOT RUN
+        sed -nE 's/^[-+*]*((fault|crash): )/  \1/p' "$log" | tee -a $logs/faults.out >&2 # done, and NOT RUN
         summary=$(grep -aE '^[0-9]+ success' "$log" | tail -n 1)
         if [ -n "$summary" ]; then
             good=${summary%% *}
@@ -137,6 +138,19 @@ specs() {    # NAME BUILD PATH...
         fi
     done
     [ $((total_good + total_bad)) = 0 ] || count "$name" $total_good $total_bad "$all"
+}
+
+# The sums of what fault specs said, of stores that were to keep all.
+fault_sums() {
+    awk '/ cycles/ && / acked/ {
+        for (i = 2; i <= NF; i++) {
+            if ($i ~ /^(cycles|acked|lost|phantom|duplicates),?$/) { word = $i; sub(",", "", word); sum[word] += $(i - 1) }
+            if ($i == "order") sum["order"] += $(i - 1)
+        }
+    } END {
+        printf "%d cycles, %d acked, %d lost, %d phantom, %d order violations, %d duplicates\n", sum["cycles"],
+            sum["acked"], sum["lost"], sum["phantom"], sum["order"], sum["duplicates"]
+    }' $logs/faults.out
 }
 
 lints() {
@@ -225,7 +239,13 @@ sh examples/quickstart.sh --no-run || die "cannot build release"
 if [ $soak = yes ]; then
     patience=7200
     environment="EVRT_SOAK=1 EVRT_KILLS=${EVRT_KILLS:-1000}"
-    specs "soak" build/release spec/integration/crash_spec.lua spec/fault/*
+    : >$logs/faults.out
+    specs "soak" build/release spec/integration/crash_spec.lua spec/integration/ledger_spec.lua spec/fault/*
+    if wanted spec/unit/journal/open_spec.lua; then
+        build dev
+        specs "soak, damage" build/dev spec/unit/journal/open_spec.lua
+    fi
+    fault_sums
     echo "$passed passed, $failed failed"
     [ $failed = 0 ]
     exit

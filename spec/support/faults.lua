@@ -178,7 +178,7 @@ end
 function faults.sweep(options)
     return setmetatable({
         options = options, cycles = 0, hit = 0, began = uv.hrtime(),
-        sum = { sent = 0, acked = 0, stored = 0, lost = {}, phantom = {}, order = 0, duplicates = 0 },
+        sum = oracle.sum(),
     }, Sweep)
 end
 
@@ -228,10 +228,7 @@ end
 
 -- Adds the report of a store to the sum, and forgets the store.
 function Sweep:finish()
-    local r, sum = self.report, self.sum
-    if r then
-        for _, key in ipairs { "sent", "acked", "stored", "order", "duplicates" } do sum[key] = sum[key] + r[key] end
-    end
+    if self.report then oracle.add(self.sum, self.report) end
     if self.dir then os.execute("rm -rf '" .. self.dir .. "'") end
     self.dir, self.report = nil, nil
 end

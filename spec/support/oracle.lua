@@ -202,6 +202,21 @@ function oracle.line(r)
         :format(r.sent, r.acked, r.stored, #r.lost, #r.phantom, r.order, r.duplicates)
 end
 
+--- A report to add others to, for a line of several stores.
+function oracle.sum()
+    return { sent = 0, acked = 0, stored = 0, lost = {}, phantom = {}, order = 0, duplicates = 0 }
+end
+
+function oracle.add(sum, r)
+    for key, value in pairs(sum) do
+        if type(value) == "number" then
+            sum[key] = value + r[key]
+        else
+            for _, what in ipairs(r[key]) do value[#value + 1] = what end
+        end
+    end
+end
+
 --- Raises unless nothing is wrong in a report. Duplicates are the caller's to judge.
 function oracle.sound(r)
     for _, what in ipairs { "lost", "phantom", "twice", "unbalanced" } do
