@@ -230,6 +230,7 @@ jaeger() { # BUILD
 }
 
 mkdir -p $logs
+: >$logs/faults.out
 if command -v dpkg-query >/dev/null; then
     # shellcheck disable=SC2086 # a list of words
     install_missing $packages
@@ -239,7 +240,7 @@ sh examples/quickstart.sh --no-run || die "cannot build release"
 if [ $soak = yes ]; then
     patience=7200
     environment="EVRT_SOAK=1 EVRT_KILLS=${EVRT_KILLS:-1000}"
-    : >$logs/faults.out
+
     specs "soak" build/release spec/integration/crash_spec.lua spec/integration/ledger_spec.lua spec/fault/*
     if wanted spec/unit/journal/open_spec.lua; then
         build dev

@@ -51,33 +51,38 @@ static void put_body(struct evrt_buf *body, const char *key, const char *text, c
     evrt_jsonout_end(&o);
 }
 
-int evrt_cli_cleanup(struct evrt_cli *cli) {
-    const char *before = evrt_cli_get(cli, "before");
-    bool dry_run = evrt_cli_has(cli, "dry-run"), yes = evrt_cli_has(cli, "yes");
-    if (before == NULL) return evrt_cli_usage(cli, "what is to go? name a time with --before");
-    if (dry_run && yes) return evrt_cli_usage(cli, "--dry-run or --yes, not both");
+/* Asks the node, and shows what it says; *some: it drops, or would drop, something. */
+static int clean(struct evrt_cli *cli, const char *before, bool dry_run, bool *some) {
     struct evrt_buf body, json, out;
     evrt_buf_init(&body);
     evrt_buf_init(&json);
     evrt_buf_init(&out);
-    put_body(&body, "before", before, "dry_run", !yes);
+    put_body(&body, "before", before, "dry_run", dry_run);
     struct evrt_request request = {.path = "/api/v1/cleanup",
                                    .body = evrt_buf_slice(&body),
                                    .post = true,
                                    .timeout_ms = TIMEOUT_MS};
     int rc = evrt_view_send(cli, &request, &json);
-    if (rc == EVRT_EXIT_OK && evrt_cli_has(cli, "json")) {
-        rc = evrt_cli_print(&json);
-    } else if (rc == EVRT_EXIT_OK) {
-        show_cleanup(evrt_buf_slice(&json), !yes, &out);
-        rc = evrt_cli_print(&out);
-        if (!yes && !dry_run && number_at(evrt_buf_slice(&json), "dropped.segments") > 0)
-            fputs("Nothing was dropped yet: --yes does it.\n", stderr);
+    if (rc == EVRT_EXIT_OK) {
+        *some = number_at(evrt_buf_slice(&json), "dropped.segments") > 0;
+        if (!evrt_cli_has(cli, "json")) show_cleanup(evrt_buf_slice(&json), dry_run, &out);
+        rc = evrt_cli_print(evrt_cli_has(cli, "json") ? &json : &out);
     }
     evrt_buf_finish(&body);
     evrt_buf_finish(&json);
     evrt_buf_finish(&out);
     return rc;
+}
+
+int evrt_cli_cleanup(struct evrt_cli *cli) {
+    const char *before = evrt_cli_get(cli, "before");
+    bool dry_run = evrt_cli_has(cli, "dry-run"), yes = evrt_cli_has(cli, "yes"), some = false;
+    if (before == NULL) return evrt_cli_usage(cli, "what is to go? name a time with --before");
+    if (dry_run && yes) return evrt_cli_usage(cli, "--dry-run or --yes, not both");
+    int rc = clean(cli, before, !yes, &some);
+    if (rc != EVRT_EXIT_OK || yes || dry_run || !some) return rc;
+    rc = evrt_cli_confirm(cli, "");
+    return rc == EVRT_EXIT_OK ? clean(cli, before, false, &some) : rc;
 }
 
 /* ---- Backup ---- */

@@ -31,6 +31,12 @@ struct evrt_cli_option {
     char letter; /* 0: none */
 };
 
+/* What a command does that cannot be taken back: it asks first, or wants --yes (evrt_cli_confirm). */
+struct evrt_cli_loss {
+    const char *what; /* "delete", its first argument; "--cancel", an option; "": the command */
+    const char *loss; /* "what is deleted is gone for good" */
+};
+
 struct evrt_command {
     const char *name;
     const char *args;  /* "TYPE", "[CONFIG]" */
@@ -38,6 +44,7 @@ struct evrt_command {
     const char *brief; /* one line */
     const char *text;  /* the rest of its help; '\n' between paragraphs */
     const struct evrt_cli_option *options; /* ends with a NULL name */
+    const struct evrt_cli_loss *losses;    /* ends with a NULL what; NULL: none. It has --yes */
     unsigned min_args, max_args;
     int (*run)(struct evrt_cli *cli);
 };
@@ -75,6 +82,10 @@ bool evrt_cli_has(const struct evrt_cli *cli, const char *name);
 /* A whole number within [min, max]; `def` when not given. false: told, return EVRT_EXIT_USAGE. */
 bool evrt_cli_number(const struct evrt_cli *cli, const char *name, uint64_t def, uint64_t min,
                      uint64_t max, uint64_t *out);
+
+/* Before that loss of the command's: EVRT_EXIT_OK with --yes, or when whoever is at the terminal agrees; else the
+ * exit code, told. Nothing was done until then. */
+int evrt_cli_confirm(const struct evrt_cli *cli, const char *what);
 
 /* "evrt COMMAND: message" on standard error; returns the exit code. Usage adds where help is. */
 int evrt_cli_usage(const struct evrt_cli *cli, const char *fmt, ...)

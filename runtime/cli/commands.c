@@ -9,6 +9,8 @@
 #define CONFIG {"config", "FILE", "Configuration; default conf/evrt.yaml, then /etc/evrt/evrt.yaml.", 'c'}
 #define SET {"set", "KEY=VALUE", "Sets one configuration key, as in --set http.listen=:8080. May be repeated.", 0}
 #define JSON {"json", NULL, "Prints JSON.", 0}
+#define YES {"yes", NULL, "Does what is for good without asking; to be said where there is no terminal to ask at.", 'y'}
+#define LOSSES (const struct evrt_cli_loss[])
 #define URL_OF(listen) {"url", "URL", "Address of the node; default: " listen " of the configuration.", 0}
 
 const struct evrt_cli_option evrt_cli_common[] = {
@@ -52,9 +54,8 @@ static const struct evrt_cli_option events_options[] = {
     {"after", "SEQ", "Only events with a greater sequence number.", 0},
     {"limit", "N", "At most so many, 1 to 1000; default: 100.", 'n'},
     {"scheduled", NULL, "Those that wait for their time instead, soonest first.", 0},
-    {"cancel", "ID", "Cancels one of those; there is no way back, so say --yes.", 0},
-    {"yes", NULL, "Cancels.", 'y'},
-    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+    {"cancel", "ID", "Cancels one of those; there is no way back.", 0},
+    YES, URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
 static const struct evrt_cli_option tail_options[] = {
@@ -68,8 +69,7 @@ static const struct evrt_cli_option retries_options[] = {
     {"handler", "NAME", "Only this handler's.", 0},
     {"after", "ID", "Only those after this one, as the list says when there are more.", 0},
     {"limit", "N", "At most so many, 1 to 1000; default: 100.", 'n'},
-    {"yes", NULL, "Deletes; there is no way back.", 'y'},
-    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+    YES, URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
 static const struct evrt_cli_option jobs_options[] = {
@@ -87,8 +87,7 @@ static const struct evrt_cli_option letters_options[] = {
     {"limit", "N", "At most so many; default for list: 100.", 'n'},
     {"rate", "N", "For reprocess: at most so many a second.", 0},
     {"detach", NULL, "For reprocess: prints the job and does not wait for its end.", 0},
-    {"yes", NULL, "Deletes; there is no way back.", 'y'},
-    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+    YES, URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
 static const struct evrt_cli_option replay_options[] = {
@@ -113,14 +112,13 @@ static const struct evrt_cli_option kv_options[] = {
     {"limit", "N", "With list: at most so many, 1 to 1000; default: 100.", 'n'},
     {"ttl", "DURATION", "With set: the key expires after so long.", 0},
     {"text", NULL, "With set: VALUE is a text as it is, and not JSON.", 0},
-    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+    YES, URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
 static const struct evrt_cli_option cleanup_options[] = {
     {"before", "TIME", "What was stored before goes: RFC 3339, or a duration ago such as 30d.", 0},
     {"dry-run", NULL, "Shows what would go, and what pins the rest.", 'n'},
-    {"yes", NULL, "Does it; without it cleanup only shows what it would do.", 'y'},
-    URL_OF("admin.listen"), JSON, CONFIG, SET, END,
+    YES, URL_OF("admin.listen"), JSON, CONFIG, SET, END,
 };
 
 static const struct evrt_cli_option backup_options[] = {
@@ -129,8 +127,7 @@ static const struct evrt_cli_option backup_options[] = {
 };
 
 static const struct evrt_cli_option store_options[] = {
-    {"yes", NULL, "Repairs; without it repair only shows what it would do.", 'y'},
-    JSON, END,
+    YES, JSON, END,
 };
 
 static const struct evrt_cli_option bench_options[] = {
@@ -218,6 +215,7 @@ const struct evrt_command evrt_commands[] = {
     },
     {
         .name = "events", .args = "[SEQ]", .max_args = 1, .options = events_options,
+        .losses = LOSSES{{"--cancel", "the event will never be published"}, {NULL, NULL}},
         .brief = "List stored events, or show one and what became of it.",
         .text = "Oldest first. A long journal is read in pages: the last line says how to go on.",
         .run = evrt_cli_events,
@@ -241,6 +239,7 @@ const struct evrt_command evrt_commands[] = {
     {
         .name = "retries", .args = "[list|run ID|delete ID]", .words = "list run delete", .max_args = 2,
         .options = retries_options,
+        .losses = LOSSES{{"delete", "the handler will not get this event again"}, {NULL, NULL}},
         .brief = "List what a node will try again; make one due, or discard it.",
         .text = "A delivery that failed waits here until its next attempt is due. Those of a paused "
                 "handler wait until it is resumed, those of a handler that left the scripts (orphaned) "
@@ -251,6 +250,7 @@ const struct evrt_command evrt_commands[] = {
         .name = "dead-letters", .args = "[list|show ID|reprocess [ID]|delete [ID]|export]",
         .words = "list show reprocess delete export", .max_args = 2,
         .options = letters_options,
+        .losses = LOSSES{{"delete", "what is deleted is gone for good"}, {NULL, NULL}},
         .brief = "List what a node gave up on; show it, give it once more, delete it, export it.",
         .text = "A delivery that is not tried again becomes a dead letter: its event, its handler, why, and each attempt. "
                 "reprocess gives it to that handler, and to no other, once more; it leaves when that succeeds, and is a "
@@ -284,6 +284,7 @@ const struct evrt_command evrt_commands[] = {
     {
         .name = "kv", .args = "[list|get KEY|set KEY VALUE|delete KEY]", .words = "list get set delete",
         .max_args = 3, .options = kv_options,
+        .losses = LOSSES{{"delete", "the key's value is gone for good"}, {NULL, NULL}},
         .brief = "Read and change the key-value store of a running node.",
         .text = "Without --namespace lists the namespaces; with it, its keys in order. get prints the value "
                 "alone: JSON, or a string's text. set takes JSON ('\"text\"', 5, '{\"a\": 1}'), or with --text any "
@@ -292,11 +293,12 @@ const struct evrt_command evrt_commands[] = {
     },
     {
         .name = "cleanup", .args = "", .options = cleanup_options,
+        .losses = LOSSES{{"", "what is dropped is gone for good"}, {NULL, NULL}},
         .brief = "Drop old events of a running node.",
         .text = "Whole segments of the journal go, oldest first, that ended before the time given and that "
                 "no handler needs. What stays though it is as old is listed with what pins it: a handler "
                 "that has events pending, one that left the scripts (DELETE /api/v1/handlers/NAME forgets "
-                "it), or a backup. Without --yes nothing is dropped.",
+                "it), or a backup. Without --yes it shows what would go, and asks.",
         .run = evrt_cli_cleanup,
     },
     {
@@ -312,13 +314,14 @@ const struct evrt_command evrt_commands[] = {
     {
         .name = "store", .args = "verify|repair PATH", .words = "verify repair",
         .min_args = 2, .max_args = 2, .options = store_options,
+        .losses = LOSSES{{"repair", "what is damaged is set aside, and its events are lost"}, {NULL, NULL}},
         .brief = "Verify or repair a store that no node has open.",
         .text = "verify reads every byte of the journal and names what is damaged; the exit code is "
                 "1 when something is. A torn tail, as a crash leaves it, is no damage: the next "
                 "start cuts it.\n"
                 "repair sets damaged ranges aside in a folder of the store and marks the gap, so "
-                "that the store opens again. Nothing that can be read is lost. Without --yes it only "
-                "shows what it would do.",
+                "that the store opens again. Nothing that can be read is lost. Without --yes it "
+                "shows what it would do, and asks.",
         .run = evrt_cli_store,
     },
     {

@@ -92,10 +92,10 @@ static int scheduled(struct evrt_cli *cli) {
         if (evrt_cli_has(cli, parameters[i]) && (cancel || (strcmp(parameters[i], "after") != 0 &&
                                                             strcmp(parameters[i], "limit") != 0)))
             return evrt_cli_usage(cli, "--%s is for stored events", parameters[i]);
-    if (cancel && !evrt_cli_has(cli, "yes"))
-        return evrt_cli_usage(cli, "the event will never be published; say --yes");
+    int rc = cancel ? evrt_cli_confirm(cli, "--cancel") : EVRT_EXIT_OK;
+    if (rc != EVRT_EXIT_OK) return rc;
     struct evrt_buf path = {0};
-    int rc = (cancel ? cancel_scheduled : list_scheduled)(cli, &path);
+    rc = (cancel ? cancel_scheduled : list_scheduled)(cli, &path);
     evrt_buf_finish(&path);
     return rc;
 }

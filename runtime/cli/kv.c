@@ -99,8 +99,9 @@ int evrt_cli_kv(struct evrt_cli *cli) {
         if (evrt_cli_get(cli, "namespace") == NULL)
             return evrt_cli_usage(cli, "of which namespace? Say --namespace NAME, as a handler's");
         if (i == 1) return read_keys(cli, cli->args[1]);
-        return i == 2 ? change(cli, "PUT", cli->args[1], cli->args[2])
-                      : change(cli, "DELETE", cli->args[1], "");
+        if (i == 2) return change(cli, "PUT", cli->args[1], cli->args[2]);
+        int rc = evrt_cli_confirm(cli, verb);
+        return rc == EVRT_EXIT_OK ? change(cli, "DELETE", cli->args[1], "") : rc;
     }
     return evrt_cli_usage(cli, "expected list, get, set or delete, got \"%s\"", verb);
 }

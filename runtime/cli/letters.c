@@ -309,9 +309,7 @@ static int check(struct evrt_cli *cli, const struct verb *v) {
     if (v->args < 0 && (args == 1) == chooses(cli))
         return evrt_cli_usage(cli, "which ones? An ID, or a choice: --handler, --type, --reason, "
                                    "--from, --to, or --all");
-    if (v->is_for_good && !evrt_cli_has(cli, "yes"))
-        return evrt_cli_usage(cli, "what is deleted is gone for good; say --yes");
-    return EVRT_EXIT_OK;
+    return v->is_for_good ? evrt_cli_confirm(cli, v->name) : EVRT_EXIT_OK;
 }
 
 int evrt_cli_dead_letters(struct evrt_cli *cli) {

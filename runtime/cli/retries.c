@@ -48,7 +48,7 @@ int evrt_cli_retries(struct evrt_cli *cli) {
     if ((run || discard) != (cli->nargs == 2))
         return run || discard ? evrt_cli_usage(cli, "which retry? Its ID is in the list")
                               : evrt_cli_usage(cli, "list takes no argument");
-    if (discard && !evrt_cli_has(cli, "yes"))
-        return evrt_cli_usage(cli, "the handler will not get this event again; say --yes");
+    int rc = discard ? evrt_cli_confirm(cli, verb) : EVRT_EXIT_OK;
+    if (rc != EVRT_EXIT_OK) return rc;
     return run || discard ? change(cli, discard) : list(cli);
 }

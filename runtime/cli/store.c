@@ -83,11 +83,11 @@ static const char *plural(uint64_t n) {
 
 /* What the findings mean, and what to do: the last line, and the exit code. */
 static int conclude(struct store *s, const char *path, const struct evrt_store_report *r,
-                    bool repair, bool yes) {
+                    bool repaired) {
     if (r->damaged == 0 && !s->json)
         evrt_buf_puts(&s->out,
                       r->torn > 0 ? "sound; the next start cuts the torn tail\n" : "sound\n");
-    else if (!s->json && repair && yes)
+    else if (!s->json && repaired)
         evrt_buf_printf(&s->out,
                         "repaired: %" PRIu64 " range%s set aside, %" PRIu64 " event%s lost\n",
                         r->damaged, plural(r->damaged), r->events_lost, plural(r->events_lost));
@@ -96,17 +96,14 @@ static int conclude(struct store *s, const char *path, const struct evrt_store_r
                         "damaged in %" PRIu64
                         " place%s; to set them aside: evrt store repair --yes %s\n",
                         r->damaged, plural(r->damaged), path);
-    return r->damaged > 0 && !(repair && yes) ? EVRT_EXIT_FAILED : EVRT_EXIT_OK;
+    return r->damaged > 0 && !repaired ? EVRT_EXIT_FAILED : EVRT_EXIT_OK;
 }
 
-int evrt_cli_store(struct evrt_cli *cli) {
-    const char *verb = cli->args[0], *path = cli->args[1];
-    bool repair = strcmp(verb, "repair") == 0, yes = evrt_cli_has(cli, "yes");
-    if (!repair && strcmp(verb, "verify") != 0)
-        return evrt_cli_usage(cli, "expected verify or repair, got \"%s\"", verb);
-    if (!repair && yes) return evrt_cli_usage(cli, "--yes is for repair; verify changes nothing");
+/* Reads all of it, and repairs it, or shows what that would do; *damaged: in so many places. */
+static int look(struct evrt_cli *cli, bool repair, bool dry_run, uint64_t *damaged) {
     struct store s = {
         .json = evrt_cli_has(cli, "json"), .terminal = isatty(STDERR_FILENO), .percent = ~0u};
+    const char *path = cli->args[1];
     struct evrt_store_report report = {0};
     struct evrt_error err;
     evrt_buf_init(&s.out);
@@ -116,7 +113,7 @@ int evrt_cli_store(struct evrt_cli *cli) {
         evrt_jsonout_key(&s.o, "findings");
         evrt_jsonout_array(&s.o);
     }
-    int rc = repair ? evrt_store_repair(path, !yes, &report, on_finding, on_progress, &s, &err)
+    int rc = repair ? evrt_store_repair(path, dry_run, &report, on_finding, on_progress, &s, &err)
                     : evrt_store_verify(path, &report, on_finding, on_progress, &s, &err);
     clear_progress(&s);
     if (rc < 0) {
@@ -126,10 +123,24 @@ int evrt_cli_store(struct evrt_cli *cli) {
             finish_json(&s, &report);
         else
             finish_text(&s, &report);
-        int code = conclude(&s, path, &report, repair, yes);
+        int code = conclude(&s, path, &report, repair && !dry_run);
         rc = evrt_cli_print(&s.out);
         if (rc == EVRT_EXIT_OK) rc = code;
+        *damaged = report.damaged;
     }
     evrt_buf_finish(&s.out);
     return rc;
+}
+
+int evrt_cli_store(struct evrt_cli *cli) {
+    const char *verb = cli->args[0];
+    bool repair = strcmp(verb, "repair") == 0, yes = evrt_cli_has(cli, "yes");
+    uint64_t damaged = 0;
+    if (!repair && strcmp(verb, "verify") != 0)
+        return evrt_cli_usage(cli, "expected verify or repair, got \"%s\"", verb);
+    if (!repair && yes) return evrt_cli_usage(cli, "--yes is for repair; verify changes nothing");
+    int rc = look(cli, repair, !yes, &damaged);
+    if (!repair || yes || damaged == 0) return rc;
+    rc = evrt_cli_confirm(cli, verb);
+    return rc == EVRT_EXIT_OK ? look(cli, true, false, &damaged) : rc;
 }

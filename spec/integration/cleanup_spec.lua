@@ -1,6 +1,7 @@
 -- Dropping old segments on demand: what nobody needs goes, what somebody needs stays, and both are told.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local terminal = require "spec.support.terminal"
 
 local HANDLERS = [[
 local evrt = require "evrt"
@@ -94,9 +95,16 @@ describe("cleanup", function()
             return node:get "/api/v1/events/1".json.handlers[1].outcome == "done"
         end)
         code, out, err = evrt.run { "cleanup", "--before", "0s", "--url", "127.0.0.1:" .. node.admin }
-        assert.equal(0, code)
+        assert.equal(64, code)
         assert.truthy(out:find "^would drop 2 segments, %d+ events, %d+.iB$", out)
-        assert.truthy(err:find("--yes does it", 1, true), err)
+        assert.truthy(err:find("what is dropped is gone for good; say --yes", 1, true), err)
+        local line = { "cleanup", "--before", "0s", "--url", "127.0.0.1:" .. node.admin }
+        local no = terminal.run(line, { typed = "n\n" })
+        assert.equal(1, no.code)
+        assert.truthy(no.text:find "would drop 2 segments.*Go on%? %[y/N%].*nothing was changed", no.text)
+        code, out, err = evrt.run { "cleanup", "--before", "0s", "--dry-run", "--url", "127.0.0.1:" .. node.admin }
+        assert.same({ 0, "" }, { code, err })
+        assert.truthy(out:find "^would drop 2 segments", out)
         assert.equal(3, store(node).segments)
 
         code, out = evrt.run { "cleanup", "--before", "0s", "--yes", "--url", "127.0.0.1:" .. node.admin }
@@ -106,8 +114,8 @@ describe("cleanup", function()
         assert.truthy(store(node).first_seq > 1)
         assert.equal(404, node:get "/api/v1/events/1".status)
         node:await_log({ msg = "Segment dropped", reason = "operator" }, 5, 2)
-        local line = node:await_log { msg = "Operator action", action = "cleanup", outcome = "2 segments dropped" }
-        assert.truthy(line.peer:find "^127%.0%.0%.1:%d+$")
+        local audit = node:await_log { msg = "Operator action", action = "cleanup", outcome = "2 segments dropped" }
+        assert.truthy(audit.peer:find "^127%.0%.0%.1:%d+$")
         -- A tail from the beginning is told what it does not get.
         local first = store(node).first_seq
         local tail = require "spec.support.stream".open(node.admin, "GET", "/api/v1/tail?after=0")

@@ -1,6 +1,7 @@
 -- evrt store verify|repair: what they say of a sound, a torn and a damaged store, and that repair mends it.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local terminal = require "spec.support.terminal"
 local uv = require "luv"
 
 local HANDLER = "return { name = 'A', events = { 'a' }, handle = function() end }"
@@ -57,7 +58,13 @@ describe("evrt store", function()
         assert.equal("damage", cjson.decode(json).findings[1].kind)
 
         local _, before = segment(dir)
-        assert.equal(1, (evrt.run { "store", "repair", data }))
+        local code_ask, shown, refusal = evrt.run { "store", "repair", data }
+        assert.equal(64, code_ask)
+        has(shown, "DAMAGE: ")
+        has(refusal, "and its events are lost; say --yes")
+        local no = terminal.run({ "store", "repair", data }, { typed = "n\n" })
+        assert.equal(1, no.code)
+        assert.truthy(no.text:find "DAMAGE: .*Go on%? %[y/N%].*nothing was changed", no.text)
         assert.equal(before, select(2, segment(dir)))
         local code_run, _, err = evrt.run { "run", dir .. "/evrt.yaml" }
         assert.equal(1, code_run)

@@ -1,5 +1,6 @@
 local ffi = require "ffi"
 local c = require "spec.support.c"
+local known = require "spec.support.losses"
 local lib = c.load("cli", { "cli/cli.h" })
 
 local function options(o)
@@ -49,6 +50,33 @@ describe("command table", function()
                 assert.is_truthy(ffi.string(o.help):match "^%u", name)
             end
         end
+    end)
+
+    it("asks before what cannot be taken back, and nowhere else", function()
+        local DESTROYS = { delete = true, repair = true, forget = true, drop = true, purge = true }
+        local listed = {}
+        for _, command in ipairs(commands()) do
+            local name, losses, has_yes, i = ffi.string(command.name), {}, false, 0
+            while command.losses ~= nil and command.losses[i].what ~= nil do
+                losses[ffi.string(command.losses[i].what)] = ffi.string(command.losses[i].loss)
+                i = i + 1
+            end
+            for what, loss in pairs(losses) do
+                local full = name .. " " .. what
+                -- A new one gets a line in spec/support/losses.lua, by which it is tested.
+                assert.is_true(known.lines[full] ~= nil or known.show_first[full] == true, full)
+                assert.is_truthy(loss:match "^%l.*[^.]$", full)
+                listed[full] = true
+            end
+            for _, o in ipairs(options(command.options)) do
+                has_yes = has_yes or ffi.string(o.name) == "yes"
+            end
+            assert.equal(next(losses) ~= nil, has_yes, name)
+            for word in (command.words ~= nil and ffi.string(command.words) or ""):gmatch "%S+" do
+                assert.is_true(not DESTROYS[word] or losses[word] ~= nil, name .. " " .. word)
+            end
+        end
+        for full in pairs(known.lines) do assert.is_true(listed[full], full) end
     end)
 
     it("finds commands and the nearest one", function()
