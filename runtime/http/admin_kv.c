@@ -180,8 +180,8 @@ void evrt_get_kv(struct evrt_http_request *r) {
 
 /* ---- Writing ---- */
 
-static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op,
-                      const char *action) {
+static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op, const char *action,
+                      const char *done) {
     struct evrt_buf bytes = {0}, target = {0};
     struct evrt_error err;
     evrt_kv_put(&bytes, op);
@@ -201,7 +201,7 @@ static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op,
     evrt_buf_putc(&r->out, '\n');
     int rc =
         evrt_host_kv_write(evrt_request_host(r), evrt_buf_slice(&bytes), evrt_admin_done, r, &err);
-    evrt_request_audit(r, action, evrt_buf_cstr(&target), rc < 0 ? err.message : "written");
+    evrt_request_audit(r, action, evrt_buf_cstr(&target), rc < 0 ? err.message : done);
     if (rc < 0) {
         r->out.n = before;
         fail(r, rc, evrt_slice_of(err.message));
@@ -252,7 +252,7 @@ void evrt_put_kv(struct evrt_http_request *r) {
     write_one(
         r,
         &(struct evrt_kv_op){EVRT_KV_SET, expires, p.ns, p.key, evrt_buf_slice(&value), {NULL, 0}},
-        "set key");
+        "set key", "written");
     evrt_buf_finish(&value);
 }
 
@@ -265,5 +265,5 @@ void evrt_delete_kv(struct evrt_http_request *r) {
     struct parameters p = {.limit = LIMIT_DEFAULT};
     if (!named(r, &p)) return;
     write_one(r, &(struct evrt_kv_op){.kind = EVRT_KV_DELETE, .ns = p.ns, .key = p.key},
-              "delete key");
+              "delete key", "deleted");
 }

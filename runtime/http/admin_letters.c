@@ -1,6 +1,7 @@
 /* The admin API's dead letters: listed, shown, given up, given once more. One is named by its handler's number
  * and its event's sequence: "3-1207". */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/error.h"
@@ -92,34 +93,37 @@ void evrt_get_letter(struct evrt_http_request *r) {
 
 /* ---- Giving up ---- */
 
-static void audit(struct evrt_http_request *r, const char *action, struct evrt_slice target,
-                  const char *outcome) {
-    struct evrt_buf text;
-    evrt_buf_init(&text);
-    evrt_buf_put(&text, target.p, target.n);
-    evrt_request_audit(r, action, evrt_buf_cstr(&text), outcome);
-    evrt_buf_finish(&text);
+/* The one named, or what they are chosen by; it is told when the filter's texts are gone. */
+static void note_target(struct evrt_http_request *r, const struct evrt_host_letter_filter *f) {
+    struct evrt_slice target = r->match.params[0].p != NULL ? r->match.params[0]
+                               : f->handler.p != NULL       ? f->handler
+                               : f->type.p != NULL          ? f->type
+                               : f->reason.p != NULL        ? f->reason
+                                                            : EVRT_STR("by filter");
+    evrt_buf_clear(&r->text);
+    evrt_buf_put(&r->text, target.p, target.n);
 }
 
-static struct evrt_slice target_of(const struct evrt_host_letter_filter *f) {
-    return f->handler.p != NULL  ? f->handler
-           : f->type.p != NULL   ? f->type
-           : f->reason.p != NULL ? f->reason
-                                 : EVRT_STR("by filter");
+static void audit(struct evrt_http_request *r, const char *action, const char *outcome) {
+    evrt_request_audit(r, action, evrt_buf_cstr(&r->text), outcome);
 }
 
 static void on_deleted(void *arg, int status, uint64_t count, uint64_t held) {
     struct evrt_http_request *r = arg;
     bool one = r->match.params[0].p != NULL;
-    if (status < 0) {
-        evrt_admin_fail(r, status,
-                        EVRT_STR("state.db cannot be read, or this node is shutting down"));
-    } else if (one && count == 0) {
-        evrt_admin_fail(
-            r, held != 0 ? -EBUSY : -ENOENT,
-            held != 0
-                ? EVRT_STR("it is being reprocessed now")
-                : EVRT_STR("no such dead letter: it was handled or deleted, or never was one"));
+    const char *why = NULL;
+    char deleted[40];
+    int rc = status;
+    if (status < 0)
+        why = "state.db cannot be read, or this node is shutting down";
+    else if (one && count == 0)
+        rc = held != 0 ? -EBUSY : -ENOENT,
+        why = held != 0 ? "it is being reprocessed now"
+                        : "no such dead letter: it was handled or deleted, or never was one";
+    snprintf(deleted, sizeof deleted, "%llu deleted", (unsigned long long)count);
+    audit(r, "delete dead letters", why != NULL ? why : deleted);
+    if (why != NULL) {
+        evrt_admin_fail(r, rc, evrt_slice_of(why));
     } else {
         evrt_buf_printf(&r->out, "{\"deleted\":%llu,\"reprocessing\":%llu}\n",
                         (unsigned long long)count, (unsigned long long)held);
@@ -131,13 +135,13 @@ static void on_deleted(void *arg, int status, uint64_t count, uint64_t held) {
 static void delete (struct evrt_http_request *r, const struct evrt_host_letter_filter *f,
                     const struct id *id) {
     struct evrt_error err = {0};
-    struct evrt_slice target = id->seq != 0 ? r->match.params[0] : target_of(f);
+    note_target(r, f);
     evrt_request_hold(r);
     evrt_request_park(r);
     int rc = evrt_host_letters_delete(evrt_request_host(r), f, (uint32_t)id->sub, id->seq,
                                       on_deleted, r, &err);
-    audit(r, "delete dead letters", target, rc < 0 ? err.message : "begun");
     if (rc == 0) return;
+    audit(r, "delete dead letters", err.message);
     evrt_admin_fail(r, rc, evrt_slice_of(err.message));
     evrt_request_release(r);
 }
@@ -230,9 +234,7 @@ static void on_job(void *arg, int status, struct evrt_slice json) {
 
 static void on_begun(void *arg, int status, uint64_t job, const char *why) {
     struct evrt_http_request *r = arg;
-    struct evrt_slice target =
-        r->match.params[0].p != NULL ? r->match.params[0] : EVRT_STR("by filter");
-    audit(r, "reprocess dead letters", target, status < 0 ? why : "begun");
+    audit(r, "reprocess dead letters", status < 0 ? why : "begun");
     if (status == 0) {
         evrt_host_job_wait(evrt_request_host(r), job, r->wait_ms == 0, on_job, r);
         return;
@@ -248,9 +250,10 @@ static void reprocess(struct evrt_http_request *r, const struct evrt_host_reproc
     r->wait_ms = wait ? 0 : -1;
     evrt_request_hold(r);
     evrt_request_park(r);
+    note_target(r, &want->which);
     int rc = evrt_host_reprocess(evrt_request_host(r), want, on_begun, r, &err);
     if (rc == 0) return;
-    audit(r, "reprocess dead letters", target_of(&want->which), err.message);
+    audit(r, "reprocess dead letters", err.message);
     evrt_admin_fail(r, rc, evrt_slice_of(err.message));
     evrt_request_release(r);
 }

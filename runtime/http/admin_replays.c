@@ -1,5 +1,6 @@
 /* The admin API's replays: begun, listed, looked at, cancelled. Each is a job of its kind. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/error.h"
@@ -173,11 +174,16 @@ void evrt_get_replays(struct evrt_http_request *r) {
 static void one(struct evrt_http_request *r, bool cancel) {
     uint64_t id;
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
-    if (evrt_parameter_u64(r->match.params[0], &id) &&
-        !evrt_host_job_is(evrt_request_host(r), id, KIND))
-        fail(r, -ENOENT, "no such replay: it never was, or it ended long ago (jobs.keep)");
-    else
+    if (!evrt_parameter_u64(r->match.params[0], &id) ||
+        evrt_host_job_is(evrt_request_host(r), id, KIND)) {
         evrt_admin_job(r, r->match.params[0], cancel);
+        return;
+    }
+    const char *why = "no such replay: it never was, or it ended long ago (jobs.keep)";
+    char target[24];
+    snprintf(target, sizeof target, "%llu", (unsigned long long)id);
+    if (cancel) evrt_request_audit(r, "cancel job", target, why);
+    fail(r, -ENOENT, why);
 }
 
 void evrt_get_replay(struct evrt_http_request *r) {

@@ -37,6 +37,8 @@ int evrt_route_find(const struct evrt_route *routes, size_t n, struct evrt_slice
     for (size_t i = 0; i < n; i++) {
         if (!matches(routes[i].pattern, path, out->params)) continue;
         if (answers(&routes[i], method)) {
+            if (strchr(routes[i].pattern, '{') == NULL) /* what another pattern, or request, left */
+                memset(out->params, 0, sizeof out->params);
             out->route = &routes[i];
             allow->n = allow_n;
             return 0;

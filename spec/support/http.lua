@@ -77,7 +77,7 @@ local function parse(buffer, ended, head_only)
     else
         return nil
     end
-    if r.body ~= "" and (r.headers["content-type"] or ""):find "json" then
+    if r.body ~= "" and (r.headers["content-type"] or ""):find "[/+]json" then -- not lines of it
         r.json = cjson.decode(r.body)
     end
     return r, at - 1

@@ -1,5 +1,6 @@
 local ffi = require "ffi"
 local c = require "spec.support.c"
+local audits = require "spec.support.audits"
 local lib = c.load("http", { "http/route.h", "http/ingest.h", "http/admin.h" })
 
 describe("http/route", function()
@@ -25,6 +26,16 @@ describe("http/route", function()
         assert.are.same({ "/api/v1/events/{seq}", "17", "" }, { find("admin", "GET", "/api/v1/events/17") })
         assert.are.same({ "/api/v1/handlers/{name}", "a%20b", "" },
             { find("admin", "DELETE", "/api/v1/handlers/a%20b") })
+    end)
+
+    it("leaves nothing of another route's parameters", function()
+        local match, allow = ffi.new "struct evrt_route_match", ffi.new "struct evrt_buf"
+        for _, path in ipairs { "/api/v1/dead-letters/1-2/reprocess", "/api/v1/dead-letters/reprocess" } do
+            assert.equal(0, lib.evrt_route_find(tables.admin[1], tables.admin[2], c.slice "POST", c.slice(path), match,
+                allow))
+        end
+        assert.is_true(match.params[0].p == nil)
+        lib.evrt_buf_finish(allow)
     end)
 
     it("answers HEAD with what GET has", function()
@@ -62,5 +73,18 @@ describe("http/route", function()
                 assert.are.equal(ffi.string(route.pattern), (find(name, ffi.string(route.method), path)))
             end
         end
+    end)
+
+    -- A new one gets a line in spec/support/audits.lua, by which its line in the log is tested.
+    it("knows the audit of every admin route that changes something", function()
+        local known, routes = {}, {}
+        for _, entry in ipairs(audits.list) do known[entry[1]] = true end
+        for i = 0, tables.admin[2] - 1 do
+            local route = tables.admin[1][i]
+            local name = ffi.string(route.method) .. " " .. ffi.string(route.pattern)
+            routes[name] = true
+            assert.is_true(known[name] == true or ffi.string(route.method) == "GET", name)
+        end
+        for name in pairs(known) do assert.is_true(routes[name], name) end
     end)
 end)
