@@ -240,7 +240,6 @@ sh examples/quickstart.sh --no-run || die "cannot build release"
 if [ $soak = yes ]; then
     patience=7200
     environment="EVRT_SOAK=1 EVRT_KILLS=${EVRT_KILLS:-1000}"
-
     specs "soak" build/release spec/integration/crash_spec.lua spec/integration/ledger_spec.lua spec/fault/*
     if wanted spec/unit/journal/open_spec.lua; then
         build dev
@@ -269,7 +268,7 @@ if [ $fast = no ]; then
     build tsan
     # All but what a sanitizer itself changes: exit codes of a crash, memory used.
     options="--exclude-tags=plain"
-    environment="EVRT_SPEC_PATIENCE=${EVRT_SPEC_PATIENCE:-60}"
+    environment="EVRT_SPEC_PATIENCE=${EVRT_SPEC_PATIENCE:-60} EVRT_KILLS=${EVRT_KILLS:-50}"
     specs "integration, address sanitizer" build/asan spec/integration/*
     specs "integration, thread sanitizer" build/tsan spec/integration/*
     conformance build/release

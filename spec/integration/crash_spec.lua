@@ -3,13 +3,13 @@
 --
 -- A client sends events and remembers which were acknowledged; three handlers write down what they handle. At each
 -- start the node's figures must add up; in the end the books are compared. Then once more with another store.
--- EVRT_SEED repeats a run's moments; EVRT_KILLS sets how many (50), of which one store gets at most 50.
+-- EVRT_SEED repeats a run's moments; EVRT_KILLS sets how many (100), of which one store gets at most 50.
 local uv = require "luv"
 local evrt = require "spec.support.evrt"
 local load = require "spec.support.load"
 local oracle = require "spec.support.oracle"
 
-local KILLS = tonumber(os.getenv "EVRT_KILLS" or "") or 50
+local KILLS = tonumber(os.getenv "EVRT_KILLS" or "") or 100
 local STORE_KILLS = 50
 local SEED = tonumber(os.getenv "EVRT_SEED" or "") or (uv.hrtime() % 1000000007)
 

@@ -29,7 +29,7 @@ end
 function terminal.run(args, options)
     local node = terminal.spawn(args, options)
     node:wait()
-    return { code = node.code, text = (table.concat(node.out, "\n"):gsub("\r\n", "\n")) }
+    return { code = node.code, text = ((table.concat(node.out, "\n") .. "\n"):gsub("\r\n", "\n")) }
 end
 
 return terminal
