@@ -11,7 +11,8 @@ audits.handlers = {
         local evrt = require "evrt"
         return {
             { name = "Dies", events = "dies.*", handle = function() evrt.reject "as asked" end },
-            { name = "Waits", events = "waits.*", policies = { evrt.policy.retry { max_retries = 1, initial_delay = "1h" } },
+            { name = "Waits", events = "waits.*",
+              policies = { evrt.policy.retry { max_retries = 1, initial_delay = "1h" } },
               handle = function() error "as asked" end },
             { name = "Good", events = "good.*", handle = function() end },
         }]],
@@ -59,7 +60,9 @@ audits.list = {
     { "POST /api/v1/dead-letters/reprocess", function(node)
         return node:post_admin("/api/v1/dead-letters/reprocess?wait=true", body { handler = "Dies" })
     end, "reprocess dead letters", "^Dies$", "^begun$",
-        refused = function(node) return node:post_admin("/api/v1/dead-letters/reprocess", body { handler = "None" }) end },
+        refused = function(node)
+            return node:post_admin("/api/v1/dead-letters/reprocess", body { handler = "None" })
+        end },
     { "DELETE /api/v1/dead-letters/{id}", function(node)
         return node:delete_admin("/api/v1/dead-letters/" .. first_id(node, "/api/v1/dead-letters?handler=Dies"))
     end, "delete dead letters", "^%d+%-%d+$", "^1 deleted$",
