@@ -87,6 +87,17 @@ describe("a handler", function()
         end)
     end
 
+    it("that requires what is not there is one error, of one line", function()
+        local dir = evrt.lay { handlers = { ["a.lua"] = 'require "no.such"' } }
+        local code, out, err = evrt.run { "check", dir .. "/evrt.yaml" }
+        assert.same({ 78, "" }, { code, out })
+        assert.matches("^[^\n]+handlers/a.lua:1: module 'no.such' not found: no module of that name beside the scripts; "
+            .. "no file '[^\n]+$", err)
+        code, out = evrt.run { "check", "--json", dir .. "/evrt.yaml" }
+        assert.equal(78, code)
+        assert.equal(1, #cjson.decode(out).errors)
+    end)
+
     it("that is sound is counted, and nothing else is touched", function()
         local sound = "return { name = %q, events = { 'a' }, handle = function() end }"
         local dir = evrt.lay { handlers = { ["a.lua"] = sound:format "A", ["b.lua"] = sound:format "B",

@@ -28,8 +28,8 @@ local function check_pattern(pattern)
     end
     for segment in (pattern .. "."):gmatch "([^%.]*)%." do
         if segment ~= "*" and segment ~= "**" and not segment:find "^[%w_%-]+$" then
-            return ("%q is not a pattern: segments of letters, digits, '_' and '-' between single dots, "
-                .. "'*' for one segment, '**' for any number"):format(pattern)
+            return ("segments of letters, digits, '_' and '-' between single dots, '*' for one segment, "
+                .. "'**' for any number (%q is no such pattern)"):format(pattern)
         end
     end
     return nil

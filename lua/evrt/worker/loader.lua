@@ -142,6 +142,14 @@ local function describe(handler)
     }
 end
 
+-- A line each: Lua's own message of a module that is not found has many.
+local function told(problems)
+    for i, problem in ipairs(problems) do
+        problems[i] = problem:gsub("%s+$", ""):gsub(":\n%s*", ": "):gsub("\n%s*", "; ")
+    end
+    return table.concat(problems, "\n")
+end
+
 --- Returns the number of handlers and the READY text; or nil and the REFUSED text.
 ---@return integer?
 ---@return string
@@ -149,13 +157,13 @@ function loader.load()
     local problems, list = {}, {}
     if not scripts.files then return nil, "the snapshot of scripts is malformed" end
     local applied = load_scripts(problems)
-    if #problems > 0 then return nil, table.concat(problems, "\n") end
+    if #problems > 0 then return nil, told(problems) end
     for i, handler in ipairs(loader.handlers) do
         handler.ctx = context.class(handler)
         chain.build(handler, applied, publish.send, problems)
         if #problems == 0 then list[i] = describe(handler) end
     end
-    if #problems > 0 then return nil, table.concat(problems, "\n") end
+    if #problems > 0 then return nil, told(problems) end
     collectgarbage()
     return #list, assert(json.encode({ handlers = array(list), memory = script.memory() }, true))
 end

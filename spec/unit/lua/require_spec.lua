@@ -48,7 +48,7 @@ describe("require", function()
 
     it("says where a missing module is required", function()
         local message = check "local x\nx = require 'no.such'"
-        assert.matches("^h.lua:2: module 'no.such' not found:\n\tno module of that name beside the scripts", message)
+        assert.matches("^h.lua:2: module 'no.such' not found: no module of that name beside the scripts", message)
         assert.matches("no file '/usr/[^\n]*/no/such.lua'", message)
         assert.not_matches("'%./", message)
     end)
