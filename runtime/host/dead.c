@@ -179,6 +179,7 @@ void host_dead(struct evrt_host *h, const struct host_dead *d) {
                    EVRT_F_U64("attempt", d->attempt),
                    EVRT_F_CSTR("reason", evrt_dead_reason_name(d->reason)),
                    EVRT_F_STR("error", d->message), EVRT_F_STR("error_type", d->error_type),
-                   EVRT_F_STR("event_time", d->time), EVRT_F_U64("seq", d->seq));
+                   EVRT_F_STR("event_time", d->time), EVRT_F_U64("seq", d->seq),
+                   EVRT_F_STR("trace_id", d->trace_id), EVRT_F_STR("span_id", d->span_id));
     notify(h, d);
 }

@@ -414,8 +414,9 @@ struct host_dead {
     struct evrt_slice type, id; /* of the event; {NULL,0}: not at hand */
     struct evrt_slice time;
     struct evrt_slice error_type, message, traceback;
-    uint64_t generation, script; /* of the attempt */
-    uint8_t hops;                /* of the event */
+    uint64_t generation, script;         /* of the attempt */
+    uint8_t hops;                        /* of the event */
+    struct evrt_slice trace_id, span_id; /* of the attempt; {NULL,0}: none */
 };
 /* Makes it a dead letter with the next settlement, or that one anew; logs and tells it. */
 void host_dead(struct evrt_host *h, const struct host_dead *d);

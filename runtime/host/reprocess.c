@@ -182,6 +182,7 @@ static void die_again(struct evrt_host *h, const struct host_letter *l,
                       const struct host_job_end *e) {
     const struct evrt_delivery *d = e->delivery;
     struct evrt_delivery_names names = evrt_delivery_names(d);
+    struct host_trace_text ids;
     host_dead(h, &(struct host_dead){
                      .sub = e->sub,
                      .seq = d->seq,
@@ -197,6 +198,8 @@ static void die_again(struct evrt_host *h, const struct host_letter *l,
                      .generation = e->generation,
                      .script = host_script_of(h->serving, e->sub),
                      .hops = d->label->hops,
+                     .trace_id = host_trace_id(d, &ids),
+                     .span_id = host_span_id(e->sub, d, &ids),
                  });
 }
 

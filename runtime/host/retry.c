@@ -201,6 +201,8 @@ static void bury(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s,
     struct evrt_delivery d;
     if (evrt_bus_end(h->bus, s, position, w->instance, EVRT_OUTCOME_DEAD, &d) < 0) return;
     struct evrt_delivery_names names = evrt_delivery_names(&d);
+    struct host_trace_text ids;
+    host_log_failed(w, s, &d, f);
     host_dead(h, &(struct host_dead){
                      .sub = s,
                      .seq = d.seq,
@@ -216,10 +218,11 @@ static void bury(struct evrt_host *h, struct host_worker *w, struct evrt_sub *s,
                      .generation = w->generation->number,
                      .script = host_script_of(w->generation, s),
                      .hops = d.label->hops,
+                     .trace_id = host_trace_id(&d, &ids),
+                     .span_id = host_span_id(s, &d, &ids),
                  });
     host_meter_failed(h, &d, f->error_type, false);
     host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DEAD, f->error_type, f->message);
-    host_log_failed(w, s, &d, f);
 }
 
 /* Whoever made it decides. */

@@ -117,6 +117,12 @@ describe("tracing", function()
         end
         local line = node:await_log { msg = "Event published" }
         assert.same({ handle.trace_id, handle.parent }, { line.trace_id, line.span_id })
+        publish { id = "2", fail = 9 }
+        local dead = node:await_log { msg = "Event moved to dead letter queue" }
+        local failed = node:logged { msg = "Event handle failed", attempt = dead.attempt }[1]
+        assert.same({ failed.trace_id, failed.span_id }, { dead.trace_id, dead.span_id })
+        assert.equal(4, dead.attempt)
+        assert.matches("^%x+$", dead.trace_id)
     end)
 
     it("goes on with the trace of a request's headers", function()
