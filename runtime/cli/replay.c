@@ -114,6 +114,7 @@ static int list(struct evrt_cli *cli) {
         {">ID", "id"},
         {"HANDLER", "handler"},
         {"STATE", "state"},
+        {"DRY RUN", "dry_run"},
         {">REPLAYED", "replayed_count"},
         {">FAILED", "failed_count"},
         {">SKIPPED", "skipped_count"},

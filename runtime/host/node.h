@@ -527,6 +527,8 @@ void host_event_json(struct evrt_jsonout *o, const struct evrt_event *e);
 void host_event_json_open(struct evrt_jsonout *o, const struct evrt_event *e);
 /* The CloudEvent alone: it has no seq yet. Any thread. */
 void host_event_attributes(struct evrt_jsonout *o, const struct evrt_event *e);
+/* A handler's patterns, which are kept joined by '\n', as an array. */
+void host_patterns_json(struct evrt_jsonout *o, struct evrt_slice joined);
 /* A member "error": {"type", "message"}, and "traceback" where there is one. Any thread. */
 void host_error_json(struct evrt_jsonout *o, struct evrt_slice type, struct evrt_slice message,
                      struct evrt_slice traceback);

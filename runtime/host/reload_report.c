@@ -78,7 +78,7 @@ static void put_only_in(struct evrt_jsonout *o, const char *key, const struct ev
 
 static void put_changed(struct evrt_host *h, struct evrt_jsonout *o, const struct evrt_scripts *old,
                         const struct evrt_scripts *fresh, uint64_t *count) {
-    struct evrt_buf words;
+    struct evrt_buf words, events = {0};
     evrt_buf_init(&words);
     evrt_jsonout_key(o, "changed");
     evrt_jsonout_array(o);
@@ -91,11 +91,16 @@ static void put_changed(struct evrt_host *h, struct evrt_jsonout *o, const struc
         evrt_jsonout_put_cstr(o, "handler", now->name);
         evrt_jsonout_put_cstr(o, "changes", evrt_buf_cstr(&words));
         evrt_jsonout_end(o);
+        evrt_buf_clear(&events);
+        struct evrt_jsonout list = evrt_jsonout_start(&events);
+        host_patterns_json(&list, evrt_slice_of(now->patterns));
         evrt_log_event(h->log, HANDLER_CHANGED, EVRT_F_CSTR("handler", now->name),
-                       EVRT_F_CSTR("changes", words.p), EVRT_F_CSTR("events", now->patterns));
+                       EVRT_F_CSTR("changes", words.p),
+                       EVRT_F_JSON("events", evrt_buf_slice(&events)));
         ++*count;
     }
     evrt_jsonout_end(o);
+    evrt_buf_finish(&events);
     evrt_buf_finish(&words);
 }
 

@@ -101,8 +101,7 @@ void host_error_json(struct evrt_jsonout *o, struct evrt_slice type, struct evrt
 
 /* ---- Handlers ---- */
 
-static void put_patterns(struct evrt_jsonout *o, struct evrt_slice joined) {
-    evrt_jsonout_key(o, "events");
+void host_patterns_json(struct evrt_jsonout *o, struct evrt_slice joined) {
     evrt_jsonout_array(o);
     for (size_t at = 0; at < joined.n;) {
         const char *end = memchr(joined.p + at, '\n', joined.n - at);
@@ -111,6 +110,11 @@ static void put_patterns(struct evrt_jsonout *o, struct evrt_slice joined) {
         at += n + 1;
     }
     evrt_jsonout_end(o);
+}
+
+static void put_patterns(struct evrt_jsonout *o, struct evrt_slice joined) {
+    evrt_jsonout_key(o, "events");
+    host_patterns_json(o, joined);
 }
 
 static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struct evrt_sub *s) {

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/jsonout.h"
 #include "core/pattern.h"
 
 enum { CREDIT_BYTES = 8 << 20 }; /* of one handler's deliveries at workers */
@@ -50,9 +51,13 @@ static struct evrt_sub *add(struct evrt_host *h, const struct evrt_handler *hand
     s->from_seq = from;
     s->counting = from == next;
     s->seen = s->told_seen = from;
+    struct evrt_buf events = {0};
+    struct evrt_jsonout o = evrt_jsonout_start(&events);
+    host_patterns_json(&o, patterns);
     evrt_log_event(h->log, HANDLER_ADDED, EVRT_F_STR("handler", name),
-                   EVRT_F_STR("events", patterns),
+                   EVRT_F_JSON("events", evrt_buf_slice(&events)),
                    EVRT_F_CSTR("start", handler->from_beginning ? "beginning" : "new"));
+    evrt_buf_finish(&events);
     return s;
 }
 

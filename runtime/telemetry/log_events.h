@@ -36,7 +36,8 @@
       "trace_id?,span_id?",                                                                    \
       "the handler gets this event again, after `delay`, as its `attempt`-th")                 \
     X(EVENT_DEAD, ERROR, "Event moved to dead letter queue",                                   \
-      "event_type,event_id,handler,attempt,reason,error,error_type,event_time,seq",            \
+      "event_type,event_id,handler,attempt,reason,error,error_type,event_time,seq,"            \
+      "trace_id?,span_id?",                                                                    \
       "it is not tried again: `evrt dead-letters` lists it, shows it and gives it once more")  \
     X(DEAD_NOTICE_FAILED, WARN, "Dead letter notice failed",                                   \
       "handler,event_type,event_id,seq,error",                                                 \

@@ -56,6 +56,7 @@ describe("the log", function()
         assert.equal("mine", node:logged({ msg = "counting" })[1].msg_)
         assert.same({ 1, 2 }, node:logged({ msg = "counting" })[1].list)
         assert.truthy(node:logged({ msg = "counting" })[1].caller:find "a.lua:4")
+        assert.same({ "x.*" }, node:logged({ msg = "Handler added" })[1].events)
         assert.equal(1, #node:logged { msg = "printed\t1\tnil" })
         assert.equal(text, node:logged({ msg = text })[1].text)
         local known = 0
