@@ -108,6 +108,8 @@ local function checked(event)
         local value = event[name]
         if value ~= nil and type(value) ~= "string" then
             misuse("%s: a string expected, got %s", name, type(value))
+        elseif value == "" then
+            misuse("%s: empty; give it a value, or leave it out", name)
         end
         copy[name] = value
     end

@@ -120,6 +120,18 @@ static int send_event(struct evrt_cli *cli, const struct evrt_node *node, const 
     return rc;
 }
 
+/* As from a variable of the shell that is not set: the event would get another id, or no data, unasked. */
+static bool nothing_empty(const struct evrt_cli *cli) {
+    static const char *const names[] = {"id", "source", "subject", "data"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = evrt_cli_get(cli, names[i]);
+        if (value == NULL || *value != '\0') continue;
+        evrt_cli_usage(cli, "--%s is empty; give it a value, or leave it out", names[i]);
+        return false;
+    }
+    return true;
+}
+
 int evrt_cli_publish(struct evrt_cli *cli) {
     struct evrt_node node;
     struct evrt_random random;
@@ -128,6 +140,7 @@ int evrt_cli_publish(struct evrt_cli *cli) {
     const char *timeout = evrt_cli_get(cli, "timeout"), *id = evrt_cli_get(cli, "id");
     bool wait = evrt_cli_has(cli, "wait");
     int64_t wait_ms = 30000;
+    if (!nothing_empty(cli)) return EVRT_EXIT_USAGE;
     if (timeout != NULL && !wait) return evrt_cli_usage(cli, "--timeout is how long --wait waits");
     if (timeout != NULL && (evrt_duration_parse(evrt_slice_of(timeout), &wait_ms) < 0 || !wait_ms))
         return evrt_cli_usage(cli, "--timeout: expected a duration such as 5s, got \"%s\"",

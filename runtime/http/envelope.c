@@ -86,13 +86,18 @@ static struct evrt_slice resolve(const struct evrt_envelope *e, int field) {
     return (struct evrt_slice){e->text.p + e->field[field].at, e->field[field].n};
 }
 
-void evrt_envelope_end(struct evrt_envelope *e) {
-    for (size_t i = 0; i < ATTRIBUTES; i++)
-        *(struct evrt_slice *)(void *)((char *)&e->event + attributes[i].at) =
-            resolve(e, (int)attributes[i].field);
+int evrt_envelope_end(struct evrt_envelope *e, struct evrt_error *err) {
+    for (size_t i = 0; i < ATTRIBUTES; i++) {
+        int field = (int)attributes[i].field;
+        if (e->field[field].given && e->field[field].n == 0)
+            return evrt_error_set(err, -EINVAL, "%s: empty; give it a value, or leave it out",
+                                  attributes[i].name);
+        *(struct evrt_slice *)(void *)((char *)&e->event + attributes[i].at) = resolve(e, field);
+    }
     e->event.extensions = evrt_buf_slice(&e->extensions);
     e->event.data = resolve(e, EVRT_FIELD_DATA);
     if (e->field[EVRT_FIELD_DATA].given) e->event.flags |= EVRT_EVENT_HAS_DATA;
+    return 0;
 }
 
 bool evrt_envelope_json_data(const struct evrt_envelope *e) {

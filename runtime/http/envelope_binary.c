@@ -105,6 +105,5 @@ int evrt_envelope_binary(struct evrt_envelope *e, const struct evrt_header *h, s
     }
     int rc = take_body(e, body, err);
     if (rc < 0) return rc;
-    evrt_envelope_end(e);
-    return 0;
+    return evrt_envelope_end(e, err);
 }

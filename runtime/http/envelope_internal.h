@@ -6,8 +6,8 @@
 
 /* Forgets the last event. */
 void evrt_envelope_begin(struct evrt_envelope *e, struct evrt_slice json);
-/* Makes e->event of what was set. */
-void evrt_envelope_end(struct evrt_envelope *e);
+/* Makes e->event of what was set. -EINVAL: an attribute is empty, which CloudEvents knows none of. */
+EVRT_MUST_CHECK int evrt_envelope_end(struct evrt_envelope *e, struct evrt_error *err);
 
 /* The EVRT_FIELD_* of an attribute, or -ENOENT: it is an extension. */
 int evrt_envelope_attribute(struct evrt_slice name);

@@ -152,8 +152,7 @@ int evrt_envelope_structured(struct evrt_envelope *e, struct evrt_slice json,
                               type_names[info.type]);
     rc = take_data(e, err);
     if (rc < 0) return rc;
-    evrt_envelope_end(e);
-    return 0;
+    return evrt_envelope_end(e, err);
 }
 
 static int take_item(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {

@@ -23,6 +23,8 @@ describe("the command line", function()
         { { "publish", "a", "--timeout", "5s" }, "--timeout is how long --wait waits" },
         { { "publish", "a", "--wait", "--timeout", "soon" }, "expected a duration such as 5s" },
         { { "publish", "a", "--url", "ftp://localhost" }, "ftp" },
+        { { "publish", "a", "--id", "" }, "--id is empty; give it a value, or leave it out" },
+        { { "publish", "a", "-d", "" }, "--data is empty" },
         { { "events", "first" }, 'expected a sequence number, got "first"' },
         { { "events", "1", "--limit", "5" }, "--limit is for lists" },
         { { "store", "verify" }, "expected: evrt store verify|repair PATH" },

@@ -178,6 +178,7 @@ describe("publish", function()
         ["{}"] = "type is missing",
         ["{ type = 5 }"] = "type: a string expected, got number",
         ["{ type = 't', id = 5 }"] = "id: a string expected, got number",
+        ["{ type = 't', id = '' }"] = "id: empty; give it a value, or leave it out",
         ["{ type = 't', dta = 1 }"] = 'unknown field "dta" (did you mean "data"?); other attributes belong in '
             .. "extensions",
         ["event"] = "a table of named fields expected, got the key 0; to pass on an event, make a new table of its "
