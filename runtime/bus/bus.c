@@ -333,6 +333,7 @@ static bool still_matches(const struct evrt_sub *s, const struct evrt_delivery *
 
 static void count_end(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                       enum evrt_outcome outcome) {
+    if (outcome == EVRT_OUTCOME_DISCARDED) evrt_sub_discard(s, evrt_sub_at(s, position)->seq, 1);
     evrt_sub_end(s, position);
     *(outcome == EVRT_OUTCOME_DONE   ? &s->done
       : outcome == EVRT_OUTCOME_DEAD ? &s->dead

@@ -26,6 +26,7 @@ struct evrt_sub *evrt_sub_create(uint32_t id, struct evrt_slice name, uint32_t l
     evrt_buf_init(&s->retry_list);
     evrt_buf_init(&s->retried_list);
     evrt_buf_init(&s->left_list);
+    evrt_buf_init(&s->gone_list);
     return s;
 }
 
@@ -46,7 +47,9 @@ void evrt_sub_destroy(struct evrt_sub *s) {
     evrt_buf_finish(&s->retry_list);
     evrt_buf_finish(&s->retried_list);
     evrt_buf_finish(&s->left_list);
+    evrt_buf_finish(&s->gone_list);
     free(s->left);
+    free(s->gone);
     free(s->epochs);
     free(s->ready);
     free(s->skip);
@@ -102,8 +105,10 @@ void evrt_sub_add_epoch(struct evrt_sub *s, uint64_t from_seq, struct evrt_patte
 }
 
 void evrt_sub_drop_epochs(struct evrt_sub *s, uint64_t cursor) {
-    size_t gone = 0;
-    while (gone + 1 < s->epoch_count && s->epochs[gone + 1].from_seq <= cursor)
+    size_t gone = 0, over = 0;
+    while (over + 1 < s->epoch_count && s->epochs[over + 1].from_seq <= cursor)
+        over++;
+    while (gone + EVRT_EPOCHS_KEPT < over)
         evrt_pattern_set_unref(s->epochs[gone++].patterns);
     s->epoch_count -= gone;
     memmove(s->epochs, s->epochs + gone, s->epoch_count * sizeof *s->epochs);
@@ -289,6 +294,32 @@ static void put_left(struct evrt_sub *s) {
         evrt_ranges_put(&s->left_list, &from, (struct evrt_range){s->left[i], 1});
 }
 
+void evrt_sub_discard(struct evrt_sub *s, uint64_t seq, uint64_t count) {
+    struct evrt_range *last = s->gone_count == 0 ? NULL : &s->gone[s->gone_count - 1];
+    if (last != NULL && last->first + last->count == seq) {
+        last->count += count;
+        return;
+    }
+    if (s->gone_count == s->gone_cap) {
+        s->gone_cap = s->gone_cap == 0 ? 4 : s->gone_cap * 2;
+        s->gone = evrt_realloc(s->gone, s->gone_cap * sizeof *s->gone);
+    }
+    s->gone[s->gone_count++] = (struct evrt_range){seq, count};
+}
+
+static int by_first(const void *a, const void *b) {
+    const struct evrt_range *x = a, *y = b;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static void put_gone(struct evrt_sub *s) {
+    uint64_t from = 0;
+    evrt_buf_clear(&s->gone_list);
+    if (s->gone_count > 1) qsort(s->gone, s->gone_count, sizeof *s->gone, by_first);
+    for (size_t i = 0; i < s->gone_count; i++)
+        evrt_ranges_put(&s->gone_list, &from, s->gone[i]);
+}
+
 void evrt_sub_letter_left(struct evrt_sub *s, uint64_t seq, bool done) {
     if ((s->left_count & (s->left_count - 1)) == 0)
         s->left =
@@ -296,6 +327,7 @@ void evrt_sub_letter_left(struct evrt_sub *s, uint64_t seq, bool done) {
     s->left[s->left_count++] = seq;
     s->dead--;
     *(done ? &s->done : &s->discarded) += 1;
+    if (!done) evrt_sub_discard(s, seq, 1);
 }
 
 static void free_ended(struct evrt_sub *s) {
@@ -326,6 +358,7 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
     free_ended(s);
     put_retried(s);
     put_left(s);
+    put_gone(s);
     *out = (struct evrt_record_settle){
         .sub = s->id,
         .cursor = evrt_sub_cursor(s, next_seq),
@@ -340,12 +373,13 @@ void evrt_sub_settle(struct evrt_sub *s, uint64_t next_seq, struct evrt_buf *ran
         .retries = evrt_buf_slice(&s->retry_list),
         .retried = evrt_buf_slice(&s->retried_list),
         .left = evrt_buf_slice(&s->left_list),
+        .gone = evrt_buf_slice(&s->gone_list),
     };
     drop_skips(s, out->cursor);
 }
 
 void evrt_sub_settled(struct evrt_sub *s) {
-    s->ended_count = s->left_count = 0;
+    s->ended_count = s->left_count = s->gone_count = 0;
     evrt_buf_clear(&s->dead_list);
     evrt_buf_clear(&s->retry_list);
     if (s->begun == 0) s->reordering = false;

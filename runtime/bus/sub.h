@@ -218,11 +218,13 @@ struct evrt_sub {
     struct evrt_buf retry_list; /* the same: new retries, and those that failed again */
     uint64_t *left;             /* the same: dead letters that are no more */
     size_t left_count;
-    struct evrt_buf retried_list, left_list; /* scratch of a settlement */
-    bool dirty;                              /* stands in the bus's list of those to settle */
-    bool listed;                             /* scratch of a listing */
-    uint64_t from_seq;                       /* where it began */
-    uint64_t told_cursor, told_seen;         /* as of its last settlement record */
+    struct evrt_range *gone; /* the same: what was discarded */
+    size_t gone_count, gone_cap;
+    struct evrt_buf retried_list, left_list, gone_list; /* scratch of a settlement */
+    bool dirty;                      /* stands in the bus's list of those to settle */
+    bool listed;                     /* scratch of a listing */
+    uint64_t from_seq;               /* where it began */
+    uint64_t told_cursor, told_seen; /* as of its last settlement record */
     struct evrt_sub *next_dirty;
     uint64_t credit_waits; /* how often one was ready and there was no credit */
     void *host;            /* what the host keeps with it (its reader of the journal) */
@@ -249,7 +251,7 @@ static inline uint64_t evrt_sub_retrying(const struct evrt_sub *s) {
     return s->retrying - s->retry_flight;
 }
 
-/* Adds the patterns in force from `from_seq` (takes over the reference), and forgets epochs that end
+/* Adds the patterns in force from `from_seq` (takes over the reference), and forgets all but the last epochs that end
  * at or below the cursor. */
 void evrt_sub_add_epoch(struct evrt_sub *s, uint64_t from_seq, struct evrt_pattern_set *patterns);
 void evrt_sub_drop_epochs(struct evrt_sub *s, uint64_t cursor);
@@ -380,6 +382,8 @@ bool evrt_sub_has_aside(const struct evrt_sub *s, uint64_t job, uint64_t key);
  * is none. */
 bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key);
 
+/* So many sequences from `seq` on are counted as discarded: the next settlement names them. */
+void evrt_sub_discard(struct evrt_sub *s, uint64_t seq, uint64_t count);
 /* A dead letter is no more: the handler has done it now, or it is given up. The caller has it settled. */
 void evrt_sub_letter_left(struct evrt_sub *s, uint64_t seq, bool done);
 

@@ -48,7 +48,7 @@ static const struct evrt_cli_option events_options[] = {
     {"source", "SOURCE", "Only events from this source.", 's'},
     {"subject", "SUBJECT", "Only events about this.", 0},
     {"handler", "NAME", "Only events that this handler matched, with what became of them.", 0},
-    {"state", "STATE", "Only those that are pending, running, retrying, done or dead for --handler.", 0},
+    {"state", "STATE", "Only those that are pending, running, retrying, done, dead or discarded for --handler.", 0},
     {"from", "TIME", "Stored at or after: RFC 3339, or a duration ago such as 1h.", 0},
     {"to", "TIME", "Stored before: RFC 3339, or a duration ago.", 0},
     {"after", "SEQ", "Only events with a greater sequence number.", 0},

@@ -69,6 +69,7 @@ void evrt_record_put_settle(struct evrt_buf *out, const struct evrt_record_settl
     evrt_varint_put_slice(out, r->retries);
     evrt_varint_put_slice(out, r->retried);
     evrt_varint_put_slice(out, r->left);
+    if (r->gone.n != 0) evrt_varint_put_slice(out, r->gone);
 }
 
 int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r) {
@@ -85,8 +86,9 @@ int evrt_record_get_settle(struct evrt_slice s, struct evrt_record_settle *r) {
     r->retrying = evrt_varint_get(&in);
     r->retries = evrt_varint_get_slice(&in);
     r->retried = evrt_varint_get_slice(&in);
-    r->left = in.at < s.n ? evrt_varint_get_slice(&in)
-                          : (struct evrt_slice){NULL, 0}; /* older ones end here */
+    const struct evrt_slice none = {NULL, 0}; /* older ones end before these */
+    r->left = in.at < s.n ? evrt_varint_get_slice(&in) : none;
+    r->gone = in.at < s.n ? evrt_varint_get_slice(&in) : none;
     return evrt_varint_finish(&in);
 }
 

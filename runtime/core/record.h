@@ -70,6 +70,10 @@ enum evrt_dead_reason {
 const char *evrt_dead_reason_name(unsigned reason);
 int evrt_dead_reason_of(struct evrt_slice name);
 
+/* Patterns of a handler that no pending event belongs to any more are kept, the latest so many, to tell what became
+ * of older events. */
+#define EVRT_EPOCHS_KEPT 16
+
 /* Dead: not to be tried again. */
 struct evrt_record_dead {
     uint64_t seq;
@@ -122,7 +126,9 @@ struct evrt_record_note {
  * sequences that ended with this record, ascending: runs of (first, count) where sequences between the
  * members of a run that did not match the handler may be included. A retry is in none of the counts but
  * `matched`; `retried` are those that ended with this record. `left` are dead letters that are no more:
- * reprocessed (and counted in `done` now), or given up (in `discarded`). */
+ * reprocessed (and counted in `done` now), or given up (in `discarded`). `gone` are those that this record
+ * counts as discarded: of what it names, or, when it moves the cursor over all that was left, of what had no
+ * end before. */
 struct evrt_record_settle {
     uint32_t sub;
     uint64_t cursor;
@@ -137,6 +143,7 @@ struct evrt_record_settle {
     struct evrt_slice retries; /* new ones, and those that failed again; evrt_retry_next */
     struct evrt_slice retried; /* evrt_ranges_next, each of one sequence */
     struct evrt_slice left;    /* the same */
+    struct evrt_slice gone;    /* evrt_ranges_next */
 };
 
 struct evrt_range {

@@ -8,6 +8,7 @@
  * With a handler the slice only notes which events it matched; then
  *
  *     where each stands (the bus) ──▶ barrier ───────────────────▶ which of the ended are dead
+ *     has it discarded any? ────────▶ which of the others: the journal (ends.h)
  *     those in the state asked for ─▶ the same slice: write JSON
  *
  * so the bus is asked on the loop, for a bounded number at a time, and state.db after the commit of all
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "host/ends.h"
 #include "host/filter.h"
 #include "host/node.h"
 
@@ -36,7 +38,8 @@ enum {
 /* What became of an event for a handler, as `state` names it. */
 #define STATES(X)         \
     X(PENDING, "pending") \
-    X(RUNNING, "running") X(RETRYING, "retrying") X(DONE, "done") X(DEAD, "dead")
+    X(RUNNING, "running") \
+    X(RETRYING, "retrying") X(DONE, "done") X(DEAD, "dead") X(DISCARDED, "discarded")
 enum state {
 #define X(id, name) STATE_##id,
     STATES(X)
@@ -84,6 +87,8 @@ struct list {
     size_t epoch_count;
     struct candidate *candidates;
     size_t count;
+    struct host_end *ends; /* of those that may be done or discarded */
+    size_t end_count;
     uint64_t from; /* of the slice */
 };
 
@@ -209,6 +214,7 @@ static void finish(struct list *l) {
         evrt_pattern_set_unref(l->epochs[i].patterns);
     free(l->epochs);
     free(l->candidates);
+    free(l->ends);
     free(l->handler);
     host_filter_finish(&l->filter);
     evrt_buf_finish(&l->json);
@@ -245,8 +251,7 @@ static void on_written(uv_work_t *work, int status) {
     go_on(l);
 }
 
-static void choose(void *arg) {
-    struct list *l = arg;
+static void choose(struct list *l) {
     size_t chosen = 0;
     for (size_t i = 0; i < l->count; i++)
         if (l->state == STATE_ANY || l->candidates[i].state == l->state)
@@ -256,6 +261,42 @@ static void choose(void *arg) {
         go_on(l);
     else
         queue(l, write_chosen, on_written);
+}
+
+/* In the thread pool. */
+static void find_ends(uv_work_t *work) {
+    struct list *l = work->data;
+    l->rc = host_ends_find(l->reader, l->ends, l->end_count, &l->err);
+}
+
+static void on_ends(uv_work_t *work, int status) {
+    struct list *l = work->data;
+    size_t k = 0;
+    if (status < 0) l->rc = evrt_error_set(&l->err, status, "%s", uv_strerror(status));
+    for (size_t i = 0; i < l->end_count; i++) {
+        while (l->candidates[k].seq != l->ends[i].seq)
+            k++;
+        if (l->ends[i].how == HOST_HOW_DISCARDED) l->candidates[k].state = STATE_DISCARDED;
+    }
+    choose(l);
+}
+
+static void on_asked(void *arg) {
+    struct list *l = arg;
+    const struct evrt_sub *s = evrt_bus_by_id(l->host->bus, l->sub);
+    bool asks = l->state == STATE_ANY || l->state == STATE_DONE || l->state == STATE_DISCARDED;
+    l->end_count = 0;
+    if (l->rc == 0 && asks && s != NULL && s->discarded != 0) {
+        if (l->ends == NULL) l->ends = evrt_alloc((SLICE_EVENTS + 1) * sizeof *l->ends);
+        for (size_t i = 0; i < l->count; i++)
+            if (l->candidates[i].state == STATE_DONE)
+                l->ends[l->end_count++] =
+                    (struct host_end){.seq = l->candidates[i].seq, .sub = l->sub};
+    }
+    if (l->end_count == 0)
+        choose(l);
+    else
+        queue(l, find_ends, on_ends);
 }
 
 /* On the state thread. */
@@ -293,7 +334,7 @@ static void dead_job(struct evrt_state_view *view, void *arg) {
 static void on_settled(void *arg, uint64_t unused) {
     struct list *l = arg;
     (void)unused;
-    host_ask_state(l->host, dead_job, choose, l);
+    host_ask_state(l->host, dead_job, on_asked, l);
 }
 
 static void classify(struct list *l) {
@@ -309,7 +350,7 @@ static void classify(struct list *l) {
         any_ended |= where == EVRT_SUB_ENDED;
     }
     bool of_use = l->state == STATE_ANY || l->state == STATE_DONE || l->state == STATE_DEAD ||
-                  l->state == STATE_RETRYING;
+                  l->state == STATE_RETRYING || l->state == STATE_DISCARDED;
     if (any_ended && of_use)
         host_barrier(l->host, on_settled, l);
     else
@@ -335,8 +376,9 @@ static int take_handler(struct list *l, const struct evrt_host_query *query) {
                !evrt_slice_eq(evrt_slice_of(state_names[l->state]), query->state))
             l->state++;
         if (l->state == STATE_ANY)
-            return evrt_error_set(&l->err, -EINVAL,
-                                  "state: expected pending, running, retrying, done or dead");
+            return evrt_error_set(
+                &l->err, -EINVAL,
+                "state: expected pending, running, retrying, done, dead or discarded");
         if (query->handler.p == NULL)
             return evrt_error_set(&l->err, -EINVAL,
                                   "state: is that of one handler; name it with handler");

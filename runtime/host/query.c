@@ -1,9 +1,11 @@
 /* One event for people, and what became of it: found in the journal by a job in libuv's thread pool; then
  * told from the windows (what has not ended) and, for what has, from state.db, after a barrier: everything
- * that has ended by now is then in the journal and applied. */
+ * that has ended by then is in the journal and applied. What has ended and is in neither was done, or, where the
+ * handler has discarded any, the journal is asked again. */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "host/ends.h"
 #include "host/node.h"
 
 #include "core/clock.h"
@@ -18,6 +20,14 @@ struct dead {
     size_t at, n;
 };
 
+/* A handler, as of the barrier. */
+struct stand {
+    uint32_t sub;
+    bool retrying; /* it has retries */
+    bool its;      /* the event matched it */
+    enum evrt_sub_where where;
+};
+
 struct query {
     struct evrt_host *host;
     uv_work_t work;
@@ -27,8 +37,10 @@ struct query {
     struct evrt_error err;
     struct evrt_buf event; /* its encoding */
     struct evrt_buf dead_text, deads;
-    uint32_t *subs; /* whose retries are asked for */
-    size_t sub_count;
+    struct stand *stands; /* whose event it is, and all that have retries */
+    size_t stand_count;
+    struct host_end *ends;
+    size_t end_count;
     struct evrt_buf json;
     evrt_host_json_cb cb;
     void *arg;
@@ -46,7 +58,8 @@ static void finish(struct query *q) {
     evrt_buf_finish(&q->event);
     evrt_buf_finish(&q->dead_text);
     evrt_buf_finish(&q->deads);
-    free(q->subs);
+    free(q->stands);
+    free(q->ends);
     evrt_buf_finish(&q->json);
     free(q);
     h->reads--;
@@ -104,8 +117,9 @@ static void note_retry(void *arg, uint32_t sub, const struct evrt_record_retry *
 static void dead_job(struct evrt_state_view *view, void *arg) {
     struct query *q = arg;
     q->rc = evrt_state_each_dead(view, q->seq, note_dead, q);
-    for (size_t i = 0; q->rc == 0 && i < q->sub_count; i++)
-        q->rc = evrt_state_retry(view, q->subs[i], q->seq, note_retry, q);
+    for (size_t i = 0; q->rc == 0 && i < q->stand_count; i++)
+        if (q->stands[i].retrying)
+            q->rc = evrt_state_retry(view, q->stands[i].sub, q->seq, note_retry, q);
     if (q->rc < 0) evrt_error_set(&q->err, q->rc, "state.db cannot be read");
 }
 
@@ -118,18 +132,23 @@ static const struct dead *find_dead(const struct query *q, uint32_t sub) {
     return NULL;
 }
 
-static void put_handler(struct query *q, struct evrt_jsonout *o, const struct evrt_sub *s) {
+static const char *outcome_of(const struct query *q, const struct stand *s,
+                              const struct dead *dead) {
     static const char *const names[] = {
         [EVRT_SUB_PENDING] = "pending", [EVRT_SUB_RUNNING] = "running", [EVRT_SUB_ENDED] = "done"};
-    const struct dead *dead = find_dead(q, s->id);
-    enum evrt_sub_where where = evrt_sub_where(s, q->seq, evrt_bus_next_seq(q->host->bus));
-    bool retrying = dead != NULL && dead->retrying && where != EVRT_SUB_RUNNING;
+    if (dead != NULL && !dead->retrying) return "dead";
+    if (dead != NULL && s->where != EVRT_SUB_RUNNING) return "retrying";
+    for (size_t i = 0; i < q->end_count; i++)
+        if (q->ends[i].sub == s->sub && q->ends[i].how == HOST_HOW_DISCARDED) return "discarded";
+    return names[s->where];
+}
+
+static void put_handler(struct query *q, struct evrt_jsonout *o, const struct stand *s,
+                        const char *name) {
+    const struct dead *dead = find_dead(q, s->sub);
     evrt_jsonout_object(o);
-    evrt_jsonout_put_str(o, "handler", evrt_slice_of(s->name));
-    evrt_jsonout_put_str(o, "outcome",
-                         evrt_slice_of(retrying                          ? "retrying"
-                                       : dead != NULL && !dead->retrying ? "dead"
-                                                                         : names[where]));
+    evrt_jsonout_put_str(o, "handler", evrt_slice_of(name));
+    evrt_jsonout_put_cstr(o, "outcome", outcome_of(q, s, dead));
     if (dead != NULL) {
         evrt_jsonout_key(o, "error");
         evrt_jsonout_raw(o, (struct evrt_slice){q->dead_text.p + dead->at, dead->n});
@@ -137,9 +156,7 @@ static void put_handler(struct query *q, struct evrt_jsonout *o, const struct ev
     evrt_jsonout_end(o);
 }
 
-static void describe(void *arg) {
-    struct query *q = arg;
-    const struct evrt_bus *bus = q->host->bus;
+static void describe(struct query *q) {
     struct evrt_event e;
     if (q->rc == 0) q->rc = evrt_event_decode(q->event.p, q->event.n, &e);
     if (q->rc == 0) {
@@ -147,10 +164,11 @@ static void describe(void *arg) {
         host_event_json_open(&o, &e);
         evrt_jsonout_key(&o, "handlers");
         evrt_jsonout_array(&o);
-        for (size_t i = 0; i < evrt_bus_count(bus); i++) {
-            const struct evrt_sub *s = evrt_bus_get(bus, i);
-            bool its = e.seq >= s->from_seq && evrt_sub_matched(s, e.seq, e.type);
-            if (its || find_dead(q, s->id) != NULL) put_handler(q, &o, s);
+        for (size_t i = 0; i < q->stand_count; i++) {
+            const struct stand *s = &q->stands[i];
+            const struct evrt_sub *sub = evrt_bus_by_id(q->host->bus, s->sub);
+            if (sub != NULL && (s->its || find_dead(q, s->sub) != NULL))
+                put_handler(q, &o, s, sub->name);
         }
         evrt_jsonout_end(&o);
         evrt_jsonout_end(&o);
@@ -158,14 +176,56 @@ static void describe(void *arg) {
     finish(q);
 }
 
+/* In the thread pool. */
+static void find_ends(uv_work_t *work) {
+    struct query *q = work->data;
+    q->rc = host_ends_find(q->reader, q->ends, q->end_count, &q->err);
+}
+
+static void on_ends(uv_work_t *work, int status) {
+    struct query *q = work->data;
+    if (status < 0) q->rc = evrt_error_set(&q->err, status, "%s", uv_strerror(status));
+    describe(q);
+}
+
+static void on_asked(void *arg) {
+    struct query *q = arg;
+    q->ends = evrt_alloc((q->stand_count + 1) * sizeof *q->ends);
+    for (size_t i = 0; i < q->stand_count; i++) {
+        const struct stand *s = &q->stands[i];
+        const struct evrt_sub *sub = evrt_bus_by_id(q->host->bus, s->sub);
+        bool asks = s->its && s->where == EVRT_SUB_ENDED && find_dead(q, s->sub) == NULL;
+        if (asks && sub != NULL && sub->discarded != 0)
+            q->ends[q->end_count++] = (struct host_end){.seq = q->seq, .sub = s->sub};
+    }
+    if (q->rc < 0 || q->end_count == 0) {
+        describe(q);
+        return;
+    }
+    int rc = uv_queue_work(q->host->loop, &q->work, find_ends, on_ends);
+    if (rc < 0) on_ends(&q->work, rc);
+}
+
 static void on_settled(void *arg, uint64_t unused) {
     struct query *q = arg;
-    const struct evrt_bus *bus = q->host->bus;
     (void)unused;
-    q->subs = evrt_alloc((evrt_bus_count(bus) + 1) * sizeof *q->subs);
-    for (size_t i = 0; i < evrt_bus_count(bus); i++)
-        if (evrt_bus_get(bus, i)->retrying != 0) q->subs[q->sub_count++] = evrt_bus_get(bus, i)->id;
-    host_ask_state(q->host, dead_job, describe, q);
+    host_ask_state(q->host, dead_job, on_asked, q);
+}
+
+/* How it stands before the barrier: what had ended by then is all told after it. */
+static void look(struct query *q) {
+    const struct evrt_bus *bus = q->host->bus;
+    struct evrt_slice type = evrt_event_field(q->event.p, EVRT_FIELD_TYPE);
+    uint64_t next = evrt_bus_next_seq(bus);
+    q->stands = evrt_alloc((evrt_bus_count(bus) + 1) * sizeof *q->stands);
+    for (; q->stand_count < evrt_bus_count(bus); q->stand_count++) {
+        const struct evrt_sub *s = evrt_bus_get(bus, q->stand_count);
+        q->stands[q->stand_count] =
+            (struct stand){.sub = s->id,
+                           .retrying = s->retrying != 0,
+                           .its = q->seq >= s->from_seq && evrt_sub_matched(s, q->seq, type),
+                           .where = evrt_sub_where(s, q->seq, next)};
+    }
 }
 
 static void on_found(uv_work_t *work, int status) {
@@ -173,10 +233,12 @@ static void on_found(uv_work_t *work, int status) {
     if (status < 0) q->rc = evrt_error_set(&q->err, status, "%s", uv_strerror(status));
     if (q->rc == 0 && q->host->phase >= HOST_CLOSING)
         q->rc = evrt_error_set(&q->err, -ESHUTDOWN, "shutting down");
-    if (q->rc < 0)
+    if (q->rc < 0) {
         finish(q);
-    else
-        host_barrier(q->host, on_settled, q);
+        return;
+    }
+    look(q);
+    host_barrier(q->host, on_settled, q);
 }
 
 void evrt_host_event(struct evrt_host *h, uint64_t seq, evrt_host_json_cb cb, void *arg) {

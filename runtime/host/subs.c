@@ -149,9 +149,17 @@ static struct evrt_sub *move_to_end(struct evrt_host *h, struct evrt_sub *old) {
     uint64_t next = evrt_bus_next_seq(h->bus), gone = evrt_sub_pending(old);
     const struct evrt_sub was = *old;
     char *name = evrt_strdup(old->name);
+    struct evrt_epoch *epochs = evrt_alloc((old->epoch_count + 1) * sizeof *epochs);
+    for (size_t i = 0; i < old->epoch_count; i++) {
+        epochs[i] = old->epochs[i];
+        evrt_pattern_set_ref(epochs[i].patterns);
+    }
     evrt_bus_remove(h->bus, old);
     struct evrt_sub *s = evrt_bus_add(h->bus, was.id, evrt_slice_of(name), next);
     free(name);
+    for (size_t i = 0; i < was.epoch_count; i++)
+        evrt_sub_add_epoch(s, epochs[i].from_seq, epochs[i].patterns);
+    free(epochs);
     evrt_sub_add_epoch(s, next, evrt_pattern_set_create(EVRT_STR("")));
     if (was.paused) evrt_bus_pause(h->bus, s, true);
     s->paused_ms = was.paused_ms;
@@ -165,6 +173,7 @@ static struct evrt_sub *move_to_end(struct evrt_host *h, struct evrt_sub *old) {
     s->done = was.done;
     s->dead = was.dead;
     s->discarded = was.discarded + gone;
+    if (gone != 0) evrt_sub_discard(s, was.from_seq, next - was.from_seq);
     return s;
 }
 

@@ -211,31 +211,23 @@ static bool take_dead(struct why *w, struct why_handler *x, struct evrt_slice de
     return any;
 }
 
-/* A record counts what it ended, not which of it was discarded: it is told where that is all there was. */
-static enum why_kind how_it_ended(const struct why_handler *x, const struct evrt_record_settle *s) {
-    bool discarded = x->has_last && s->discarded > x->last_discarded && s->done == x->last_done;
-    return discarded ? WHY_DISCARDED : WHY_DONE;
-}
-
 static void take_settle(struct why *w, const struct evrt_journal_record *r) {
     struct evrt_record_settle s;
     if (evrt_record_get_settle(r->payload, &s) < 0) return;
     struct why_handler *x = handler_of(w, s.sub);
     if (x == NULL) return;
     bool again = take_retry(w, x, s.retries), dead = take_dead(w, x, s.dead);
-    bool ended = in_ranges(s.ranges, w->seq) || in_ranges(s.retried, w->seq);
-    if ((ended && !again && !dead && !x->told) || in_ranges(s.left, w->seq)) {
+    bool ended = in_ranges(s.ranges, w->seq) || in_ranges(s.retried, w->seq),
+         gone = in_ranges(s.gone, w->seq);
+    if (((ended || gone) && !again && !dead && !x->told) || in_ranges(s.left, w->seq)) {
         add(w,
-            (struct why_fact){.kind = how_it_ended(x, &s),
+            (struct why_fact){.kind = gone ? WHY_DISCARDED : WHY_DONE,
                               .sub = x->sub,
                               .attempt = x->next_attempt,
                               .at_ms = r->time_ms},
             NULL, 0);
         end_of(w, x);
     }
-    x->has_last = true;
-    x->last_done = s.done;
-    x->last_discarded = s.discarded;
 }
 
 static void take_notes(struct why *w, const struct evrt_journal_record *r) {

@@ -36,9 +36,7 @@ struct why_fact {
 /* A handler that matched it. */
 struct why_handler {
     uint32_t sub;
-    bool told;                          /* its end was found */
-    uint64_t last_discarded, last_done; /* as of its last settlement before */
-    bool has_last;
+    bool told;             /* its end was found */
     unsigned next_attempt; /* after the failures found so far */
     unsigned facts;        /* failures and notes that are kept */
     unsigned dead_attempt; /* it is a dead letter, after so many; 0: it is none (any more) */

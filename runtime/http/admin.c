@@ -105,7 +105,7 @@ const struct evrt_route evrt_admin_routes[] = {
     {"GET", "/api/v1/events", evrt_get_events, NULL, false,
      "type,source,subject,from,to,handler,state,after,limit",
      "Stored events, oldest first. type is a pattern; from and to are times, or how long ago; state "
-     "(pending, running, retrying, done, dead) is that of handler."},
+     "(pending, running, retrying, done, dead, discarded) is that of handler."},
     {"GET", "/api/v1/events/{seq}", evrt_get_event, NULL, false, "",
      "One event, with what became of it per handler."},
     {"GET", "/api/v1/events/{seq}/why", evrt_get_why, NULL, false, "",

@@ -1,6 +1,6 @@
 /* See model.h. Two rules make commits free to fall anywhere between groups: the cursor only grows, so
- * that trimming by it early or late leaves the same set; and an epoch is dropped only when a newer one
- * starts at or below the cursor, which stays true. */
+ * that trimming by it early or late leaves the same set; and an epoch is dropped only when so many newer ones
+ * start at or below the cursor, which stays true. */
 #include "state/model.h"
 
 #include <assert.h>
@@ -168,7 +168,8 @@ static int check_settle(const struct evrt_record_settle *r) {
     while (rc == 0 && (rc = evrt_retry_next(r->retries, &at, &retry)) == 1)
         rc = 0;
     if (rc == 0) rc = check_ranges(r->retried, true);
-    return rc == 0 ? check_ranges(r->left, true) : rc;
+    if (rc == 0) rc = check_ranges(r->left, true);
+    return rc == 0 ? check_ranges(r->gone, false) : rc;
 }
 
 static void add_gone(struct evrt_model *m, uint32_t sub, struct evrt_slice seqs,
@@ -283,14 +284,14 @@ int evrt_model_apply(struct evrt_model *m, uint32_t kind, struct evrt_slice payl
     return evrt_model_wants(kind) ? apply_kind[kind](m, payload) : 0;
 }
 
-/* Drops the epochs that no pending sequence can belong to: those before the newest one that starts at
- * or below the cursor. */
+/* No pending sequence can belong to an epoch before the newest one that starts at or below the cursor: drops all of
+ * them but the last few. */
 static void drop_epochs(struct evrt_model_sub *s) {
     size_t keep = s->epoch_count;
     while (keep > 0 && s->epochs[keep - 1].from_seq > s->row.cursor)
         keep--;
-    if (keep <= 1) return;
-    size_t drop = keep - 1;
+    if (keep <= 1 + EVRT_EPOCHS_KEPT) return;
+    size_t drop = keep - 1 - EVRT_EPOCHS_KEPT;
     for (size_t i = 0; i < drop; i++)
         free((char *)s->epochs[i].patterns.p);
     s->epoch_count -= drop;

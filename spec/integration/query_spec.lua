@@ -119,7 +119,7 @@ describe("events", function()
     it("are refused to questions that make no sense", function()
         for query, wanted in pairs {
             ["state=done"] = { 400, "name it with handler" },
-            ["handler=Even&state=x"] = { 400, "pending, running, retrying, done or dead" },
+            ["handler=Even&state=x"] = { 400, "pending, running, retrying, done, dead or discarded" },
             ["handler=Nobody"] = { 404, 'no handler named "Nobody"' }, ["state="] = { 400, "state: expected a value" },
         } do
             local r = node:get("/api/v1/events?" .. query)

@@ -51,10 +51,14 @@ describe("the projection", function()
         assert.are.equal("1a 100b 200a", epochs())
         s:group(5, { record.settle { sub = 1, cursor = 99 } })
         assert.are.equal("1a 100b 200a", epochs())
-        s:group(6, { record.settle { sub = 1, cursor = 100 } })
-        assert.are.equal("100b 200a", epochs())
-        s:group(7, { record.settle { sub = 1, cursor = 1000 } })
-        assert.are.equal("200a", epochs())
+        for i = 3, 18 do
+            s:group(i + 3, { record.subscribe { sub = 1, from_seq = i * 100, patterns = i % 2 == 0 and "a" or "b" } })
+        end
+        s:group(22, { record.settle { sub = 1, cursor = 1600 } })
+        assert.are.equal("1a 100b", epochs():sub(1, 7)) -- 16 that are over, the one in force, two to come
+        s:group(23, { record.settle { sub = 1, cursor = 1700 } })
+        assert.are.equal("100b 200a", epochs():sub(1, 9))
+        assert.are.equal("1700b 1800a", epochs():sub(-11))
     end)
 
     it("lets the later of two subscriptions at one sequence stand", function()

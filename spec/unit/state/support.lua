@@ -324,7 +324,7 @@ function Model:report(applied, seq)
         for i, e in ipairs(s.epochs) do
             if e.from_seq <= s.cursor then first = i end
         end
-        for i = first, #s.epochs do
+        for i = math.max(1, first - c.define.EVRT_EPOCHS_KEPT), #s.epochs do
             out.epochs[#out.epochs + 1] = { sub = number, from_seq = s.epochs[i].from_seq,
                 patterns = s.epochs[i].patterns }
         end
