@@ -22,7 +22,7 @@ usage() {
 usage: sh spec/run.sh [--only PATTERN] [--fast | --soak] [--jaeger]
   --only PATTERN  only spec files whose path, and steps whose name, match the extended regular expression
   --fast          lints, unit, integration and fault specs only: no sanitizers, corpus or conformance
-  --soak          kills, power cuts and other faults only, many more of them (about an hour), the ledger among them:
+  --soak          kills, power cuts and other faults only, many more of them (some 45 minutes), the ledger among them:
                   prints cycles, acked, lost, phantom, order violations, duplicates, at last their sums.
                   EVRT_KILLS=1000 and the like say how many
   --jaeger        builds a Jaeger to query traces from, where Go and its module proxy can be had (ten minutes and more)
