@@ -5,11 +5,33 @@ local loop = require "spec.support.loop"
 
 local ports = {}
 
+-- Below where connections and port 0 take theirs (ip_local_port_range): what is free there stays free until a
+-- node of this spec takes it, whatever else runs on this machine. Each process begins somewhere else.
+local FIRST, COUNT = 12000, 20000
+local at = (uv.os_getpid() * 101 + math.floor(uv.hrtime() / 1000)) % COUNT
+
+local function listen(port)
+    local tcp = uv.new_tcp()
+    if tcp:bind("127.0.0.1", port) and tcp:listen(16, function() end) then return tcp end
+    tcp:close()
+    return nil
+end
+
+-- The first of `n` ports in a row that are free now.
+local function row(n)
+    while true do
+        local held, first = {}, FIRST + at % COUNT
+        for i = 1, n do held[#held + 1] = listen(first + i - 1) end
+        for _, tcp in ipairs(held) do tcp:close() end
+        loop.settle()
+        at = at + n
+        if #held == n then return first end
+    end
+end
+
 --- A TCP listener on a free port of 127.0.0.1: port, and a function that closes it.
 function ports.occupy()
-    local tcp = uv.new_tcp()
-    assert(tcp:bind("127.0.0.1", 0))
-    assert(tcp:listen(16, function() end))
+    local tcp = assert(listen(0))
     return tcp:getsockname().port, function()
         tcp:close()
         loop.settle()
@@ -18,21 +40,12 @@ end
 
 --- A port that is free now.
 function ports.free()
-    local port, release = ports.occupy()
-    release()
-    return port
+    return row(1)
 end
 
 --- A port that is free now, as is the next one.
 function ports.two()
-    while true do
-        local port, release = ports.occupy()
-        local next_one = uv.new_tcp()
-        local free = next_one:bind("127.0.0.1", port + 1) and next_one:listen(1, function() end)
-        next_one:close()
-        release()
-        if free then return port end
-    end
+    return row(2)
 end
 
 return ports
