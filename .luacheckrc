@@ -4,3 +4,4 @@ max_line_length = 120
 codes = true
 exclude_files = { "build", "spec/conformance/node_modules" }
 files["spec"] = { std = "+busted" }
+files["examples/quickstart/spec"] = { std = "+busted" }

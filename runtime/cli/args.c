@@ -140,6 +140,14 @@ static int check_args(const struct evrt_cli *cli) {
     return EVRT_EXIT_OK;
 }
 
+/* Whether a word is an option of the command, or of all. */
+static bool is_option(const struct evrt_command *c, const char *word) {
+    int slot;
+    if (word[0] != '-' || word[1] == '\0') return false;
+    if (word[1] != '-') return find(c, NULL, 0, word[1], &slot) != NULL;
+    return word[2] != '\0' && find(c, word + 2, strcspn(word + 2, "="), 0, &slot) != NULL;
+}
+
 int evrt_cli_parse(struct evrt_cli *cli, const struct evrt_command *command, int argc, char **argv,
                    bool *help) {
     *cli = (struct evrt_cli){.command = command};
@@ -148,6 +156,11 @@ int evrt_cli_parse(struct evrt_cli *cli, const struct evrt_command *command, int
     for (int i = 0; i < argc; i++) {
         int rc = EVRT_EXIT_OK;
         const char *word = argv[i];
+        if (command->rest && !is_option(command, word)) {
+            cli->rest = argv + i + (strcmp(word, "--") == 0);
+            cli->nrest = (int)(argv + argc - cli->rest);
+            break;
+        }
         if (options && strcmp(word, "--") == 0)
             options = false;
         else if (options && strncmp(word, "--", 2) == 0)
@@ -205,7 +218,7 @@ const char *evrt_cli_need_config(const struct evrt_cli *cli) {
     if (found == NULL)
         evrt_cli_fail(EVRT_EXIT_CONFIG,
                       "no configuration: neither conf/evrt.yaml nor /etc/evrt/evrt.yaml exists; "
-                      "name one: evrt %s FILE",
-                      cli->command->name);
+                      "name one: evrt %s %sFILE",
+                      cli->command->name, cli->command->rest ? "--config " : "");
     return found;
 }

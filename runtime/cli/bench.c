@@ -1,7 +1,6 @@
 /* `evrt bench`: makes a store, a handler and a node, puts load on it in three ways, prints what it did and
  * what the bare disk does beside it. */
 #include <errno.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "cli/bench.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/place.h"
 #include "core/error.h"
 #include "core/jsonout.h"
 
@@ -22,31 +22,15 @@ static const char handler[] = "return {\n"
 
 /* ---- The place ---- */
 
-static int write_file(const char *path, struct evrt_slice text) {
-    FILE *f = fopen(path, "we");
-    if (f == NULL) return -errno;
-    size_t n = fwrite(text.p, 1, text.n, f);
-    return fclose(f) == 0 && n == text.n ? 0 : -EIO;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static int make_place(const struct evrt_cli *cli, char *dir, size_t size, struct evrt_error *err) {
+static int make_place(const struct evrt_cli *cli, char dir[EVRT_PLACE_SIZE],
+                      struct evrt_error *err) {
     const char *base = evrt_cli_get(cli, "dir");
-    char path[4200];
-    snprintf(dir, size, "%s/evrt-bench-XXXXXX", base == NULL ? "." : base);
-    if (mkdtemp(dir) == NULL) return evrt_error_set(err, -errno, "%s: %s", dir, strerror(errno));
-    char *real = realpath(dir, NULL);
-    snprintf(dir, size, "%s", real);
-    free(real);
+    char path[EVRT_PLACE_SIZE + 16];
+    int rc = evrt_place_make(base == NULL ? "." : base, dir, err);
+    if (rc < 0) return rc;
     snprintf(path, sizeof path, "%s/handlers", dir);
     if (mkdir(path, 0700) < 0) return evrt_error_set(err, -errno, "%s: %s", path, strerror(errno));
-    snprintf(path, sizeof path, "%s/handlers/bench.lua", dir);
-    int rc = write_file(path, EVRT_STR(handler));
-    return rc < 0 ? evrt_error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
+    return evrt_place_write(dir, "handlers/bench.lua", EVRT_STR(handler), err);
 }
 
 /* About `size` bytes of JSON with ten members, as an application's event has. */
@@ -255,10 +239,10 @@ int evrt_cli_bench(struct evrt_cli *cli) {
     struct bench b = {0};
     struct evrt_buf data, sets;
     struct evrt_error err;
-    char dir[4096];
+    char dir[EVRT_PLACE_SIZE];
     uint64_t size;
     if (!read_options(cli, &b, &size)) return EVRT_EXIT_USAGE;
-    if (make_place(cli, dir, sizeof dir, &err) < 0) return evrt_cli_error(EVRT_EXIT_FAILED, &err);
+    if (make_place(cli, dir, &err) < 0) return evrt_cli_error(EVRT_EXIT_FAILED, &err);
     evrt_buf_init(&data);
     evrt_buf_init(&sets);
     evrt_buf_room(&sets, 16384); /* overrides point into it */
@@ -278,6 +262,6 @@ int evrt_cli_bench(struct evrt_cli *cli) {
     evrt_buf_finish(&sets);
     free(b.durable.v);
     free(b.done.v);
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    evrt_place_remove(dir);
     return rc;
 }

@@ -46,6 +46,8 @@ struct evrt_command {
     const struct evrt_cli_option *options; /* ends with a NULL name */
     const struct evrt_cli_loss *losses;    /* ends with a NULL what; NULL: none. It has --yes */
     unsigned min_args, max_args;
+    bool
+        rest; /* from the first word on that is no option of its own, all words are for another program */
     int (*run)(struct evrt_cli *cli);
 };
 
@@ -57,6 +59,8 @@ struct evrt_cli {
     const char *values[EVRT_CLI_OPTIONS_MAX]; /* by index in command->options; "" for a switch */
     const char *args[EVRT_CLI_ARGS_MAX];
     unsigned nargs;
+    char **rest; /* of a command that has such */
+    int nrest;
     const char **overrides; /* each --set, NULL-terminated */
     size_t noverrides;
 };

@@ -130,6 +130,9 @@ static const struct evrt_cli_option store_options[] = {
     YES, JSON, END,
 };
 
+static const struct evrt_cli_option test_options[] = {
+    {"config", "FILE", "Configuration; default conf/evrt.yaml, then /etc/evrt/evrt.yaml.", 0}, SET, END};
+
 static const struct evrt_cli_option bench_options[] = {
     {"phase", "PHASE", "Only flat-out, single (one event in flight) or steady.", 'p'},
     {"seconds", "N", "How long each phase goes on; default: 5.", 0},
@@ -323,6 +326,18 @@ const struct evrt_command evrt_commands[] = {
                 "that the store opens again. Nothing that can be read is lost. Without --yes it "
                 "shows what it would do, and asks.",
         .run = evrt_cli_store,
+    },
+    {
+        .name = "test", .args = "[BUSTED ARGS]", .rest = true, .options = test_options,
+        .brief = "Run busted's specs inside the runtime, with the handlers beside them.",
+        .text = "Starts a node with the configuration's scripts and an empty store in memory, on ports of its own, and runs "
+                "busted in a worker of it (package lua-busted). In specs, require \"evrt\" is what handlers have: "
+                "evrt.publish(event, { wait = \"handled\" }) hands an event to the handlers and tells each one's outcome, "
+                "evrt.kv.get(key, HANDLER) what it keeps, evrt.fold what was published. require finds the modules beside "
+                "the handlers, and those in the working folder.\n"
+                "From the first word on that is none of the options here, all are for busted: folders or files of specs "
+                "(spec unless given), --filter and so on. The log goes to standard error, from warnings on.",
+        .run = evrt_cli_test,
     },
     {
         .name = "bench", .args = "", .options = bench_options,

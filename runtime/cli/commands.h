@@ -22,6 +22,7 @@ int evrt_cli_kv(struct evrt_cli *cli);
 int evrt_cli_cleanup(struct evrt_cli *cli);
 int evrt_cli_backup(struct evrt_cli *cli); /* cleanup.c */
 int evrt_cli_store(struct evrt_cli *cli);
+int evrt_cli_test(struct evrt_cli *cli);
 int evrt_cli_bench(struct evrt_cli *cli);
 int evrt_cli_help(struct evrt_cli *cli);
 int evrt_cli_version(struct evrt_cli *cli); /* version.c */

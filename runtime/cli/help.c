@@ -26,8 +26,9 @@ static void put_options(const struct evrt_cli_option *o, struct evrt_buf *out) {
 }
 
 static void put_command(const struct evrt_command *c, struct evrt_buf *out) {
-    evrt_buf_printf(out, "Usage: evrt %s%s%s%s\n\n%s\n", c->name, *c->args ? " " : "", c->args,
-                    c->options->name != NULL ? " [OPTIONS]" : "", c->brief);
+    const char *options = c->options->name != NULL ? " [OPTIONS]" : "";
+    evrt_buf_printf(out, "Usage: evrt %s%s%s%s%s\n\n%s\n", c->name, c->rest ? options : "",
+                    *c->args ? " " : "", c->args, c->rest ? "" : options, c->brief);
     if (c->text != NULL) {
         evrt_buf_putc(out, '\n');
         evrt_wrap(out, "", WIDTH, c->text);
