@@ -53,33 +53,43 @@ int evrt_traceparent_parse(struct evrt_slice text, struct evrt_trace_context *c)
     return 0;
 }
 
-static char *put_hex(char *to, uint64_t v, int n) {
-    static const char digits[] = "0123456789abcdef";
-    for (int i = n - 1; i >= 0; i--, v >>= 4)
-        to[i] = digits[v & 15];
-    return to + n;
+/* Eight digits at once, first the highest. */
+static char *put_hex8(char *to, uint32_t v) {
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t x = __builtin_bswap32(v);
+    x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
+    x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x >> 4 | x << 8) & (ones * 0x0f);
+    uint64_t letter = ((x + ones * 6) >> 4) & ones;
+    evrt_set_u64(to, x + ones * '0' + letter * ('a' - '0' - 10));
+    return to + 8;
+}
+
+static char *put_hex16(char *to, uint64_t v) {
+    return put_hex8(put_hex8(to, (uint32_t)(v >> 32)), (uint32_t)v);
 }
 
 char *evrt_traceparent_format(const struct evrt_trace_context *c, char buf[EVRT_TRACEPARENT_SIZE]) {
     char *p = buf;
     *p++ = '0', *p++ = '0', *p++ = '-';
-    p = put_hex(p, c->high, 16);
-    p = put_hex(p, c->low, 16);
+    p = put_hex16(p, c->high);
+    p = put_hex16(p, c->low);
     *p++ = '-';
-    p = put_hex(p, c->span, 16);
+    p = put_hex16(p, c->span);
     *p++ = '-';
-    p = put_hex(p, c->flags, 2);
+    *p++ = "0123456789abcdef"[c->flags >> 4];
+    *p++ = "0123456789abcdef"[c->flags & 15];
     *p = '\0';
     return buf;
 }
 
 char *evrt_trace_id_format(uint64_t high, uint64_t low, char buf[EVRT_TRACE_ID_SIZE]) {
-    *put_hex(put_hex(buf, high, 16), low, 16) = '\0';
+    *put_hex16(put_hex16(buf, high), low) = '\0';
     return buf;
 }
 
 char *evrt_span_id_format(uint64_t id, char buf[EVRT_SPAN_ID_SIZE]) {
-    *put_hex(buf, id, 16) = '\0';
+    *put_hex16(buf, id) = '\0';
     return buf;
 }
 

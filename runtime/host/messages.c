@@ -44,8 +44,8 @@ void host_cause(struct host_worker *w, uint64_t delivery, struct evrt_event *e) 
 
 /* ---- DONE, FAILED ---- */
 
-static void log_handled(struct host_worker *w, const struct evrt_sub *s,
-                        const struct evrt_delivery *d, int64_t now) {
+void host_log_handled(struct host_worker *w, const struct evrt_sub *s,
+                      const struct evrt_delivery *d, int64_t now) {
     struct evrt_delivery_names names = evrt_delivery_names(d);
     struct host_trace_text ids;
     evrt_log_event(w->host->log, EVENT_HANDLED, EVRT_F_STR("event_type", names.type),
@@ -79,7 +79,7 @@ void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns) {
         host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
     }
     if (h->tracing != NULL) host_trace_handled(h, s, &d, now_ns, NULL);
-    log_handled(w, s, &d, now_ns);
+    host_log_handled(w, s, &d, now_ns);
 }
 
 static int on_done(struct host_worker *w, struct evrt_slice payload) {

@@ -368,6 +368,9 @@ static inline void host_contain_done(struct evrt_sub *s) {
 
 /* A delivery succeeded, if this worker has it. */
 void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns);
+/* Its line in the log. */
+void host_log_handled(struct host_worker *w, const struct evrt_sub *s,
+                      const struct evrt_delivery *d, int64_t now);
 
 /* An attempt failed: its log line and span. */
 void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const struct evrt_delivery *d,

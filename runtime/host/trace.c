@@ -463,13 +463,15 @@ void host_trace_turn(struct evrt_host *h) {
 struct evrt_slice host_trace_id(const struct evrt_delivery *d, struct host_trace_text *text) {
     const struct evrt_delivery_trace *t = &d->label->trace;
     if ((t->flags & KNOWN) == 0) return (struct evrt_slice){NULL, 0};
-    return evrt_slice_of(evrt_trace_id_format(t->high, t->low, text->trace));
+    return (struct evrt_slice){evrt_trace_id_format(t->high, t->low, text->trace),
+                               EVRT_TRACE_ID_SIZE - 1};
 }
 
 struct evrt_slice host_span_id(const struct evrt_sub *s, const struct evrt_delivery *d,
                                struct host_trace_text *text) {
     if ((d->label->trace.flags & KNOWN) == 0) return (struct evrt_slice){NULL, 0};
-    return evrt_slice_of(evrt_span_id_format(span_of(s, d), text->span));
+    return (struct evrt_slice){evrt_span_id_format(span_of(s, d), text->span),
+                               EVRT_SPAN_ID_SIZE - 1};
 }
 
 static bool find_trace(const struct evrt_host *h, const char *event, struct evrt_event_trace *t) {

@@ -65,6 +65,8 @@ struct evrt_log_field {
         EVRT_LF_JSON,     /* text that is JSON already */
         EVRT_LF_MEMBERS,  /* text that is the inside of a JSON object: key ignored */
     } kind;
+    uint32_t
+        own_n; /* length of a key that the runtime itself gives: a literal, once; 0: anyone's */
     union {
         struct evrt_slice s;
         uint64_t u;
@@ -72,16 +74,18 @@ struct evrt_log_field {
         double d;
     } v;
 };
-#define EVRT_F_STR(k, slice) ((struct evrt_log_field){(k), EVRT_LF_STR, {.s = (slice)}})
+#define EVRT_F(k, kind, ...) \
+    ((struct evrt_log_field){(k), (kind), (uint32_t)__builtin_strlen(k), {__VA_ARGS__}})
+#define EVRT_F_STR(k, slice) EVRT_F(k, EVRT_LF_STR, .s = (slice))
 #define EVRT_F_CSTR(k, text) EVRT_F_STR(k, evrt_slice_of(text))
-#define EVRT_F_U64(k, x) ((struct evrt_log_field){(k), EVRT_LF_U64, {.u = (x)}})
-#define EVRT_F_I64(k, x) ((struct evrt_log_field){(k), EVRT_LF_I64, {.i = (x)}})
-#define EVRT_F_DOUBLE(k, x) ((struct evrt_log_field){(k), EVRT_LF_DOUBLE, {.d = (x)}})
-#define EVRT_F_BOOL(k, x) ((struct evrt_log_field){(k), EVRT_LF_BOOL, {.u = (x)}})
-#define EVRT_F_DURATION(k, ns) ((struct evrt_log_field){(k), EVRT_LF_DURATION, {.i = (ns)}})
-#define EVRT_F_TIME(k, ms) ((struct evrt_log_field){(k), EVRT_LF_TIME, {.i = (ms)}})
-#define EVRT_F_JSON(k, slice) ((struct evrt_log_field){(k), EVRT_LF_JSON, {.s = (slice)}})
-#define EVRT_F_MEMBERS(slice) ((struct evrt_log_field){"", EVRT_LF_MEMBERS, {.s = (slice)}})
+#define EVRT_F_U64(k, x) EVRT_F(k, EVRT_LF_U64, .u = (x))
+#define EVRT_F_I64(k, x) EVRT_F(k, EVRT_LF_I64, .i = (x))
+#define EVRT_F_DOUBLE(k, x) EVRT_F(k, EVRT_LF_DOUBLE, .d = (x))
+#define EVRT_F_BOOL(k, x) EVRT_F(k, EVRT_LF_BOOL, .u = (x))
+#define EVRT_F_DURATION(k, ns) EVRT_F(k, EVRT_LF_DURATION, .i = (ns))
+#define EVRT_F_TIME(k, ms) EVRT_F(k, EVRT_LF_TIME, .i = (ms))
+#define EVRT_F_JSON(k, slice) EVRT_F(k, EVRT_LF_JSON, .s = (slice))
+#define EVRT_F_MEMBERS(slice) EVRT_F("", EVRT_LF_MEMBERS, .s = (slice))
 
 /* Fields keep the order given; a key given twice is written once (the first), and one whose text is
  * {NULL, 0} not at all. The fields level, timestamp, caller and msg come first and are the logger's own: a

@@ -45,6 +45,31 @@ static inline char *store(char *to, const char *p, size_t n) {
     return to + n;
 }
 
+/* The same where most have no more than sixteen bytes: two words that may overlap, without a call. */
+static inline char *store_short(char *to, const char *p, size_t n) {
+    if (n >= 8 && n <= 16) {
+        uint64_t first = evrt_get_u64(p), last = evrt_get_u64(p + n - 8);
+        evrt_set_u64(to, first);
+        evrt_set_u64(to + n - 8, last);
+    } else if (n >= 4 && n < 8) {
+        uint32_t first = evrt_get_u32(p), last = evrt_get_u32(p + n - 4);
+        evrt_set_u32(to, first);
+        evrt_set_u32(to + n - 4, last);
+    } else {
+        memcpy(to, p, n);
+    }
+    return to + n;
+}
+
+static inline char *store_number(char *to, uint64_t v) {
+    char digits[20], *p = digits + sizeof digits;
+    do {
+        *--p = (char)('0' + v % 10);
+        v /= 10;
+    } while (v != 0);
+    return store_short(to, p, (size_t)(digits + sizeof digits - p));
+}
+
 #define STORE(to, literal) store((to), (literal), sizeof(literal) - 1)
 
 static bool bare(struct evrt_slice s) {
@@ -76,18 +101,18 @@ static void put_str(struct evrt_log_encoder *e, struct evrt_slice s) {
 }
 
 /* "0.023s": seconds with three to six decimals. */
-static void put_duration(struct evrt_buf *out, int64_t ns) {
+enum { DURATION_MAX = 32 };
+static char *store_duration(char *to, int64_t ns) {
     uint64_t us = (ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns) / 1000;
-    if (ns < 0) evrt_buf_putc(out, '-');
-    evrt_buf_put_u64(out, us / 1000000);
-    char *to = room(out, 8);
+    if (ns < 0) *to++ = '-';
+    to = store_number(to, us / 1000000);
     int width = us % 1000 != 0 ? 6 : 3;
     uint64_t part = width == 6 ? us % 1000000 : us / 1000 % 1000;
     to[0] = '.';
     for (int i = width; i > 0; i--, part /= 10)
         to[i] = (char)('0' + part % 10);
     to[width + 1] = 's';
-    out->n += (size_t)width + 2;
+    return to + width + 2;
 }
 
 static void put_double(struct evrt_buf *out, double v) {
@@ -119,7 +144,7 @@ static void put_value(struct evrt_log_encoder *e, const struct evrt_log_field *f
     case EVRT_LF_TIME:
         if (quote) *room(out, 1) = '"', out->n++;
         if (f->kind == EVRT_LF_DURATION) {
-            put_duration(out, f->v.i);
+            out->n = (size_t)(store_duration(room(out, DURATION_MAX), f->v.i) - out->p);
         } else {
             evrt_rfc3339_format(f->v.i, evrt_buf_room(out, EVRT_RFC3339_SIZE));
             out->n += EVRT_RFC3339_SIZE - 1;
@@ -211,6 +236,48 @@ static bool absent(const struct evrt_log_field *f) {
            f->v.s.p == NULL;
 }
 
+/* A line whose keys are all the runtime's own, as most are: each is known to be plain and there once, so that it
+ * and a plain string are stored in one go. */
+static bool all_own(const struct evrt_log_encoder *e, const struct evrt_log_field *fields,
+                    size_t count) {
+    bool own = !e->console;
+    for (size_t i = 0; i < count; i++)
+        own = own && fields[i].own_n != 0;
+    return own;
+}
+
+static void put_own_field(struct evrt_log_encoder *e, const struct evrt_log_field *f) {
+    struct evrt_slice s = f->kind == EVRT_LF_STR ? f->v.s : (struct evrt_slice){NULL, 0};
+    size_t n = f->own_n;
+    char *to = room(&e->line, n + s.n + DURATION_MAX + 8);
+    *to++ = ',';
+    *to++ = '"';
+    to = store_short(to, f->key, n);
+    if (reserved(f->key, n)) *to++ = '_';
+    *to++ = '"';
+    *to++ = ':';
+    e->line.n = (size_t)(to - e->line.p);
+    if (f->kind == EVRT_LF_U64) {
+        to = store_number(to, f->v.u);
+    } else if (f->kind == EVRT_LF_DURATION) {
+        *to++ = '"';
+        to = store_duration(to, f->v.i);
+        *to++ = '"';
+    } else if (s.n != 0 && s.n <= EVRT_LOG_VALUE_MAX && evrt_json_is_plain(s.p, s.n)) {
+        *to++ = '"';
+        to = store_short(to, s.p, s.n);
+        *to++ = '"';
+    } else {
+        put_value(e, f);
+        return;
+    }
+    e->line.n = (size_t)(to - e->line.p);
+}
+
+static bool is_stacktrace(const char *key, size_t n) {
+    return n == 10 && memcmp(key, "stacktrace", 10) == 0;
+}
+
 static void put_field(struct evrt_log_encoder *e, const struct evrt_log_field *f) {
     if (absent(f)) return;
     size_t before = e->line.n, keys = e->keys.n, n = strlen(f->key);
@@ -219,8 +286,7 @@ static void put_field(struct evrt_log_encoder *e, const struct evrt_log_field *f
         e->line.n = before;
         e->keys.n = keys;
         if (put_key(e, "fields", 6)) put_str(e, f->v.s);
-    } else if ((e->stacktrace || n != 10 || memcmp(f->key, "stacktrace", 10) != 0) &&
-               put_key(e, f->key, n)) {
+    } else if ((e->stacktrace || !is_stacktrace(f->key, n)) && put_key(e, f->key, n)) {
         put_value(e, f);
     }
 }
@@ -237,23 +303,36 @@ static void put_stamp(struct evrt_log_encoder *e, int64_t ms) {
     e->stamp[22] = (char)('0' + rest % 10);
 }
 
+/* Quoted; room for a plain one is there. */
+static char *store_str(struct evrt_log_encoder *e, char *to, struct evrt_slice s) {
+    if (s.n != 0 && s.n <= EVRT_LOG_VALUE_MAX && evrt_json_is_plain(s.p, s.n)) {
+        *to++ = '"';
+        to = store(to, s.p, s.n);
+        *to++ = '"';
+        return to;
+    }
+    e->line.n = (size_t)(to - e->line.p);
+    put_str(e, s);
+    return room(&e->line, 64);
+}
+
 static void start_json(struct evrt_log_encoder *e, enum evrt_log_level level, const char *caller,
                        struct evrt_slice msg) {
-    struct evrt_buf *out = &e->line;
-    struct evrt_slice name = evrt_slice_of(evrt_log_level_name(level));
-    char *to = room(out, 96);
+    struct evrt_slice name = evrt_slice_of(evrt_log_level_name(level)), at = evrt_slice_of(caller);
+    char *to = room(&e->line, 128 + at.n);
     to = STORE(to, "{\"level\":\"");
-    to = store(to, name.p, name.n);
+    to = store_short(to, name.p, name.n);
     to = STORE(to, "\",\"timestamp\":\"");
     to = store(to, e->stamp, EVRT_RFC3339_SIZE - 1);
     to = STORE(to, "\"");
-    out->n = (size_t)(to - out->p);
     if (caller != NULL) {
-        evrt_buf_put(out, ",\"caller\":", 10);
-        put_str(e, evrt_slice_of(caller));
+        to = STORE(to, ",\"caller\":");
+        to = store_str(e, to, at);
     }
-    evrt_buf_put(out, ",\"msg\":", 7);
-    put_str(e, msg);
+    to = STORE(to, ",\"msg\":");
+    e->line.n = (size_t)(to - e->line.p);
+    to = store_str(e, room(&e->line, msg.n + 2), msg);
+    e->line.n = (size_t)(to - e->line.p);
 }
 
 /* The message as text: what would be escaped in JSON is escaped here too, but it stands without quotes. */
@@ -302,8 +381,14 @@ void evrt_log_encode(struct evrt_log_encoder *e, int64_t wall_ms, enum evrt_log_
         start_console(e, level, caller, msg);
     else
         start_json(e, level, caller, msg);
-    for (size_t i = 0; i < count; i++)
-        put_field(e, &fields[i]);
+    bool own = all_own(e, fields, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct evrt_log_field *f = &fields[i];
+        if (!own)
+            put_field(e, f);
+        else if (!absent(f) && (e->stacktrace || !is_stacktrace(f->key, f->own_n)))
+            put_own_field(e, f);
+    }
     if (!e->console) evrt_buf_putc(&e->line, '}');
     evrt_buf_putc(&e->line, '\n');
 }

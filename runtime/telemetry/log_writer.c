@@ -85,12 +85,13 @@ static void write_batch(struct evrt_log_writer *w) {
 
 /* The lock is held, and released meanwhile. */
 static void reopen(struct evrt_log_writer *w) {
-    w->reopen = false;
+    unsigned asked = w->reopen;
     pthread_mutex_unlock(&w->lock);
     for (size_t i = 0; i < w->output_count; i++)
         if (w->outputs[i].file)
             w->on_reopened(w->arg, w->outputs[i].path, evrt_log_output_reopen(&w->outputs[i]));
     pthread_mutex_lock(&w->lock);
+    w->reopen -= asked; /* who flushes waited for it until now */
 }
 
 /* Once a second at most: saying it may be lost as well, and must not go round in circles. */
@@ -135,16 +136,16 @@ static void *run(void *arg) {
     pthread_mutex_lock(&w->lock);
     for (;;) {
         bool some = w->head != w->tail;
-        if (w->reopen) reopen(w);
+        if (w->reopen > 0) reopen(w);
         if (some) write_batch(w);
         if (w->flushers > 0) pthread_cond_broadcast(&w->written);
         size_t left = (size_t)(w->head - w->tail);
-        bool hurry = w->reopen || w->closing || w->flushers > 0 || left > w->size / 2;
+        bool hurry = w->reopen > 0 || w->closing || w->flushers > 0 || left > w->size / 2;
         if (should_say(w))
             say_dropped(w);
         else if (left == 0 && w->closing)
             break;
-        else if (left == 0 && !some && !w->reopen)
+        else if (left == 0 && !some && w->reopen == 0)
             idle(w);
         else if (left == 0 || !hurry)
             wait_in(w, EVRT_LOG_NAPPING, evrt_mono_ns() + NAP_NS);
@@ -232,7 +233,7 @@ void evrt_log_writer_flush(struct evrt_log_writer *w, int64_t ms) {
     uint64_t target = w->head;
     int rc = 0;
     w->flushers++;
-    while ((w->tail < target || w->reopen) && rc != ETIMEDOUT) {
+    while ((w->tail < target || w->reopen > 0) && rc != ETIMEDOUT) {
         w->state = EVRT_LOG_BUSY;
         pthread_cond_signal(&w->wake);
         rc = pthread_cond_timedwait(&w->written, &w->lock, &until);
@@ -243,7 +244,7 @@ void evrt_log_writer_flush(struct evrt_log_writer *w, int64_t ms) {
 
 void evrt_log_writer_reopen(struct evrt_log_writer *w) {
     pthread_mutex_lock(&w->lock);
-    w->reopen = true;
+    w->reopen++;
     w->state = EVRT_LOG_BUSY;
     pthread_mutex_unlock(&w->lock);
     pthread_cond_signal(&w->wake);

@@ -26,7 +26,8 @@ struct evrt_log_writer {
     uint64_t origin; /* the position at ring[0] */
 
     enum evrt_log_writer_state state;
-    bool reopen, closing;
+    unsigned reopen; /* so often asked for, and not done */
+    bool closing;
     bool failed;    /* no output took the last batch */
     bool said_last; /* closing: what was lost has been said */
     int64_t say_after_ns;

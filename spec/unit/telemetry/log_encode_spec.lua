@@ -51,6 +51,23 @@ describe("telemetry/log_encode", function()
                 "Event handled successfully", 1, "bus/bus.c:12"))
     end)
 
+    it("writes the runtime's own keys as it writes anyone's", function()
+        local values = { { "u64", 0ULL }, { "u64", 18446744073709551615ULL }, { "i64", -5LL }, { "bool", true },
+            { "duration", -1234567000 }, { "duration", 60e9 }, { "time", 1 }, { "double", 0.5 }, { "json", "[1]" },
+            { "str", "" }, { "str", 'a"b' }, { "str", ("x"):rep(20000) }, { "str", "caf\195\169" } }
+        for n = 1, 40 do values[#values + 1] = { "str", ("v"):rep(n) } end
+        local list = { { "str", "level", "debug" }, { "str", "msg", "two" }, { "str", "stacktrace", "a.lua:1" } }
+        for i, v in ipairs(values) do list[#list + 1] = { v[1], ("k"):rep(i), v[2] } end
+        for _, options in ipairs { {}, { stacktrace = true }, { console = true } } do
+            encoder(options)
+            local expected = encode(list)
+            local fields, count = field.list(list)
+            for i = 0, count - 1 do fields[i].own_n = #ffi.string(fields[i].key) end
+            lib.evrt_log_encode(e, WHEN, 1, nil, c.slice "m", fields, count)
+            assert.equal(expected, c.string(e.line))
+        end
+    end)
+
     it("has no caller when there is none or it is not wanted", function()
         assert.is_nil(object(encode({}, "m", 1, "a.c:1")).caller)
         encoder { caller = true }

@@ -37,7 +37,10 @@ describe("telemetry/log_events", function()
                 local id = call:match "^%([^,]+,%s*([A-Z_]+)%s*[,)]"
                 if id then
                     local fields = {}
-                    for name in call:gmatch 'EVRT_F_%u+%d*%(%s*"([%w_]+)"' do fields[name] = true end
+                    for name in call:gmatch 'EVRT_F_%u+%d*%(%s*"([%w_]+)"' do
+                        assert.is_nil(fields[name], ("%s in %s: %s comes twice"):format(id, path, name))
+                        fields[name] = true
+                    end
                     used[id] = used[id] or {}
                     table.insert(used[id], { path = path, fields = fields })
                 end
