@@ -67,11 +67,16 @@ static int ticket(lua_State *L) {
     return 1;
 }
 
-/* park() -> problem; waits until woken or the deadline */
+/* park() -> problem; waits until woken or the deadline. A ticket for what did not come about is good for no
+ * later wait. */
 static int park(lua_State *L) {
+    struct evrt_delivery *d = evrt_worker_of(L)->deliveries.running;
     int refused = evrt_wait_check(L);
-    if (refused != 0) return refused;
-    evrt_delivery_wait(evrt_worker_of(L)->deliveries.running, INT64_MAX);
+    if (refused != 0) {
+        if (d != NULL) d->token = 0;
+        return refused;
+    }
+    evrt_delivery_wait(d, INT64_MAX);
     return evrt_wait_yield(L);
 }
 

@@ -69,6 +69,30 @@ describe("policy concurrency", function()
         for i = 1, 4 do assert.equal("h.lua:8: boom", outcomes[i].message) end
     end)
 
+    it("keeps no place for those who came too late to wait", function()
+        local patient = [[local evrt = require "evrt"
+            return { name = "patient", wrap = function(next)
+                return function(event, ctx)
+                    if not pcall(next, event, ctx) then evrt.sleep(0.05) end
+                end
+            end }]]
+        local w = support.start([["patient", evrt.policy.timeout { after = "5ms" },
+            evrt.policy.concurrency { max = 1, key = function(event)
+                local began = evrt.time.monotonic()
+                while event.id == "late" and evrt.time.monotonic() < began + 0.01 do end
+                return "key"
+            end }]], "evrt.sleep(tonumber(event.subject)) print(event.id)",
+            { files = { ["policies/patient.lua"] = patient } })
+        local first = w:deliver { type = "a", id = "first", subject = "0.004" }
+        local late = w:deliver { type = "a", id = "late", subject = "0" }
+        assert.equal("done", w:settle(first))
+        local third = w:deliver { type = "a", id = "third", subject = "0" }
+        assert.equal("done", w:settle(third))
+        assert.equal("done", w:settle(late))
+        assert.same({ "first", "third" }, w:printed())
+        w:stop()
+    end)
+
     it("lets those go who cannot wait any longer", function()
         local w = support.start("evrt.policy.concurrency { max = 1 }",
             "evrt.sleep(tonumber(event.subject)) print(event.id)")
