@@ -106,6 +106,28 @@ static void check_stall(struct evrt_load *l) {
                    STALL_MIN_MS, (long long)ms);
 }
 
+static void check_delays(struct evrt_load *l) {
+    const struct evrt_config *c = l->c;
+    char initial[EVRT_UNITS_SIZE], most[EVRT_UNITS_SIZE];
+    if (c->retry.initial_delay <= c->retry.max_delay) return;
+    evrt_load_fail(l, place_of(l, "retry.initial_delay"),
+                   "retry.initial_delay: %s is longer than retry.max_delay %s, which no delay "
+                   "exceeds: set that, too",
+                   evrt_duration_format(c->retry.initial_delay, initial),
+                   evrt_duration_format(c->retry.max_delay, most));
+}
+
+static void check_endpoint(struct evrt_load *l) {
+    const char *url = l->c->tracing.endpoint;
+    const char *host = strncmp(url, "http://", 7) == 0    ? url + 7
+                       : strncmp(url, "https://", 8) == 0 ? url + 8
+                                                          : "";
+    if (strcspn(host, "/?#") > 0) return;
+    evrt_load_fail(l, place_of(l, "tracing.endpoint"),
+                   "tracing.endpoint: expected a URL such as http://localhost:4318; got \"%.80s\"",
+                   url);
+}
+
 /* "HANDLER=NAMESPACE", apart by spaces. */
 static void check_writers(struct evrt_load *l) {
     const char *p = l->c->kv.writers;
@@ -146,8 +168,10 @@ void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_listeners(l);
     check_backlog(l);
     check_stall(l);
+    check_delays(l);
     check_writers(l);
     check_metrics(l);
+    check_endpoint(l);
     if (trust_files) return;
     check_handlers(l);
     check_user(l);

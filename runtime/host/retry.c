@@ -81,6 +81,9 @@ static struct policy policy_of(const struct evrt_host *h, const struct evrt_sub 
         p.kind = strcmp(c->retry.policy, "fixed") == 0    ? EVRT_RETRY_FIXED
                  : strcmp(c->retry.policy, "linear") == 0 ? EVRT_RETRY_LINEAR
                                                           : EVRT_RETRY_EXPONENTIAL;
+    /* Who says how long the first delay is, and not the longest, means no less. */
+    double first = (double)p.initial_ms * (1 + p.jitter);
+    if (d->initial_delay_ms > p.max_ms && d->max_delay_ms < 0) p.max_ms = (int64_t)first;
     return p;
 }
 

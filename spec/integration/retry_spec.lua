@@ -85,6 +85,15 @@ describe("a delivery that fails", function()
         assert.equal(0, node:stop())
     end)
 
+    it("waits as long as its handler's policy says, also where the configuration's longest is shorter", function()
+        local node = start({ max_retries = 2, initial_delay = "1ms", max_delay = "2ms" }, { A = "error 'boom'" },
+            [[policies = { evrt.policy.retry { policy = "fixed", initial_delay = "30ms", jitter = 0 } },]])
+        node:accept { type = "a" }
+        node:await_end()
+        assert.same({ "0.030s", "0.030s" }, delays(node, 2))
+        assert.equal(0, node:stop())
+    end)
+
     it("is judged by a function where it failed", function()
         local node = start({ max_retries = 0 }, { A = "error('boom ' .. ctx.attempt)" }, [[policies = {
             evrt.policy.retry { policy = function(attempt, failure)

@@ -13,6 +13,7 @@
 --                     -> seconds, or nil: dead
 --     max_retries     attempts after the first; a function may go on for ever, unless this is said
 --     initial_delay, max_delay, multiplier, increment
+--                     without max_delay an initial_delay that is longer than the configuration's is the longest
 --     jitter          0 to 1: the part of a delay that chance takes away or adds
 --     retry_if        function(failure, event) -> false: dead at once
 local delivery = require "evrt.c.delivery"

@@ -55,6 +55,17 @@ describe("checks across values and files", function()
         assert.is_truthy(load "admin: {listen: ':9090', token_file: token}")
     end)
 
+    it("wants delays that can be, and the collector's URL", function()
+        assert.is_truthy(told("retry:\n  initial_delay: 5m\n"):find(
+            "evrt.yaml:2: retry.initial_delay: 5m is longer than retry.max_delay 1m, which no delay exceeds", 1, true))
+        assert.is_truthy(load "retry: {initial_delay: 5m, max_delay: 5m}")
+        for _, url in ipairs { "collector:4318", "ftp://collector", "http://", "https:///v1" } do
+            assert.is_truthy(told("tracing: {endpoint: '" .. url .. "'}"):find(
+                "evrt.yaml:1: tracing.endpoint: expected a URL such as http://localhost:4318; got \"" .. url, 1, true))
+        end
+        assert.is_truthy(load "tracing: {endpoint: 'https://collector.example/otlp'}")
+    end)
+
     it("wants room for the largest event, and three segments", function()
         assert.is_truthy(told("http: {max_event_size: 1MiB}\nstore: {max_backlog: 1MiB}"):find(
             "evrt.yaml:2: store.max_backlog: 1MiB is not twice http.max_event_size 1MiB", 1, true))
