@@ -50,7 +50,8 @@ struct host_worker {
     bool channel_open; /* its handle is not closed yet */
     struct evrt_channel channel;
     struct host_watch watch;
-    uv_timer_t restart;
+    uv_timer_t restart;   /* of the process that ended; while there is one, of gentle.c */
+    bool aside;           /* it gives way to others: gentle.c */
     uint32_t outstanding; /* deliveries it has */
     uint32_t lent;        /* of those, that wait for others */
     int64_t started_ns, died_ns;

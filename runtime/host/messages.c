@@ -336,6 +336,7 @@ static int on_ready(struct host_worker *w, struct evrt_slice payload) {
     int rc = host_generation_declared(w, payload);
     if (rc < 0) return rc;
     w->state = HOST_WORKER_READY;
+    host_gentle_end(w);
     host_contain_ready(w);
     if (w->died_ns != 0)
         evrt_log_event(h->log, WORKER_REPLACED, EVRT_F_U64("worker", w->slot),
@@ -365,6 +366,7 @@ static int on_refused(struct host_worker *w, struct evrt_slice payload) {
 
 static int on_drained(struct host_worker *w, struct evrt_slice payload) {
     (void)payload;
+    if (w->told) host_gentle_start(w);
     return w->told ? 0 : -EPROTO;
 }
 

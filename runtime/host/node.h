@@ -165,6 +165,7 @@ struct evrt_host {
     struct host_worker *fed; /* in this turn, last */
     uint32_t next_instance;
     uint64_t restarts;
+    enum host_gentle { HOST_GENTLE_UNKNOWN, HOST_GENTLE_YES, HOST_GENTLE_NO } gentle;
     uint64_t stale;             /* answers refused (D8) */
     struct host_meters *meters; /* NULL: metrics are off */
     struct host_contained contained;
@@ -326,7 +327,7 @@ void host_catch_up(struct evrt_host *h);
 EVRT_MUST_CHECK int host_worker_start(struct host_worker *w);
 /* Takes leave of those that have ended. */
 void host_workers_reap(struct evrt_host *h);
-void host_worker_signal(const struct host_worker *w, int signal);
+void host_worker_signal(struct host_worker *w, int signal);
 /* Ends when it has finished what it has. */
 void host_worker_drain(struct host_worker *w);
 void host_worker_kill(struct host_worker *w);
@@ -341,6 +342,15 @@ void host_workers_flush(struct evrt_host *h);
 void host_workers_stop(struct evrt_host *h);
 /* Whether every process is gone and every handle closed. */
 bool host_workers_gone(const struct evrt_host *h);
+
+/* ---- gentle.c ---- */
+
+/* Whether this worker is to be started standing aside: it loads beside others that serve. */
+bool host_gentle_for(const struct host_worker *w);
+/* The worker's process gives way to all others for a moment, where the machine lets it; ended also when the moment
+ * is over. */
+void host_gentle_start(struct host_worker *w);
+void host_gentle_end(struct host_worker *w);
 
 /* ---- contain.c ---- */
 

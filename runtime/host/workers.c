@@ -64,6 +64,8 @@ static void describe_exit(struct host_worker *w, int64_t status, int signal) {
 static void on_exit_of(struct host_worker *w, int status, int signal) {
     struct evrt_host *h = w->host;
     w->process_open = false;
+    w->aside = false;
+    uv_timer_stop(&w->restart);
     /* A crash is none of what it was told to do. */
     bool expected = w->told && w->reason[0] == '\0' && (signal == SIGKILL || status == 0);
     /* What it said before it died counts. */
@@ -108,8 +110,10 @@ void host_workers_reap(struct evrt_host *h) {
     }
 }
 
-void host_worker_signal(const struct host_worker *w, int signal) {
-    if (w->process_open) kill(w->pid, signal);
+void host_worker_signal(struct host_worker *w, int signal) {
+    if (!w->process_open) return;
+    host_gentle_end(w); /* dying takes some CPU, too */
+    kill(w->pid, signal);
 }
 
 /* The other side hung up, or said what cannot be understood. One that dies with something unread hangs up
@@ -145,7 +149,7 @@ int host_worker_start(struct host_worker *w) {
     w->outstanding = w->lent = 0;
     int page = -1, rc = host_contain_open(w, &page);
     const int fds[] = {pair[1], w->generation->scripts.snapshot, page};
-    if (rc == 0) rc = host_process_start(&w->pid, h->worker_path, fds, 3);
+    if (rc == 0) rc = host_process_start(&w->pid, h->worker_path, fds, 3, host_gentle_for(w));
     if (page >= 0) close(page);
     close(pair[1]);
     if (rc < 0) {
@@ -154,6 +158,7 @@ int host_worker_start(struct host_worker *w) {
     }
     w->process_open = true;
     w->state = HOST_WORKER_LOADING;
+    if (host_gentle_for(w)) host_gentle_start(w);
     rc = evrt_channel_init(&w->channel, h->loop, pair[0], &channel_events, w);
     if (rc < 0) {
         host_worker_signal(w, SIGKILL);
@@ -265,13 +270,16 @@ void host_worker_kill(struct host_worker *w) {
 
 /* It stays READY: what it still has may end, wait and publish. */
 void host_worker_drain(struct host_worker *w) {
-    uv_timer_stop(&w->restart);
-    if (!w->process_open) return;
+    if (!w->process_open) {
+        uv_timer_stop(&w->restart);
+        return;
+    }
     if (w->state != HOST_WORKER_READY) {
         host_worker_kill(w);
         return;
     }
     w->told = true;
+    if (w->outstanding == 0) host_gentle_start(w); /* else when it has drained */
     evrt_frame_put_text(evrt_channel_out(&w->channel), EVRT_FRAME_DRAIN, EVRT_STR(""));
 }
 
@@ -281,7 +289,7 @@ void host_worker_stop(struct host_worker *w) {
         host_worker_drain(w);
     else if (!idle)
         host_worker_kill(w);
-    uv_timer_stop(&w->restart);
+    if (!w->process_open) uv_timer_stop(&w->restart);
     w->state = HOST_WORKER_ENDING;
 }
 

@@ -59,6 +59,31 @@ local function state(node) return node:get("/api/v1/handlers").json end
 describe("a reload", function()
     require("spec.support.leak").guard(before_each, after_each)
 
+    -- Policy 5 is SCHED_IDLE. It gives way while it loads, but only for a moment, and not once it serves.
+    it("lets nobody load behind all others for ever", function()
+        local script = [[
+            local function policy()
+                local file = assert(io.open "/proc/self/stat")
+                local words = {}
+                for word in file:read "*a":match "%%) (.*)":gmatch "%%S+" do words[#words + 1] = word end
+                file:close()
+                return words[39]
+            end
+            while policy() ~= "0" do end
+            return { name = "One", events = "one", handle = function(event, ctx)
+                ctx.log.info("handled", { id = event.id, mark = policy() .. " in %d" })
+            end }
+        ]]
+        local node = start { config = { workers = { count = 2 } }, handlers = { ["a.lua"] = script:format(1) } }
+        assert.equal("0 in 1", marks(node, "one"))
+        for i = 2, 3 do
+            write(node, "a.lua", script:format(i))
+            assert.equal(200, reload(node).status)
+            for _ = 1, 4 do assert.equal("0 in " .. i, marks(node, "one")) end
+        end
+        assert.equal(0, node:stop())
+    end)
+
     it("takes over added, changed, renamed and removed files as a whole", function()
         local node = start { handlers = {
             ["a.lua"] = handler("A", '"a"', "1"),

@@ -1,6 +1,7 @@
 local ffi = require "ffi"
-local c = require "spec.support.c"
 local uv = require "luv"
+local c = require "spec.support.c"
+local loop = require "spec.support.loop"
 local lib = c.load("core", { "core/cpu.h" })
 
 local function read(path)
@@ -47,5 +48,25 @@ describe("core/cpu", function()
         local before, after = share(), share(path)
         os.remove(path)
         assert.same({ math.min(tonumber(before.nice) + 10, 19), "3" }, { tonumber(after.nice), after.policy })
+    end)
+
+    -- Another process: this one might not be let back.
+    it("makes a thread stand aside, and calls it back where that is allowed", function()
+        local ended, handle, pid
+        handle, pid = uv.spawn("sleep", { args = { "60" } }, function()
+            handle:close(function() ended = true end)
+        end)
+        local stat = ("/proc/%d/stat"):format(pid)
+        local before = share(stat)
+        assert.equal("0", before.policy)
+        assert.equal(0, lib.evrt_cpu_aside(pid))
+        assert.same({ nice = before.nice, policy = "5" }, share(stat))
+        assert.equal(0, lib.evrt_cpu_aside(pid))
+        local allowed = os.execute "chrt -i 0 chrt -o 0 true 2>/dev/null" == 0
+        assert.equal(allowed, lib.evrt_cpu_back(pid, lib.EVRT_CPU_SHORT) == 0)
+        assert.same({ nice = before.nice, policy = allowed and "0" or "5" }, share(stat))
+        handle:kill "sigkill"
+        loop.await("its end", function() return ended end)
+        assert.is_true(lib.evrt_cpu_aside(pid) < 0)
     end)
 end)
