@@ -117,12 +117,12 @@ local function read(name, problem, raw, extra, code)
     return raw, extra
 end
 
--- The value as the delivery sees it, then whether its own writes alone tell, and the raw value if not.
-local function get(name, ns, key)
-    local problem, value, own, code = c.get(ns, key)
+-- The value as the delivery sees it, then whether its own writes alone tell, and (want_raw) the raw value if not.
+local function get(name, ns, key, want_raw)
+    local problem, value, how, code = c.get(ns, key, want_raw)
     if problem then fail(problem, name) end
-    if own == "own" then return value, true end
-    if value == false then error(("%s: %s (%s)"):format(name, own, code), 0) end
+    if how == "own" or how == "simple" then return value, how == "own" end
+    if value == false then error(("%s: %s (%s)"):format(name, how, code), 0) end
     return c.now(ns, key, value), false, value
 end
 
@@ -218,7 +218,7 @@ function M.of(handler)
     function kv.cas(key, expected, value, options)
         check_key("ctx.kv.cas", key)
         local ns, ttl = options_of("ctx.kv.cas", handler, options, true)
-        local current, own, raw = get("ctx.kv.cas", ns, key)
+        local current, own, raw = get("ctx.kv.cas", ns, key, true)
         if not same(current, expected) then return false end
         local problem
         if not own then

@@ -149,21 +149,29 @@ local function checked_options(options)
 end
 
 local function emit(event)
-    who = "ctx.publish"
-    local copy, json = checked(event)
-    local problem, id, message, code = cpublish.emit(copy, json)
-    wait.check(problem, "ctx.publish")
+    local problem, id, message, code = cpublish.emit(event)
+    if problem == "unchecked" then
+        who = "ctx.publish"
+        problem, id, message, code = cpublish.emit(checked(event))
+    end
+    if problem then wait.check(problem, "ctx.publish") end
     -- Raised: nobody asks what became of an event that is published with the rest.
-    if id == nil then misuse("%s (%s)", message, code) end
+    if id == nil then
+        who = "ctx.publish"
+        misuse("%s (%s)", message, code)
+    end
     return { id = id }
 end
 
 --- What is inside of all policies: sends the event, waits for what became of it.
 function M.send(event, ctx)
     if ctx.emits then return emit(event) end
-    who = "evrt.publish"
-    local copy, json = checked(event)
-    local problem, id, seq, rest, duplicate, scheduled = cpublish.send(copy, json, ctx.handled, ctx.timeout)
+    local problem, id, seq, rest, duplicate, scheduled = cpublish.send(event, nil, ctx.handled, ctx.timeout)
+    if problem == "unchecked" then
+        who = "evrt.publish"
+        local copy, json = checked(event)
+        problem, id, seq, rest, duplicate, scheduled = cpublish.send(copy, json, ctx.handled, ctx.timeout)
+    end
     wait.check(problem, "evrt.publish")
     if id == nil then
         return nil, seq, rest

@@ -7,24 +7,35 @@
 #include "core/bytes.h"
 #include "core/utf8.h"
 
-void evrt_kv_put(struct evrt_buf *out, const struct evrt_kv_op *op) {
+static char *put_header(char *p, const struct evrt_kv_op *op) {
     assert(op->ns.n <= UINT16_MAX && op->key.n <= UINT16_MAX);
     assert(op->value.n <= UINT32_MAX && op->expected.n <= UINT32_MAX);
-    const struct evrt_slice *const parts[] = {&op->ns, &op->key, &op->value, &op->expected};
-    size_t n = EVRT_KV_HEADER + op->ns.n + op->key.n + op->value.n + op->expected.n;
-    char *p = evrt_buf_room(out, n), *to = p + EVRT_KV_HEADER;
     evrt_set_u16(p, (uint16_t)op->kind);
     evrt_set_u16(p + 2, (uint16_t)op->ns.n);
     evrt_set_u32(p + 4, (uint32_t)op->key.n);
     evrt_set_u32(p + 8, (uint32_t)op->value.n);
     evrt_set_u32(p + 12, (uint32_t)op->expected.n);
     evrt_set_u64(p + 16, (uint64_t)op->number);
+    return p + EVRT_KV_HEADER;
+}
+
+void evrt_kv_put(struct evrt_buf *out, const struct evrt_kv_op *op) {
+    const struct evrt_slice *const parts[] = {&op->ns, &op->key, &op->value, &op->expected};
+    size_t n = EVRT_KV_HEADER + op->ns.n + op->key.n + op->value.n + op->expected.n;
+    char *to = put_header(evrt_buf_room(out, n), op);
     for (int i = 0; i < 4; i++) {
         if (parts[i]->n == 0) continue;
         memcpy(to, parts[i]->p, parts[i]->n);
         to += parts[i]->n;
     }
     out->n += n;
+}
+
+char *evrt_kv_put_emit(struct evrt_buf *out, size_t n) {
+    const struct evrt_kv_op op = {.kind = EVRT_KV_EMIT, .value = {NULL, n}};
+    char *to = put_header(evrt_buf_room(out, EVRT_KV_HEADER + n), &op);
+    out->n += EVRT_KV_HEADER + n;
+    return to;
 }
 
 /* The next part, when it is there. */

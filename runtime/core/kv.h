@@ -35,6 +35,8 @@ struct evrt_kv_op {
 
 /* Lengths fit: ns and key 16 bits, the others 32. */
 void evrt_kv_put(struct evrt_buf *out, const struct evrt_kv_op *op);
+/* An EMIT whose value has n bytes, which go where this points. */
+char *evrt_kv_put_emit(struct evrt_buf *out, size_t n);
 /* Steps through: *at starts at 0. 1, 0 at the end, -EBADMSG. */
 int evrt_kv_next(struct evrt_slice ops, size_t *at, struct evrt_kv_op *op);
 

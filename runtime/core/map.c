@@ -8,7 +8,7 @@
 #include "core/hash.h"
 
 struct evrt_map_slot {
-    char *key;
+    const char *key;
     size_t n;
     uint64_t hash;
     void *value;
@@ -18,9 +18,17 @@ void evrt_map_init(struct evrt_map *m) {
     *m = (struct evrt_map){0};
 }
 
+void evrt_map_init_borrowing(struct evrt_map *m) {
+    *m = (struct evrt_map){.borrows = true};
+}
+
+static void free_key(const struct evrt_map *m, struct evrt_map_slot *s) {
+    if (!m->borrows) free((char *)(uintptr_t)s->key);
+}
+
 void evrt_map_finish(struct evrt_map *m) {
     for (size_t i = 0; m->slots != NULL && i <= m->mask; i++)
-        free(m->slots[i].key);
+        free_key(m, &m->slots[i]);
     free(m->slots);
     *m = (struct evrt_map){0};
 }
@@ -52,15 +60,19 @@ static void grow(struct evrt_map *m) {
     free(old.slots);
 }
 
+static const char *copy_of(struct evrt_slice key) {
+    char *copy = evrt_alloc(key.n + 1);
+    memcpy(copy, key.p, key.n);
+    return copy;
+}
+
 void *evrt_map_set(struct evrt_map *m, struct evrt_slice key, void *value) {
     if (m->slots == NULL || (m->count + 1) * 4 > (m->mask + 1) * 3) grow(m);
     uint64_t hash = evrt_hash64(key.p, key.n, 0);
     struct evrt_map_slot *s = &m->slots[find(m, key, hash)];
     void *before = s->value;
     if (s->key == NULL) {
-        char *copy = evrt_alloc(key.n + 1);
-        memcpy(copy, key.p, key.n);
-        *s = (struct evrt_map_slot){copy, key.n, hash, NULL};
+        *s = (struct evrt_map_slot){m->borrows ? key.p : copy_of(key), key.n, hash, NULL};
         m->count++;
     }
     s->value = value;
@@ -72,7 +84,7 @@ void *evrt_map_remove(struct evrt_map *m, struct evrt_slice key) {
     size_t hole = find(m, key, evrt_hash64(key.p, key.n, 0));
     if (m->slots[hole].key == NULL) return NULL;
     void *value = m->slots[hole].value;
-    free(m->slots[hole].key);
+    free_key(m, &m->slots[hole]);
     for (size_t at = hole;;) {
         at = (at + 1) & m->mask;
         if (m->slots[at].key == NULL) break;

@@ -66,7 +66,7 @@ struct evrt_overlay *evrt_overlay_create(const struct evrt_overlay_options *opti
     o->stamp = 1;
     o->ring_mask = 63;
     o->ring = evrt_alloc((o->ring_mask + 1) * sizeof *o->ring);
-    evrt_map_init(&o->map);
+    evrt_map_init_borrowing(&o->map); /* of names in entries */
     evrt_buf_init(&o->name);
     evrt_random_init(&o->random);
     return o;
@@ -128,8 +128,7 @@ static struct entry *seek(const struct evrt_overlay *o, struct evrt_slice name,
 /* ---- Lists ---- */
 
 static size_t size_of(const struct entry *e) {
-    return ENTRY_BYTES + 2 * (size_t)e->n + e->row.value.n +
-           e->difference_count * sizeof *e->differences;
+    return ENTRY_BYTES + e->n + e->row.value.n + e->difference_count * sizeof *e->differences;
 }
 
 static void take_out(struct evrt_overlay *o, struct entry *e) {
@@ -152,10 +151,7 @@ static void put_last(struct evrt_overlay *o, struct entry *e, bool dirty) {
 /* ---- Entries ---- */
 
 static void set_row(struct entry *e, const struct evrt_kv_row *row) {
-    char *copy = row->value.n == 0 ? NULL : evrt_alloc(row->value.n);
-    if (copy != NULL) memcpy(copy, row->value.p, row->value.n);
-    free((char *)e->row.value.p);
-    e->row = (struct evrt_kv_row){{copy, row->value.n}, copy == NULL ? 0 : row->expires_ms};
+    evrt_kv_row_set(&e->row, row);
     e->known = true;
     free(e->differences);
     e->differences = NULL;

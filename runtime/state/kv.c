@@ -17,7 +17,7 @@ enum { ENTRY_BYTES = 96 }; /* of memory, beside name and value */
 
 void evrt_state_kv_init(struct evrt_state_kv *kv) {
     *kv = (struct evrt_state_kv){0};
-    evrt_map_init(&kv->keys);
+    evrt_map_init_borrowing(&kv->keys); /* of names in entries */
 }
 
 static void clear(struct evrt_state_kv *kv) {
@@ -27,7 +27,7 @@ static void clear(struct evrt_state_kv *kv) {
         free(p);
     }
     evrt_map_finish(&kv->keys);
-    evrt_map_init(&kv->keys);
+    evrt_map_init_borrowing(&kv->keys);
     kv->bytes = 0;
     kv->sweep_ms = 0;
 }
@@ -39,13 +39,24 @@ void evrt_state_kv_finish(struct evrt_state_kv *kv) {
 
 /* ---- One key ---- */
 
+/* Most values replace one as long: numbers above all. */
+void evrt_kv_row_set(struct evrt_kv_row *to, const struct evrt_kv_row *from) {
+    struct evrt_slice value = from->value;
+    if (value.n == 0 || value.n != to->value.n) {
+        char *copy = value.n == 0 ? NULL : evrt_alloc(value.n);
+        if (copy != NULL) memcpy(copy, value.p, value.n);
+        free((char *)(uintptr_t)to->value.p);
+        to->value = (struct evrt_slice){copy, value.n};
+    } else {
+        memmove((char *)(uintptr_t)to->value.p, value.p, value.n);
+    }
+    to->expires_ms = value.n == 0 ? 0 : from->expires_ms;
+}
+
 static void set_row(struct evrt_state_kv *kv, struct evrt_kv_pending *p, struct evrt_slice value,
                     int64_t expires_ms) {
     kv->bytes += value.n - p->row.value.n;
-    char *copy = value.n == 0 ? NULL : evrt_alloc(value.n);
-    if (copy != NULL) memcpy(copy, value.p, value.n);
-    free((char *)p->row.value.p);
-    p->row = (struct evrt_kv_row){{copy, value.n}, value.n == 0 ? 0 : expires_ms};
+    evrt_kv_row_set(&p->row, &(struct evrt_kv_row){value, expires_ms});
 }
 
 /* The entry of a key; a new one is absent until it is loaded or set. */
@@ -64,7 +75,7 @@ static struct evrt_kv_pending *entry_of(struct evrt_state_kv *kv, const struct e
         p->ns_n = (uint16_t)op->ns.n;
         p->n = n;
         memcpy(p->name, name, n);
-        evrt_map_set(&kv->keys, (struct evrt_slice){name, n}, p);
+        evrt_map_set(&kv->keys, (struct evrt_slice){p->name, n}, p);
         kv->bytes += n + ENTRY_BYTES;
     }
     if (name != stack) free(name);

@@ -20,6 +20,9 @@ static inline bool evrt_kv_expired(const struct evrt_kv_row *row, int64_t at_ms)
     return row->expires_ms != 0 && row->expires_ms <= at_ms;
 }
 
+/* Copies; the value that was there, which is to->value's own memory, is freed or written over. */
+void evrt_kv_row_set(struct evrt_kv_row *to, const struct evrt_kv_row *from);
+
 struct evrt_kv_pending;
 
 struct evrt_state_kv {

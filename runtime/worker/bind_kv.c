@@ -61,11 +61,21 @@ static int encode(lua_State *L, int idx, struct evrt_buf *out, struct evrt_error
     return rc;
 }
 
-static int push_integer(lua_State *L, int64_t v) {
-    if (v <= (int64_t)EXACT && v >= -(int64_t)EXACT) {
+/* What is a value already, or nil when there is none. false: it has to be decoded, and nothing was pushed. */
+static bool push_simple(lua_State *L, struct evrt_slice raw) {
+    int64_t v;
+    if (raw.n == 0) {
+        lua_pushnil(L);
+    } else if (raw.p[0] == 's') {
+        lua_pushlstring(L, raw.p + 1, raw.n - 1);
+    } else {
+        if (!evrt_kv_integer(raw, &v) || v > (int64_t)EXACT || v < -(int64_t)EXACT) return false;
         lua_pushnumber(L, (lua_Number)v);
-        return 1;
     }
+    return true;
+}
+
+static int push_integer(lua_State *L, int64_t v) {
     char text[24];
     struct evrt_buf digits = {text, 0, sizeof text};
     evrt_buf_put_i64(&digits, v);
@@ -75,12 +85,9 @@ static int push_integer(lua_State *L, int64_t v) {
 /* nil when there is none. May raise. */
 static int push_value(lua_State *L, struct evrt_slice raw) {
     int64_t v;
-    if (raw.n == 0)
-        lua_pushnil(L);
-    else if (evrt_kv_integer(raw, &v))
+    if (push_simple(L, raw)) return 1;
+    if (evrt_kv_integer(raw, &v))
         push_integer(L, v);
-    else if (raw.p[0] == 's')
-        lua_pushlstring(L, raw.p + 1, raw.n - 1);
     else
         evrt_json_push(L, raw.p + 1, raw.n - 1, EVRT_EVENT_JSON);
     return 1;
@@ -252,18 +259,21 @@ static int cas(lua_State *L) {
 
 /* ---- Reading ---- */
 
-/* Asks the host, and waits. Resumed with nil, then: raw or nil, more; or false, message, code. */
-static int ask(lua_State *L, const struct evrt_frame_read *f) {
+/* Asks the host, and waits. Resumed with nil, then: raw or nil, more; or false, message, code. `simple`: a simple
+ * value comes as such, and "simple" after it. */
+static int ask(lua_State *L, const struct evrt_frame_read *f, bool simple) {
     struct evrt_worker *w = evrt_worker_of(L);
     struct evrt_delivery *d = w->deliveries.running;
     struct evrt_frame_read read = *f;
+    d->reads_simple = simple;
     read.token = evrt_delivery_token(d);
     evrt_frame_put_read(evrt_worker_out(w), &read);
     evrt_delivery_wait(d, INT64_MAX);
     return evrt_wait_yield(L);
 }
 
-/* get(ns, key) -> problem, value, "own" when the delivery's own writes tell; else as read */
+/* get(ns, key, want_raw) -> problem, value, "own" when the delivery's own writes tell; value, "simple"; else as
+ * read */
 static int get(lua_State *L) {
     struct evrt_delivery *d = running(L);
     struct evrt_kv_op op;
@@ -279,7 +289,9 @@ static int get(lua_State *L) {
         return 3;
     }
     int refused = evrt_wait_check(L);
-    return refused != 0 ? refused : ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key});
+    bool simple = !o.adds && !lua_toboolean(L, 3);
+    return refused != 0 ? refused
+                        : ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key}, simple);
 }
 
 /* read(ns, key) -> problem, raw or nil | false, message, code */
@@ -289,17 +301,19 @@ static int read_key(lua_State *L) {
     int refused = evrt_wait_check(L);
     if (refused != 0) return refused;
     if (check_name(L, &op, &err) < 0) return problem(L, err.message);
-    return ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key});
+    return ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key}, false);
 }
 
 /* scan(ns, prefix, after, limit) -> problem, raw rows, more | false, message, code */
 static int scan(lua_State *L) {
     int refused = evrt_wait_check(L);
     if (refused != 0) return refused;
-    return ask(L, &(struct evrt_frame_read){.ns = text_at(L, 1),
-                                            .key = text_at(L, 2),
-                                            .after = text_at(L, 3),
-                                            .limit = (uint32_t)lua_tonumber(L, 4)});
+    return ask(L,
+               &(struct evrt_frame_read){.ns = text_at(L, 1),
+                                         .key = text_at(L, 2),
+                                         .after = text_at(L, 3),
+                                         .limit = (uint32_t)lua_tonumber(L, 4)},
+               false);
 }
 
 /* events(type, subject, after, limit) -> problem, JSON | false, message, code */
@@ -308,6 +322,7 @@ static int events(lua_State *L) {
     int refused = evrt_wait_check(L);
     if (refused != 0) return refused;
     struct evrt_delivery *d = w->deliveries.running;
+    d->reads_simple = false;
     evrt_frame_put_query(evrt_worker_out(w), &(struct evrt_frame_query){
                                                  .token = evrt_delivery_token(d),
                                                  .after = (uint64_t)lua_tonumber(L, 3),
@@ -389,6 +404,7 @@ static int write_now(lua_State *L) {
     if (build(L, kind, &op, &err) < 0) return problem(L, err.message);
     struct evrt_delivery *d = w->deliveries.running;
     struct evrt_buf bytes = {0};
+    d->reads_simple = false;
     evrt_kv_put(&bytes, &op);
     evrt_frame_put_write(
         evrt_worker_out(w),
@@ -410,6 +426,11 @@ int evrt_kv_says(struct evrt_worker *w, struct evrt_slice payload) {
         lua_pushlstring(L, f.value.p, f.value.n);
         lua_pushstring(L, uv_err_name(f.status));
         evrt_runner_continue(w, d, 4);
+        return 0;
+    }
+    if (d->reads_simple && push_simple(L, f.value)) {
+        lua_pushliteral(L, "simple");
+        evrt_runner_continue(w, d, 3);
         return 0;
     }
     if (f.value.n == 0)

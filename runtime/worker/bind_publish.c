@@ -1,6 +1,6 @@
 /* evrt.c.publish: sends an event to the host and waits for what became of it, or keeps it with the running
- * delivery's effects. The table has been checked
- * for names and types by lua/evrt/publish.lua. */
+ * delivery's effects. Most tables have nothing but attributes and data: those are taken as they are. The others
+ * are checked, and what is wrong is said, by lua/evrt/publish.lua, which gives a copy then. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -24,24 +24,76 @@ static int refuse(lua_State *L, int code, const char *message) {
     return 4;
 }
 
-static struct evrt_slice text_field(lua_State *L, const char *name) {
-    struct evrt_slice s = {NULL, 0};
-    lua_getfield(L, 1, name);
-    if (lua_type(L, -1) == LUA_TSTRING) s.p = lua_tolstring(L, -1, &s.n);
-    lua_pop(L, 1); /* the table still holds it */
-    return s;
+/* ---- The table ---- */
+
+static const struct {
+    struct evrt_slice name;
+    size_t at; /* offset of the slice in struct evrt_event */
+} attributes[] = {
+#define X(name) \
+    { {#name, sizeof #name - 1}, offsetof(struct evrt_event, name) }
+    X(type),      X(id), X(source), X(time), X(subject), X(datacontenttype),
+    X(dataschema)
+#undef X
+};
+
+static struct evrt_slice *attribute(struct evrt_event *e, struct evrt_slice name) {
+    for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++)
+        if (evrt_slice_eq(attributes[i].name, name)) return (void *)((char *)e + attributes[i].at);
+    return NULL;
+}
+
+/* Where values of the table are on the stack. */
+enum { EXTENSIONS = 5, DATA };
+
+struct table {
+    bool
+        checked; /* by lua/evrt/publish.lua; else only what needs no check but those made here is taken */
+    bool json;
+    struct evrt_slice raw; /* data as it is, p NULL: any value */
+};
+
+/* One member, key and value on top. false: it needs more checks. */
+static bool take_member(lua_State *L, struct table *t, struct evrt_event *e) {
+    struct evrt_slice name;
+    if (lua_type(L, -2) != LUA_TSTRING) return false;
+    name.p = lua_tolstring(L, -2, &name.n);
+    int type = lua_type(L, -1);
+    struct evrt_slice *to = attribute(e, name);
+    if (to == NULL && t->checked && evrt_slice_eq(name, EVRT_STR("raw"))) to = &t->raw;
+    if (to != NULL) {
+        if (type != LUA_TSTRING || (to == &e->datacontenttype && !t->checked)) return false;
+        to->p = lua_tolstring(L, -1, &to->n); /* the table holds it */
+        return t->checked || to->n != 0;
+    }
+    bool data = evrt_slice_eq(name, EVRT_STR("data"));
+    if (!data && !(t->checked && evrt_slice_eq(name, EVRT_STR("extensions")))) return false;
+    if (data && !t->checked && type == LUA_TTABLE && lua_getmetatable(L, -1)) return false;
+    lua_pushvalue(L, -1);
+    lua_replace(L, data ? DATA : EXTENSIONS);
+    return true;
+}
+
+/* Walks through the table, which is faster than asking for each name that there could be. false as above. */
+static bool take_table(lua_State *L, struct table *t, struct evrt_event *e) {
+    *t = (struct table){.checked = !lua_isnoneornil(L, 2)};
+    t->json = !t->checked || lua_toboolean(L, 2);
+    lua_settop(L, DATA);
+    if (!t->checked && (!lua_istable(L, 1) || lua_getmetatable(L, 1))) return false;
+    lua_pushnil(L);
+    while (lua_next(L, 1) != 0) {
+        if (!take_member(L, t, e)) return false;
+        lua_pop(L, 1);
+    }
+    return t->checked || e->type.p != NULL;
 }
 
 /* Extensions and data are encoded one after the other in the scratch; only offsets are kept, as it may
  * move while it grows. */
 static int encode_extensions(lua_State *L, struct evrt_buf *out, struct evrt_error *err) {
-    lua_getfield(L, 1, "extensions");
-    if (!lua_istable(L, -1)) {
-        lua_pop(L, 1);
-        return 0;
-    }
+    if (!lua_istable(L, EXTENSIONS)) return 0;
     lua_pushnil(L);
-    while (lua_next(L, -2) != 0) {
+    while (lua_next(L, EXTENSIONS) != 0) {
         struct evrt_slice name, value;
         name.p = lua_tolstring(L, -2, &name.n);
         char kind = lua_type(L, -1) == LUA_TBOOLEAN  ? 'b'
@@ -58,8 +110,15 @@ static int encode_extensions(lua_State *L, struct evrt_buf *out, struct evrt_err
                                   name.p, EVRT_EXTENSION_NAME_MAX);
         lua_pop(L, 1);
     }
-    lua_pop(L, 1);
     return 0;
+}
+
+static bool has_traceparent(lua_State *L) {
+    if (!lua_istable(L, EXTENSIONS)) return false;
+    lua_getfield(L, EXTENSIONS, "traceparent");
+    bool given = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return given;
 }
 
 static int too_large(struct evrt_worker *w, const char *what, struct evrt_error *err) {
@@ -69,70 +128,56 @@ static int too_large(struct evrt_worker *w, const char *what, struct evrt_error 
 }
 
 /* What `data` and `raw` of the table give: raw is bytes as they are, data any value. */
-static int encode_data(lua_State *L, struct evrt_worker *w, bool json, struct evrt_event *e,
-                       struct evrt_error *err) {
+static int encode_data(lua_State *L, struct evrt_worker *w, const struct table *t,
+                       struct evrt_event *e, struct evrt_error *err) {
     struct evrt_buf *b = &w->scratch;
     size_t from = b->n;
-    struct evrt_slice raw = text_field(L, "raw");
-    if (raw.p != NULL) {
-        evrt_buf_put(b, raw.p, raw.n);
-    } else {
-        lua_getfield(L, 1, "data");
-        int rc = lua_isnil(L, -1)
-                     ? 1
-                     : evrt_json_encode(L, lua_gettop(L), "data", w->hello.max_event_size, b, err);
-        lua_pop(L, 1);
-        if (rc == -EMSGSIZE) return too_large(w, "data has more than", err);
-        if (rc != 0) return rc > 0 ? 0 : rc;
-    }
+    int rc = 0;
+    if (t->raw.p != NULL)
+        evrt_buf_put(b, t->raw.p, t->raw.n);
+    else if (!lua_isnil(L, DATA))
+        rc = evrt_json_encode(L, DATA, "data", w->hello.max_event_size, b, err);
+    else
+        return 0;
+    if (rc == -EMSGSIZE) return too_large(w, "data has more than", err);
+    if (rc < 0) return rc;
     evrt_buf_cstr(b);
     e->data = (struct evrt_slice){b->p + from, b->n - from};
     e->flags |= EVRT_EVENT_HAS_DATA;
-    if (!json) return 0;
+    if (!t->json) return 0;
     e->flags |= EVRT_EVENT_JSON;
-    return evrt_json_check(e->data, NULL, err);
+    return t->raw.p == NULL ? 0 : evrt_json_check(e->data, NULL, err);
 }
 
-static bool has_traceparent(lua_State *L) {
-    lua_getfield(L, 1, "extensions");
-    bool table = lua_istable(L, -1);
-    if (table) lua_getfield(L, -1, "traceparent");
-    bool given = table && !lua_isnil(L, -1);
-    lua_pop(L, table ? 2 : 1);
-    return given;
-}
+/* ---- The event ---- */
 
-/* Fills *e; what it points into lives in the table, the scratch and the two texts. */
-static int build(lua_State *L, struct evrt_worker *w, struct evrt_event *e, char id[EVRT_UUID_SIZE],
-                 char time[25], struct evrt_error *err) {
-    *e = (struct evrt_event){
-        .id = text_field(L, "id"),
-        .type = text_field(L, "type"),
-        .source = text_field(L, "source"),
-        .time = text_field(L, "time"),
-        .subject = text_field(L, "subject"),
-        .datacontenttype = text_field(L, "datacontenttype"),
-        .dataschema = text_field(L, "dataschema"),
-        .hops = (uint8_t)(w->deliveries.running->hops + 1),
-    };
+/* What the event points into, beside the table and the scratch. */
+struct texts {
+    char id[EVRT_UUID_SIZE], time[25];
+};
+
+/* Fills the rest of *e. Its size, or an error. */
+static int64_t build(lua_State *L, struct evrt_worker *w, const struct table *t,
+                     struct evrt_event *e, struct texts *texts, struct evrt_error *err) {
+    e->hops = (uint8_t)(w->deliveries.running->hops + 1);
     evrt_buf_clear(&w->scratch);
     int rc = encode_extensions(L, &w->scratch, err);
     evrt_spans_extend(w, e, &w->scratch, has_traceparent(L));
     size_t extensions = w->scratch.n;
-    if (rc == 0) rc = encode_data(L, w, lua_toboolean(L, 2), e, err);
+    if (rc == 0) rc = encode_data(L, w, t, e, err);
     if (rc < 0) return rc;
     e->extensions = (struct evrt_slice){w->scratch.p, extensions};
-    evrt_event_defaults(e, &w->random, w->hello.service, id, time);
+    evrt_event_defaults(e, &w->random, w->hello.service, texts->id, texts->time);
     rc = evrt_event_check(e, err);
     if (rc < 0) return rc;
-    if (evrt_event_size(e) > w->hello.max_event_size)
-        return too_large(w, "the event has more than", err);
-    return 0;
+    size_t n = evrt_event_size(e);
+    if (n > w->hello.max_event_size) return too_large(w, "the event has more than", err);
+    return (int64_t)n;
 }
 
-static void put(struct evrt_worker *w, const struct evrt_event *e, bool wait, int64_t timeout_ms) {
+static void put(struct evrt_worker *w, const struct evrt_event *e, size_t n, bool wait,
+                int64_t timeout_ms) {
     struct evrt_delivery *d = w->deliveries.running;
-    size_t n = evrt_event_size(e);
     char *encoded = evrt_alloc(n);
     evrt_event_encode(e, encoded);
     evrt_frame_put_publish(evrt_worker_out(w), &(struct evrt_frame_publish){
@@ -145,8 +190,8 @@ static void put(struct evrt_worker *w, const struct evrt_event *e, bool wait, in
     free(encoded);
 }
 
-static int too_many_hops(lua_State *L, struct evrt_worker *w, const struct evrt_delivery *d) {
-    struct evrt_slice type = text_field(L, "type");
+static int too_many_hops(lua_State *L, struct evrt_worker *w, const struct evrt_delivery *d,
+                         struct evrt_slice type) {
     struct evrt_error err;
     evrt_worker_limit(w, "bus.max_hops");
     evrt_error_set(&err, -EINVAL,
@@ -159,23 +204,30 @@ static int too_many_hops(lua_State *L, struct evrt_worker *w, const struct evrt_
     return 4;
 }
 
-/* send(event, is_json, wait, timeout in seconds) -> problem, id or nil, seq or message, outcomes or code */
+static int unchecked(lua_State *L) {
+    lua_pushliteral(L, "unchecked");
+    return 1;
+}
+
+/* send(event, is_json, wait, timeout in seconds) -> problem, id or nil, seq or message, outcomes or code. Without
+ * is_json the event is as the script gave it, and the problem may be "unchecked". */
 static int send_event(lua_State *L) {
     struct evrt_worker *w = evrt_worker_of(L);
-    luaL_checktype(L, 1, LUA_TTABLE);
     bool wait = lua_toboolean(L, 3);
     double timeout_ms = luaL_optnumber(L, 4, 0) * 1000;
+    struct evrt_error err;
+    struct evrt_event e = {0};
+    struct table t;
+    struct texts texts;
+    if (!take_table(L, &t, &e)) return unchecked(L);
     int refused = evrt_wait_check(L);
     if (refused != 0) return refused;
 
     struct evrt_delivery *d = w->deliveries.running;
-    struct evrt_error err;
-    struct evrt_event e;
-    char id[EVRT_UUID_SIZE], time[25];
-    if (d->hops >= w->hello.max_hops) return too_many_hops(L, w, d);
-    int rc = build(L, w, &e, id, time, &err);
-    if (rc < 0) return refuse(L, rc, err.message);
-    put(w, &e, wait, (int64_t)timeout_ms);
+    if (d->hops >= w->hello.max_hops) return too_many_hops(L, w, d, e.type);
+    int64_t n = build(L, w, &t, &e, &texts, &err);
+    if (n < 0) return refuse(L, (int)n, err.message);
+    put(w, &e, (size_t)n, wait, (int64_t)timeout_ms);
     if (wait) {
         d->lent = true;
         w->deliveries.busy--;
@@ -184,34 +236,31 @@ static int send_event(lua_State *L) {
     return evrt_wait_yield(L);
 }
 
-/* emit(event, is_json) -> problem, id or nil, message, code. Kept until the delivery is done. */
+/* emit(event, is_json) -> problem, id or nil, message, code. Kept until the delivery is done. As above. */
 static int emit(lua_State *L) {
     struct evrt_worker *w = evrt_worker_of(L);
     struct evrt_delivery *d = w->deliveries.running;
-    luaL_checktype(L, 1, LUA_TTABLE);
+    struct evrt_error err;
+    struct evrt_event e = {0};
+    struct table t;
+    struct texts texts;
+    if (!take_table(L, &t, &e)) return unchecked(L);
     if (d == NULL || evrt_delivery_expire(d)) {
         lua_pushstring(L, d == NULL ? "outside" : "timeout");
         return 1;
     }
-    struct evrt_error err;
-    struct evrt_event e;
-    char id[EVRT_UUID_SIZE], time[25];
-    if (d->hops >= w->hello.max_hops) return too_many_hops(L, w, d);
-    int rc = build(L, w, &e, id, time, &err);
-    if (rc < 0) return refuse(L, rc, err.message);
-    size_t n = evrt_event_size(&e);
-    if (d->effects.n + EVRT_KV_HEADER + n > w->hello.kv_max_effects) {
+    if (d->hops >= w->hello.max_hops) return too_many_hops(L, w, d, e.type);
+    int64_t n = build(L, w, &t, &e, &texts, &err);
+    if (n < 0) return refuse(L, (int)n, err.message);
+    if (d->effects.n + EVRT_KV_HEADER + (size_t)n > w->hello.kv_max_effects) {
         evrt_worker_limit(w, "kv.max_effects");
         evrt_error_set(&err, -EMSGSIZE,
                        "the delivery would write and publish more than %llu bytes (kv.max_effects)",
                        (unsigned long long)w->hello.kv_max_effects);
         return refuse(L, -EMSGSIZE, err.message);
     }
-    char *encoded = evrt_alloc(n);
-    evrt_event_encode(&e, encoded);
     d->last_effect = SIZE_MAX;
-    evrt_kv_put(&d->effects, &(struct evrt_kv_op){.kind = EVRT_KV_EMIT, .value = {encoded, n}});
-    free(encoded);
+    evrt_event_encode(&e, evrt_kv_put_emit(&d->effects, (size_t)n));
     lua_pushnil(L);
     lua_pushlstring(L, e.id.p, e.id.n);
     return 2;

@@ -12,7 +12,7 @@
 #include "worker/process.h"
 
 enum {
-    IDLE_MAX = 64, /* runners kept for later */
+    IDLE_MAX = 256, /* runners kept for later: as many as wait at once by default */
     /* Deliveries and time before the loop looks at the socket and the timers again: what has come for
      * other handlers meanwhile takes its turn. */
     TURN_TAKES = 512,

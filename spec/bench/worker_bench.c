@@ -1,5 +1,5 @@
 /* How fast one worker handles deliveries: starts `evrt worker` as the host does, keeps a window of
- * 300-byte events in flight, and counts what is done. Prints a JSON object: events per second, and the CPU
+ * 300-byte events in flight, answers what is read, and counts what is done. Prints a JSON object: events per second, and the CPU
  * that the worker spent per event.
  *
  *     worker_bench [PROGRAM [EVENTS [WINDOW [SCRIPT [POLICY]]]]]     PROGRAM worker is run; default ./evrt
@@ -115,6 +115,11 @@ static void fill_window(struct bench *b) {
 
 static void on_frame(struct bench *b, const struct evrt_frame *f) {
     struct evrt_frame_failed failed;
+    struct evrt_frame_read read;
+    if (f->type == EVRT_FRAME_EFFECTS) b->done++;
+    if (f->type == EVRT_FRAME_READ && evrt_frame_get_read(f->payload, &read) == 0)
+        evrt_frame_put_value(
+            &b->out, &(struct evrt_frame_value){.token = read.token, .value = EVRT_STR("sread")});
     if (f->type == EVRT_FRAME_DONE) b->done += f->payload.n / EVRT_FRAME_DONE_ITEM;
     if (f->type == EVRT_FRAME_REFUSED) {
         fprintf(stderr, "refused: %.*s\n", (int)f->payload.n, f->payload.p);
@@ -158,6 +163,9 @@ int main(int argc, char **argv) {
     struct evrt_frame_hello hello = {.concurrency = UINT32_MAX,
                                      .memory_limit = 256 << 20,
                                      .max_event_size = 1 << 20,
+                                     .kv_max_key = 1024,
+                                     .kv_max_value = 1 << 20,
+                                     .kv_max_effects = 1 << 20,
                                      .max_hops = 16,
                                      .log_level = 1,
                                      .service = EVRT_STR("bench")};

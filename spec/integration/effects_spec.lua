@@ -57,6 +57,37 @@ describe("effects", function()
         assert.equal(0, node:stop())
     end)
 
+    it("are of any form that an event and a value may have", function()
+        local node = node_of { ["a.lua"] = [[
+            local evrt = require "evrt"
+            return { name = "A", events = "*", handle = function(event, ctx)
+                if event.type == "read" then
+                    assert(ctx.kv.get("text") == "t" and ctx.kv.get("bytes") == "\0\255" and ctx.kv.get("none") == nil)
+                    assert(tostring(ctx.kv.get("long")) == "9007199254740993LL" and ctx.kv.get("half") == 0.5)
+                    assert(ctx.kv.get("no") == false and ctx.kv.get("list")[2] == "x" and ctx.kv.get("n") == -7)
+                    ctx.kv.incr("n")
+                    assert(ctx.kv.get("n") == -6)
+                elseif event.type == "write" then
+                    for key, value in pairs { text = "t", bytes = "\0\255", half = 0.5, no = false, list = { 1, "x" },
+                        n = -7, long = evrt.json.decode "9007199254740993" } do ctx.kv.set(key, value) end
+                    ctx.publish(setmetatable({ data = 1 }, { __index = { type = "b" } }))
+                    ctx.publish { type = "b", data = evrt.json.array {} }
+                    ctx.publish { type = "b", data = evrt.raw "[2 ]", id = "mine", source = "/own", subject = "s" }
+                    ctx.publish { type = "b", data = "text", datacontenttype = "text/plain", extensions = { x = 1 } }
+                    ctx.publish { type = "b" }
+                end
+            end }]] }
+        publish(node, "write")
+        assert.equal("success", publish(node, "read").json.handlers[1].outcome)
+        local seen = {}
+        for i, e in ipairs(await_events(node, "b", 5)) do
+            seen[i] = { e.id == "mine", e.data, e.source, e.subject, e.x }
+        end
+        assert.same({ { false, 1, "my-app" }, { false, {}, "my-app" }, { true, { 2 }, "/own", "s" },
+            { false, "text", "my-app", nil, 1 }, { false, nil, "my-app" } }, seen)
+        assert.equal(0, node:stop())
+    end)
+
     it("of a failed attempt are none, and a retry starts clean", function()
         local node = node_of({ ["a.lua"] = [[
             return { name = "A", events = "a", handle = function(event, ctx)
@@ -141,6 +172,12 @@ describe("effects", function()
             { 'ctx.kv.set("k", 1, { ttl = 0 })', "ctx.kv.set: ttl: a duration above 0" },
             { 'ctx.publish { typ = "b" }', 'ctx.publish: unknown field "typ" (did you mean "type"?)' },
             { 'ctx.publish { type = "b", data = { f = print } }', "ctx.publish: data.f" },
+            { 'ctx.publish "b"', "ctx.publish: an event (table) expected, got string" },
+            { 'ctx.publish { "b" }', "ctx.publish: a table of named fields expected" },
+            { 'ctx.publish { data = 1 }', "ctx.publish: type is missing" },
+            { 'ctx.publish { type = "b", source = 1 }', "ctx.publish: source: a string expected, got number" },
+            { 'ctx.publish { type = "b.", data = 1 }', "ctx.publish: type: byte 2" },
+            { 'ctx.publish { type = "b", data = evrt.raw "{" }', "ctx.publish: " },
             { 'ctx.publish({ type = "b" }, { wait = "handled" })', "ctx.publish: takes no options" },
             { 'for i = 1, 5 do ctx.kv.set("k" .. i, ("v"):rep(1000)) end', "(kv.max_effects)" },
             { 'repeat ctx.kv.get("n") until ctx.kv.cas("n", 1, 2)', "timed out", "timeout" },

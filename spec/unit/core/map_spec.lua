@@ -65,4 +65,17 @@ describe("core/map", function()
         assert.equal(count, seen)
         for k, v in pairs(model) do assert.equal(v, get(k)) end
     end)
+
+    it("borrows keys when told to, and leaves them alone", function()
+        lib.evrt_map_init_borrowing(m)
+        local texts, at, key = {}, ffi.new("size_t[1]"), ffi.new("struct evrt_slice")
+        for i = 1, 100 do
+            texts[i] = "key" .. i
+            lib.evrt_map_set(m, c.slice(texts[i]), ptr(i))
+        end
+        for i = 1, 100, 2 do assert.equal(i, remove("key" .. i)) end
+        for i = 1, 100 do assert.equal(i % 2 == 0 and i or nil, get("key" .. i)) end
+        lib.evrt_map_next(m, at, key)
+        assert.equal(ffi.cast("const char *", texts[get(c.string(key))]), key.p)
+    end)
 end)
