@@ -215,9 +215,9 @@ local cases = {
         bite = function(node)
             assert.equal(200, node:post_admin("/api/v1/handlers/A/pause").status) -- needs all of them
             local large, answer = ("x"):rep(15 * 2 ^ 20), nil
-            for _ = 1, 16 do
+            for i = 1, 16 do
                 answer = node:post("/events", large, { ["ce-specversion"] = "1.0", ["ce-type"] = "a",
-                    ["ce-source"] = "s", ["ce-id"] = "", ["Content-Type"] = "text/plain" })
+                    ["ce-source"] = "s", ["ce-id"] = tostring(i), ["Content-Type"] = "text/plain" })
                 if answer.status ~= 202 then break end
             end
             return refused(503, answer)
