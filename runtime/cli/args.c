@@ -50,9 +50,14 @@ int evrt_cli_print(struct evrt_buf *out) {
     return evrt_cli_fail(EVRT_EXIT_FAILED, "cannot write to standard output: %s", strerror(rc));
 }
 
+bool evrt_cli_terminal(int fd) {
+    const char *term = getenv("TERM");
+    return isatty(fd) && (term == NULL || strcmp(term, "dumb") != 0);
+}
+
 bool evrt_cli_colour(void) {
     const char *no = getenv("NO_COLOR");
-    return (no == NULL || *no == '\0') && isatty(STDOUT_FILENO);
+    return (no == NULL || *no == '\0') && evrt_cli_terminal(STDOUT_FILENO);
 }
 
 /* ---- Parsing ---- */

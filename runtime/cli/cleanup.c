@@ -157,7 +157,7 @@ static int ask(struct evrt_cli *cli, const struct evrt_buf *body, struct backup 
 }
 
 int evrt_cli_backup(struct evrt_cli *cli) {
-    struct backup b = {.terminal = isatty(STDERR_FILENO)};
+    struct backup b = {.terminal = evrt_cli_terminal(STDERR_FILENO)};
     struct evrt_buf dir, body, out;
     evrt_buf_init(&dir);
     evrt_buf_init(&body);

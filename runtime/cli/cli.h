@@ -100,6 +100,8 @@ int evrt_cli_error(int code, const struct evrt_error *err);
 
 /* Writes to standard output; what cannot be written makes the command fail. Empties the buffer. */
 int evrt_cli_print(struct evrt_buf *out);
+/* Whether it is a terminal that understands more than lines of text. */
+bool evrt_cli_terminal(int fd);
 /* Whether standard output wants colours: a terminal, and NO_COLOR is not set. */
 bool evrt_cli_colour(void);
 

@@ -214,7 +214,7 @@ static void progress(struct evrt_slice job) {
 
 /* Until it has ended. Ctrl-C ends this command and not the job. */
 static int wait_for(struct evrt_cli *cli, struct evrt_buf *json) {
-    bool terminal = isatty(STDERR_FILENO) && !evrt_cli_has(cli, "json");
+    bool terminal = evrt_cli_terminal(STDERR_FILENO) && !evrt_cli_has(cli, "json");
     struct evrt_buf path;
     int rc = EVRT_EXIT_OK;
     evrt_buf_init(&path);

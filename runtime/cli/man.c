@@ -99,6 +99,7 @@ static void put_rest(struct evrt_buf *out) {
     put_item(out, "EVRT_SET_KEY__SUB", "Sets the configuration key key.sub; --set beats it.");
     put_item(out, "EVRT_TOKEN", "Bearer token that commands show to a node.");
     put_item(out, "NO_COLOR", "When set: no colours.");
+    put_item(out, "TERM", "dumb: plain lines, as when output goes to a file.");
     put_item(out, "NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd for Type=notify.");
     evrt_buf_puts(out, ".SH FILES\n");
     put_item(out, "conf/evrt.yaml, /etc/evrt/evrt.yaml",

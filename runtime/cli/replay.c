@@ -160,7 +160,7 @@ static void progress(struct evrt_slice json) {
 
 /* Until it has ended. Ctrl-C ends this command and not the replay. */
 static int wait_for(struct evrt_cli *cli, const char *id, struct evrt_buf *json) {
-    bool terminal = isatty(STDERR_FILENO) && !evrt_cli_has(cli, "json");
+    bool terminal = evrt_cli_terminal(STDERR_FILENO) && !evrt_cli_has(cli, "json");
     int rc = EVRT_EXIT_OK;
     for (int64_t ms = FIRST_MS; rc == EVRT_EXIT_OK; ms = ms * 2 < LOOK_MS ? ms * 2 : LOOK_MS) {
         rc = ask(cli, id, NULL, json);

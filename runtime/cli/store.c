@@ -101,8 +101,9 @@ static int conclude(struct store *s, const char *path, const struct evrt_store_r
 
 /* Reads all of it, and repairs it, or shows what that would do; *damaged: in so many places. */
 static int look(struct evrt_cli *cli, bool repair, bool dry_run, uint64_t *damaged) {
-    struct store s = {
-        .json = evrt_cli_has(cli, "json"), .terminal = isatty(STDERR_FILENO), .percent = ~0u};
+    struct store s = {.json = evrt_cli_has(cli, "json"),
+                      .terminal = evrt_cli_terminal(STDERR_FILENO),
+                      .percent = ~0u};
     const char *path = cli->args[1];
     struct evrt_store_report report = {0};
     struct evrt_error err;

@@ -31,7 +31,7 @@ static void begin(struct top *t) {
     sigaddset(&ends, SIGTERM);
     sigprocmask(SIG_BLOCK, &ends, NULL);
     t->signals = signalfd(-1, &ends, SFD_CLOEXEC);
-    t->screen = isatty(STDOUT_FILENO);
+    t->screen = evrt_cli_terminal(STDOUT_FILENO);
     t->keys = t->screen && tcgetattr(STDIN_FILENO, &t->before) == 0;
     if (t->keys) {
         struct termios raw = t->before;

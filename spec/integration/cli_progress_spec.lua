@@ -56,6 +56,20 @@ describe("the progress of long work", function()
         both({ "dead-letters", "reprocess", "--handler", "Dies" }, 1, "^ *%d+ %%.* failed again$")
     end)
 
+    it("is plain lines at a terminal that is dumb", function()
+        local shown = terminal.run({ "replay", "--handler", "Slow", "--from-seq", "1", "--url", url },
+            { env = { TERM = "dumb" } })
+        assert.equal(0, shown.code, shown.text)
+        assert.matches("^Replay 1 to Slow: done[^\r\27]*\n$", shown.text)
+        for _, command in ipairs { { "handlers" }, { "top", "--count", "1" } } do
+            local args = { command[1], "--url", url, command[2], command[3] }
+            assert.is_nil(terminal.run(args, { env = { TERM = "dumb" } }).text:find "[\r\27]")
+            assert.truthy(terminal.run(args).text:find "\27")
+            local plain = terminal.run({ "handlers", "--url", url }, { env = { NO_COLOR = "1" } })
+            assert.is_nil(plain.text:find "\27")
+        end
+    end)
+
     it("does not show with --json at a terminal", function()
         local shown = terminal.run { "replay", "--handler", "Slow", "--from-seq", "1", "--json", "--url", url }
         assert.equal(0, shown.code)

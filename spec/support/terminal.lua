@@ -18,9 +18,11 @@ function terminal.spawn(args, options)
     options = options or {}
     local words = { quoted(evrt.binary()) }
     for _, word in ipairs(args) do words[#words + 1] = quoted(word) end
+    local env = { TERM = "xterm", NO_COLOR = "" }
+    for name, value in pairs(options.env or {}) do env[name] = value end
     return evrt.spawn {
         program = "script", args = { "-q", "-e", "-c", table.concat(words, " "), "/dev/null" },
-        stdin = options.typed, env = options.env,
+        stdin = options.typed, env = env,
     }
 end
 
