@@ -12,6 +12,7 @@ tools="prometheus prometheus-alertmanager python3-prometheus-client"
 only=
 fast=no
 soak=no
+coverage=no
 build_jaeger=no
 passed=0
 failed=0
@@ -19,12 +20,13 @@ logs=build/spec
 
 usage() {
     cat <<'END'
-usage: sh spec/run.sh [--only PATTERN] [--fast | --soak] [--jaeger]
+usage: sh spec/run.sh [--only PATTERN] [--fast | --soak | --coverage] [--jaeger]
   --only PATTERN  only spec files whose path, and steps whose name, match the extended regular expression
   --fast          lints, unit, integration and fault specs only: no sanitizers, corpus or conformance
   --soak          kills, power cuts and other faults only, many more of them (some 45 minutes), the ledger among them:
                   prints cycles, acked, lost, phantom, order violations, duplicates, at last their sums.
                   EVRT_KILLS=1000 and the like say how many
+  --coverage      unit and integration specs only, on a build that counts; prints which part of the lines ran, by folder
   --jaeger        builds a Jaeger to query traces from, where Go and its module proxy can be had (ten minutes and more)
   EVRT_SEED=N     repeats the random moments of a run, which prints it
   EVRT_SPEC_PATIENCE=SECONDS   how long a spec waits for something at most (20)
@@ -47,6 +49,7 @@ while [ $# -gt 0 ]; do
         ;;
     --fast) fast=yes ;;
     --soak) soak=yes ;;
+    --coverage) coverage=yes ;;
     --jaeger) build_jaeger=yes ;;
     -h | --help)
         usage
@@ -235,6 +238,19 @@ if command -v dpkg-query >/dev/null; then
     # shellcheck disable=SC2086 # a list of words
     install_missing $packages
     unpack_tools
+fi
+if [ $coverage = yes ]; then
+    command -v gcov >/dev/null || die "--coverage needs gcov, which comes with gcc"
+    build coverage
+    find build/coverage -name '*.gcda' -delete
+    specs "unit, counted" build/coverage spec/unit/*
+    options="--exclude-tags=plain"
+    environment="EVRT_SPEC_PATIENCE=${EVRT_SPEC_PATIENCE:-60}"
+    specs "integration, counted" build/coverage spec/integration/*
+    luajit spec/support/coverage.lua build/coverage || failed=$((failed + 1))
+    echo "$passed passed, $failed failed"
+    [ $failed = 0 ]
+    exit
 fi
 sh examples/quickstart.sh --no-run || die "cannot build release"
 if [ $soak = yes ]; then
