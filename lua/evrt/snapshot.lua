@@ -2,7 +2,7 @@
 --
 -- An aggregate is what events are about: `type` is the first part of its events' types ("order" for order.created
 -- and order.item.added, or a pattern of one's own), `id` their subject. A snapshot's version is the sequence of
--- the last event in it, or any other number that grows.
+-- the last event in it (a fold goes on behind it), or where nothing is folded any other number that grows.
 --
 -- Kept in the key-value store, as TYPE/ID/VERSION in a namespace that every handler may write. Versions count down
 -- there, so that the newest comes first.

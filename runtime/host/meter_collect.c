@@ -47,7 +47,9 @@ void host_meter_age(struct evrt_host *h, uint64_t seq, int64_t stored_ms) {
     struct host_meters *m = h->meters;
     if (m == NULL) return;
     struct host_age *last = m->age_count == 0 ? NULL : &m->ages[m->age_count - 1];
-    if (last != NULL && (seq <= last->seq || stored_ms < last->ms + AGE_EVERY_MS)) {
+    /* A clock that was set back has a mark at once: by those of before nothing would have an age. */
+    bool soon = last != NULL && stored_ms >= last->ms && stored_ms < last->ms + AGE_EVERY_MS;
+    if (last != NULL && (seq <= last->seq || soon)) {
         if (seq >= m->ages[0].seq) return;
         if (m->age_count == AGES_MAX) return;
         memmove(m->ages + 1, m->ages, m->age_count++ * sizeof *m->ages);

@@ -116,6 +116,26 @@ describe("a clock #plain", function()
         return shortest, #again > 0 and again[#again] - again[1] or 0, #again
     end
 
+    it("that was ahead leaves the age of what a handler has not begun right", function()
+        clock.set(YEAR)
+        local node = start { handlers = { ["a.lua"] = [[return { name = "A", events = "a", handle = function() end }]] } }
+        local function age()
+            local text = node:get("/metrics").body
+            return tonumber(text:match 'evrt_handler_oldest_unprocessed_age_seconds{handler="A"} (%S+)')
+        end
+        node:accept { type = "a" }
+        node:await_end()
+        clock.set(0)
+        assert.equal(200, node:post_admin("/api/v1/handlers/A/pause").status)
+        node:accept { type = "a" }
+        node:await("it to be older", function() return age() > 0.2 end)
+        assert.is_true(age() < 3600)
+        assert.equal(200, node:post_admin("/api/v1/handlers/A/resume").status)
+        node:await_end()
+        assert.equal(0, age())
+        assert.equal(0, (node:stop()))
+    end)
+
     it("that jumps leaves retries their time while the node runs", function()
         for i, offset in ipairs { YEAR, -YEAR } do
             clock.set(0)
