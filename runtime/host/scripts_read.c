@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/jsonout.h"
+#include "core/map.h"
 #include "frame/snapshot.h"
 
 enum {
@@ -95,12 +96,11 @@ static int visible(const struct dirent *d) {
     return d->d_name[0] != '.';
 }
 
-static bool keep_folder(struct evrt_scripts *s, const char *path) {
+static void keep_folder(struct evrt_scripts *s, const char *path) {
     for (size_t i = 0; i < s->folder_count; i++)
-        if (strcmp(s->folders[i], path) == 0) return false;
+        if (strcmp(s->folders[i], path) == 0) return;
     s->folders = evrt_realloc(s->folders, (s->folder_count + 1) * sizeof *s->folders);
     s->folders[s->folder_count++] = evrt_strdup(path);
-    return true;
 }
 
 static int add_folder(struct reading *r, const char *folder, const char *module_prefix,
@@ -155,25 +155,29 @@ static char *folder_of(const char *path) {
     return slash == NULL ? evrt_strdup(".") : evrt_strndup(path, slash - path);
 }
 
-/* Files named by globs are handlers; what stands beside them can be required. */
+static bool is_new(struct evrt_map *seen, const char *path) {
+    return evrt_map_set(seen, evrt_slice_of(path), seen) == NULL;
+}
+
+/* Files named by globs, several times or once, are handlers; what stands beside them can be required. */
 static int add_globs(struct reading *r, const struct evrt_strings *globs) {
     glob_t found = {0};
     struct stat st;
+    struct evrt_map seen;
+    evrt_map_init(&seen);
     for (size_t i = 0; i < globs->n; i++)
         glob(globs->v[i], (i == 0 ? 0 : GLOB_APPEND) | GLOB_ERR, NULL, &found);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < found.gl_pathc; i++)
-        if (stat(found.gl_pathv[i], &st) == 0)
+        if (is_new(&seen, found.gl_pathv[i]) && stat(found.gl_pathv[i], &st) == 0)
             rc = add_file(r, 'h', found.gl_pathv[i], &st, EVRT_STR(""));
-    char *last = evrt_strdup("");
     r->role = 0;
     for (size_t i = 0; rc == 0 && i < found.gl_pathc; i++) {
         char *folder = folder_of(found.gl_pathv[i]);
-        if (strcmp(folder, last) != 0) rc = add_folder(r, folder, "", 0);
-        free(last);
-        last = folder;
+        if (is_new(&seen, folder)) rc = add_folder(r, folder, "", 0);
+        free(folder);
     }
-    free(last);
+    evrt_map_finish(&seen);
     globfree(&found);
     return rc;
 }

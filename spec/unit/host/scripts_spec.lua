@@ -65,6 +65,13 @@ describe("a folder of scripts", function()
         assert.same({ "other", "x_one", "x_two" }, names(files, "m"))
     end)
 
+    it("takes what several globs name once", function()
+        local dir = lay { ["a/x.lua"] = "1", ["a/y.lua"] = "2", ["b/z.lua"] = "3" }
+        local files = read { dir .. "/a/x*.lua", dir .. "/b/*.lua", dir .. "/a/*.lua" }
+        assert.same({ "x.lua", "z.lua", "y.lua" }, names(files, "h"))
+        assert.same({ "x", "y", "z" }, names(files, "m"))
+    end)
+
     it("takes policies from their folder, which need not be there", function()
         local dir = lay { ["h/a.lua"] = "a", ["p/wrap.lua"] = "w", ["p/_help.lua"] = "h", ["p/deep/x.lua"] = "x" }
         local files = read({ dir .. "/h" }, dir .. "/p")
