@@ -290,7 +290,7 @@ const struct evrt_command evrt_commands[] = {
         .losses = LOSSES{{"delete", "the key's value is gone for good"}, {NULL, NULL}},
         .brief = "Read and change the key-value store of a running node.",
         .text = "Without --namespace lists the namespaces; with it, its keys in order. get prints the value "
-                "alone: JSON, or a string's text. set takes JSON ('\"text\"', 5, '{\"a\": 1}'), or with --text any "
+                "alone: JSON, or a string's text (in base64 when it is not UTF-8). set takes JSON ('\"text\"', 5, '{\"a\": 1}'), or with --text any "
                 "text. What is written is durable when the command returns, and logged as an operator's action.",
         .run = evrt_cli_kv,
     },

@@ -69,9 +69,10 @@ describe("evrt test", function()
     end
 
     local function left()
-        local names = {}
-        for name in assert(io.popen("ls " .. dir)):lines() do names[#names + 1] = name end
-        return table.concat(names, " ")
+        local ls = assert(io.popen("ls " .. dir))
+        local names = ls:read "*a"
+        ls:close() -- else its process may be there still when leaks are looked for
+        return (names:gsub("\n$", ""):gsub("\n", " "))
     end
 
     it("runs specs with the handlers, and leaves nothing", function()

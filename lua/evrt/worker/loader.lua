@@ -14,6 +14,13 @@ local loader = {
     handlers = handlers.loaded,
 }
 
+-- While scripts are loaded the place of who calls it can still be told.
+local exit, loading = os.exit, false
+rawset(os, "exit", function(...)
+    if loading then error("os.exit: a script must not end its worker while it is loaded", 2) end
+    return exit(...)
+end)
+
 -- A syntax error is "path:line: text" already, but for a shortened path.
 local function syntax_error(message, path)
     if message:find "wrong mode$" then message = "bytecode is not accepted, only source text" end
@@ -153,10 +160,7 @@ local function told(problems)
     return table.concat(problems, "\n")
 end
 
---- Returns the number of handlers and the READY text; or nil and the REFUSED text.
----@return integer?
----@return string
-function loader.load()
+local function load_all_scripts()
     local problems, list = {}, {}
     if not scripts.files then return nil, "the snapshot of scripts is malformed" end
     local applied = load_scripts(problems)
@@ -169,6 +173,16 @@ function loader.load()
     if #problems > 0 then return nil, told(problems) end
     collectgarbage()
     return #list, assert(json.encode({ handlers = array(list), memory = script.memory() }, true))
+end
+
+--- Returns the number of handlers and the READY text; or nil and the REFUSED text.
+---@return integer?
+---@return string
+function loader.load()
+    loading = true
+    local count, text = load_all_scripts()
+    loading = false
+    return count, text
 end
 
 return loader
