@@ -117,15 +117,24 @@ static struct evrt_slice ended_ranges(const struct host_job *j, struct evrt_buf 
     return evrt_buf_slice(out);
 }
 
-static void journal(struct host_job *j) {
+static void journal_into(struct host_job *j, struct evrt_buf *into) {
     struct evrt_host *h = j->host;
     struct evrt_record_job r = j->r;
     if (j->r.state == EVRT_JOB_RUNNING) r.ended = ended_ranges(j, &h->ranges);
     if (!j->fresh) r.spec = (struct evrt_slice){NULL, 0};
     evrt_buf_clear(&h->scratch);
     evrt_record_put_job(&h->scratch, &r);
-    host_append(h, EVRT_RECORD_JOB, evrt_buf_slice(&h->scratch));
+    host_put_record(h, into, EVRT_RECORD_JOB, evrt_buf_slice(&h->scratch));
     j->changed = j->fresh = false;
+}
+
+static void journal(struct host_job *j) {
+    journal_into(j, NULL);
+}
+
+void host_jobs_settle(struct evrt_host *h, struct evrt_buf *into) {
+    for (size_t i = 0; i < h->jobs->count; i++)
+        if (h->jobs->all[i]->changed) journal_into(h->jobs->all[i], into);
 }
 
 /* Those that ended long ago are not listed any more. */
@@ -375,15 +384,10 @@ static void on_allowance(uv_timer_t *timer) {
     (void)timer;
 }
 
-/* The host closes: what workers said before they ended is settled still, and so are the jobs that it is of. */
-static void turn_stopped(struct evrt_host *h) {
-    for (size_t i = 0; i < h->jobs->count; i++)
-        if (h->jobs->all[i]->changed) journal(h->jobs->all[i]);
-}
-
 void host_jobs_turn(struct evrt_host *h) {
     bool waits = false, pump = false;
-    if (h->jobs->stopped) turn_stopped(h);
+    /* The host closes: what workers said before they ended is settled still, and so are the jobs that it is of. */
+    if (h->jobs->stopped) host_jobs_settle(h, NULL);
     if (h->jobs->count == 0 || h->jobs->stopped) return;
     int64_t now = evrt_mono_ns();
     for (size_t i = 0; i < h->jobs->count; i++) {

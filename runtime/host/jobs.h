@@ -91,6 +91,8 @@ struct host_jobs *host_jobs_create(void);
 void host_jobs_destroy(struct host_jobs *jobs);
 /* At start, from state.db; jobs go on when the host serves. */
 void host_jobs_restore(struct evrt_host *h, const struct evrt_record_job *r);
+/* What got on: into a list (host_put_record), to be journaled in one group with what its deliveries left behind. */
+void host_jobs_settle(struct evrt_host *h, struct evrt_buf *into);
 /* Once a turn, after what ended was settled: journals what got on, lets jobs deliver. */
 void host_jobs_turn(struct evrt_host *h);
 /* A delivery beside the window ended: evrt_bus_end returned it as *end->delivery. */

@@ -51,11 +51,13 @@ int64_t host_kv_now(struct evrt_host *h) {
 
 /* ---- Into the journal ---- */
 
-/* Buffers hold u32 length and bytes. */
-static bool next(const struct evrt_buf *list, size_t *at, struct evrt_slice *out) {
+/* Steps through what host_put_record put. */
+static bool next(const struct evrt_buf *list, size_t *at, enum evrt_record_kind *kind,
+                 struct evrt_slice *out) {
     if (*at == list->n) return false;
-    *out = (struct evrt_slice){list->p + *at + 4, evrt_get_u32(list->p + *at)};
-    *at += 4 + out->n;
+    *out = (struct evrt_slice){list->p + *at + 8, evrt_get_u32(list->p + *at)};
+    *kind = evrt_get_u32(list->p + *at + 4);
+    *at += 8 + out->n;
     return true;
 }
 
@@ -70,9 +72,10 @@ static void append_event(struct evrt_host *h, struct evrt_slice event) {
 }
 
 static size_t record_bytes(const struct evrt_buf *list, uint32_t *count) {
+    enum evrt_record_kind kind;
     struct evrt_slice one;
     size_t bytes = 0;
-    for (size_t at = 0; next(list, &at, &one); (*count)++)
+    for (size_t at = 0; next(list, &at, &kind, &one); (*count)++)
         bytes += evrt_journal_record_bytes(one.n);
     return bytes;
 }
@@ -89,20 +92,21 @@ static void empty(struct evrt_buf *b) {
     if (b->cap > KEPT_BYTES) evrt_buf_finish(b);
 }
 
-void host_kv_settle(struct evrt_host *h, const struct evrt_buf *settlements) {
+void host_kv_settle(struct evrt_host *h, const struct evrt_buf *records) {
     struct host_kv *kv = &h->kv;
     struct evrt_record_kv record = {kv->at_ms, evrt_buf_slice(&kv->ops)};
     uint32_t count = kv->emitted_count + 1;
-    size_t bytes = record_bytes(settlements, &count) + host_kv_bytes(h);
+    size_t bytes = record_bytes(records, &count) + host_kv_bytes(h);
     evrt_record_put_kv(&kv->scratch, &record);
     int rc = evrt_journal_hold(h->journal, bytes, count);
     assert(rc == 0); /* what is accepted at a time is bounded far below */
+    enum evrt_record_kind kind;
     struct evrt_slice one;
-    for (size_t at = 0; next(&kv->emitted, &at, &one);)
+    for (size_t at = 0; next(&kv->emitted, &at, &kind, &one);)
         append_event(h, one);
     host_append(h, EVRT_RECORD_KV, evrt_buf_slice(&kv->scratch));
-    for (size_t at = 0; next(settlements, &at, &one);)
-        host_append(h, EVRT_RECORD_SETTLE, one);
+    for (size_t at = 0; next(records, &at, &kind, &one);)
+        host_append(h, kind, one);
     rc = evrt_journal_hold(h->journal, 0, 0); /* what is over is for nobody else */
     assert(rc == 0);
     evrt_overlay_seal(kv->overlay);

@@ -29,7 +29,7 @@ struct host_kv {
     /* Accepted, and to be journaled at the end of the turn. */
     struct evrt_buf ops;     /* of the KV record */
     int64_t at_ms;           /* its time; 0: nothing was accepted */
-    struct evrt_buf emitted; /* events: u32 length and encoding */
+    struct evrt_buf emitted; /* events, as host_put_record does */
     size_t emitted_bytes;    /* of their records */
     uint32_t emitted_count;
     struct evrt_buf scratch;
@@ -62,9 +62,9 @@ int64_t host_kv_now(struct evrt_host *h);
 /* Of the journal, that what was accepted since the last settlement may take; at most so many may be. */
 enum { HOST_KV_GROUP_BYTES = 24 << 20 };
 size_t host_kv_bytes(const struct evrt_host *h);
-/* Adds what was accepted since the last settlement to the journal, in one group with the settlements that were
- * put into `settlements` (u32 length and payload each). */
-void host_kv_settle(struct evrt_host *h, const struct evrt_buf *settlements);
+/* Adds what was accepted since the last settlement to the journal, in one group with these records
+ * (host_put_record). */
+void host_kv_settle(struct evrt_host *h, const struct evrt_buf *records);
 static inline bool host_kv_has(const struct host_kv *kv) {
     return kv->at_ms != 0;
 }

@@ -230,6 +230,9 @@ void host_waiters_push(struct host_waiters *w, struct host_waiter waiter);
 void host_waiters_run(struct evrt_host *h, struct host_waiters *w);
 /* Appends a record that is not an event; it always finds room. */
 void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_slice payload);
+/* Into a list of records that are journaled in one group (u32 length, u32 kind, payload each); NULL: as above. */
+void host_put_record(struct evrt_host *h, struct evrt_buf *into, enum evrt_record_kind kind,
+                     struct evrt_slice payload);
 
 /* ---- dedup.c ---- */
 

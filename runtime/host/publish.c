@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/bytes.h"
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
@@ -49,6 +50,19 @@ void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_sl
     assert(at != NULL); /* only events are refused; the rest draws on the reserve */
     memcpy(at, payload.p, payload.n);
     h->appended++;
+}
+
+void host_put_record(struct evrt_host *h, struct evrt_buf *into, enum evrt_record_kind kind,
+                     struct evrt_slice payload) {
+    if (into == NULL) {
+        host_append(h, kind, payload);
+        return;
+    }
+    char *at = evrt_buf_room(into, 8 + payload.n);
+    evrt_set_u32(at, (uint32_t)payload.n);
+    evrt_set_u32(at + 4, kind);
+    memcpy(at + 8, payload.p, payload.n);
+    into->n += 8 + payload.n;
 }
 
 static int reason(struct evrt_host *h, int rc, const struct evrt_event *e, struct evrt_error *err) {

@@ -41,20 +41,13 @@ static uint64_t key_of(void *arg, const struct evrt_sub *s, const struct evrt_sl
 
 const struct evrt_bus_ops host_bus_ops = {send_delivery, key_of, mark_dirty};
 
-/* A record of `into` (u32 length and payload), or the journal's. */
 static void settle(struct evrt_host *h, struct evrt_sub *s, struct evrt_buf *into) {
     struct evrt_record_settle record;
     evrt_buf_clear(&h->ranges);
     evrt_buf_clear(&h->scratch);
     evrt_sub_settle(s, evrt_bus_next_seq(h->bus), &h->ranges, &record);
     evrt_record_put_settle(&h->scratch, &record);
-    if (into != NULL) {
-        evrt_set_u32(evrt_buf_room(into, 4), (uint32_t)h->scratch.n);
-        into->n += 4;
-        evrt_buf_put(into, h->scratch.p, h->scratch.n);
-    } else {
-        host_append(h, EVRT_RECORD_SETTLE, evrt_buf_slice(&h->scratch));
-    }
+    host_put_record(h, into, EVRT_RECORD_SETTLE, evrt_buf_slice(&h->scratch));
     evrt_sub_settled(s);
     s->left_effects = false;
     s->told_cursor = record.cursor;
@@ -80,7 +73,10 @@ void host_settle(struct evrt_host *h) {
         s->dirty = false;
         settle(h, s, s->left_effects ? &h->settlements : NULL);
     }
-    if (host_kv_has(&h->kv)) host_kv_settle(h, &h->settlements);
+    if (host_kv_has(&h->kv)) {
+        host_jobs_settle(h, &h->settlements);
+        host_kv_settle(h, &h->settlements);
+    }
     evrt_buf_clear(&h->settlements);
 }
 

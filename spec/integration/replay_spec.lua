@@ -1,5 +1,6 @@
 -- Replay: stored events once more, to one handler, beside everything else.
 local uv = require "luv"
+local lfs = require "lfs"
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 
@@ -45,6 +46,28 @@ local function publish(node, count, event)
     local answer = node:post("/events", cjson.encode(batch),
         { ["Content-Type"] = "application/cloudevents-batch+json" })
     assert.equal(202, answer.status, answer.body)
+end
+
+-- The kinds of records that each group of the journal holds (runtime/journal/format.h), as sets.
+local function groups(node)
+    local list, folder = {}, node.dir .. "/data/journal/"
+    local function u32(bytes, at)
+        local a, b, c, d = bytes:byte(at + 1, at + 4)
+        return a + 2 ^ 8 * b + 2 ^ 16 * c + 2 ^ 24 * d
+    end
+    for name in lfs.dir(folder) do
+        local bytes, at = name:find "%.seg$" and evrt.read(folder .. name) or "", 4096
+        while bytes:sub(at + 1, at + 4) == "EVGR" do
+            local kinds, from = {}, at + 56
+            at = from + u32(bytes, at + 32)
+            while from < at do
+                kinds[bytes:byte(from + 5)] = true
+                from = from + 8 + math.ceil(u32(bytes, from) / 8) * 8
+            end
+            list[#list + 1] = kinds
+        end
+    end
+    return list
 end
 
 local function counts(r) return { r.state, r.replayed_count, r.failed_count, r.skipped_count } end
@@ -270,6 +293,29 @@ describe("replay", function()
         for _, f in ipairs(last.failures) do assert.equal("crashed", f.error.type) end
         assert.equal(0, books(node).dead)
         assert.equal(0, node:stop())
+    end)
+
+    it("journals how far it is with what its deliveries leave behind, however large that is", function()
+        local KV, JOB = 10, 24
+        local node = evrt.start { config = { workers = { count = 2 }, jobs = { replay_concurrency = 512 } },
+            handlers = { ["a.lua"] = [[return { name = "A", events = "a", handle = function(event, ctx)
+                if not ctx.replay then return end
+                ctx.kv.set("large:" .. event.seq % 3, ("x"):rep(200000))
+                ctx.kv.incr("count")
+            end }]] } }
+        publish(node, 300)
+        settled(node)
+        assert.same({ "done", 300, 0, 0 }, counts(replay(node, { handler = "A", from_seq = 1 })))
+        assert.equal(300, node:get("/api/v1/kv?namespace=A&key=count").json.value)
+        assert.equal(0, node:stop())
+        local written = 0
+        for _, kinds in ipairs(groups(node)) do
+            if kinds[KV] then
+                written = written + 1
+                assert.is_true(kinds[JOB])
+            end
+        end
+        assert.is_true(written > 0)
     end)
 
     it("says what is wrong", function()
