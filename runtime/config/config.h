@@ -43,6 +43,7 @@ struct evrt_config {
     } workers;
     struct {
         bool watch;
+        int64_t interval;
     } reload;
     struct {
         char *listen;

@@ -51,6 +51,10 @@
       "administering the machine, as far as the kernel offers.")                                 \
     X(reload.watch, BOOL, "true", 0, 0, NULL, RELOAD,                                            \
       "Whether saving a script reloads it, without a signal.")                                   \
+    X(reload.interval, DURATION, "1s", 0, DAY, NULL, RELOAD,                                     \
+      "A signal or a save reloads at once, but after four reloads in a row only one is made in " \
+      "so long, for all that came by then. Those who wait for the outcome are not put off. 0s: " \
+      "none is.")                                                                                \
     X(http.listen, ADDRESS, "127.0.0.1:8080", 0, 0, NULL, RESTART,                               \
       "Where events come in: POST /events. Port 0 takes any free port.")                         \
     X(http.max_event_size, SIZE, "1MiB", 1 * KIB, 16 * MIB, NULL, RELOAD,                        \

@@ -73,8 +73,8 @@ static int open_handles(struct evrt_host *h) {
     h->handles += 2;
     uv_timer_init(h->loop, &h->kv.timer);
     uv_timer_init(h->loop, &h->allowance);
-    uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.quiet,
-                                  &h->reload.rescan};
+    uv_timer_t *const reload[] = {&h->reload.deadline, &h->reload.patience, &h->reload.pace,
+                                  &h->reload.quiet, &h->reload.rescan};
     for (size_t i = 0; i < sizeof reload / sizeof reload[0]; i++) {
         uv_timer_init(h->loop, reload[i]);
         reload[i]->data = h;
@@ -113,6 +113,7 @@ static void close_handles(struct evrt_host *h) {
                           (uv_handle_t *)&h->wake,
                           (uv_handle_t *)&h->reload.deadline,
                           (uv_handle_t *)&h->reload.patience,
+                          (uv_handle_t *)&h->reload.pace,
                           (uv_handle_t *)&h->reload.quiet,
                           (uv_handle_t *)&h->reload.rescan};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)

@@ -9,7 +9,12 @@
 
 #include "core/clock.h"
 
-enum { SETTLE_MS = 20, SETTLE_MAX_MS = 500 };
+enum {
+    SETTLE_MS = 20,
+    SETTLE_MAX_MS = 500,
+    FREELY = 4, /* loads in a row that reload.interval does not hold back */
+    MS = 1000000,
+};
 
 /* ---- Lists ---- */
 
@@ -130,6 +135,33 @@ void host_reload_drained(struct host_generation *g) {
     if (r->step == HOST_RELOAD_WAITING) switch_over(h);
 }
 
+/* ---- Pace ---- */
+
+/* Each load costs an interval, and who is more than a few of them ahead of the clock waits. To look costs nothing. */
+static void pay(struct evrt_host *h) {
+    struct host_reload *r = &h->reload;
+    int64_t now = evrt_mono_ns();
+    if (r->paid_ns < now) r->paid_ns = now;
+    r->paid_ns += h->config->reload.interval * MS;
+}
+
+static void on_pace(uv_timer_t *timer) {
+    host_reload_start(timer->data);
+}
+
+static bool must_wait(struct evrt_host *h) {
+    struct host_reload *r = &h->reload;
+    int64_t interval = h->config->reload.interval;
+    int64_t wait = (r->paid_ns - evrt_mono_ns()) / MS - (FREELY - 1) * interval;
+    if (wait > interval) wait = interval; /* it was longer before */
+    if (wait <= 0 || r->later.n != 0) return false;
+    if (!uv_is_active((uv_handle_t *)&r->pace)) {
+        host_limit(h, EVRT_LIMIT_RELOAD_INTERVAL);
+        uv_timer_start(&r->pace, on_pace, (uint64_t)wait, 0);
+    }
+    return true;
+}
+
 /* ---- Loading ---- */
 
 void host_reload_progress(struct evrt_host *h) {
@@ -159,6 +191,7 @@ static void load(struct evrt_host *h, struct evrt_scripts *scripts) {
     const struct evrt_config *config = r->fresh.file != NULL ? &r->fresh : h->config;
     r->step = HOST_RELOAD_LOADING;
     r->loading = host_generation_create(h, scripts, config);
+    pay(h);
     int64_t timeout_ms = host_generation_timeout(r->loading);
     if (timeout_ms != 0) uv_timer_start(&r->deadline, on_deadline, (uint64_t)timeout_ms, 0);
     host_generation_load(r->loading, 1);
@@ -285,6 +318,7 @@ static void begin(struct evrt_host *h) {
     job->work.data = job;
     job->host = h;
     job->scripts.snapshot = -1;
+    uv_timer_stop(&r->pace);
     r->step = HOST_RELOAD_READING;
     r->again = false;
     r->asked = r->asked_again;
@@ -322,12 +356,13 @@ void evrt_host_reload(struct evrt_host *h, evrt_host_json_cb cb, void *arg) {
 void host_reload_start(struct evrt_host *h) {
     const struct host_reload *r = &h->reload;
     bool free_to = r->step == HOST_RELOAD_IDLE && !r->looking && h->phase == HOST_SERVING;
-    if (r->again && free_to) begin(h);
+    if (r->again && free_to && !must_wait(h)) begin(h);
 }
 
 void host_reload_stop(struct evrt_host *h) {
     struct host_reload *r = &h->reload;
     host_watch_stop(h);
+    uv_timer_stop(&r->pace);
     uv_timer_stop(&r->deadline);
     if (r->step >= HOST_RELOAD_LOADING) {
         host_generation_end(r->loading);

@@ -6,8 +6,8 @@
  *                the pool
  *         nothing changed, or refused: no switch ◀─┘
  *
- * Triggers that come meanwhile are remembered as one, and served by one more round. Kept in the host; the
- * loop's thread, but for the reading. Included by host/node.h. */
+ * Triggers that come meanwhile are remembered as one, and served by one more round; so are those that come thick and
+ * fast (reload.interval). Kept in the host; the loop's thread, but for the reading. Included by host/node.h. */
 #ifndef EVRT_HOST_RELOAD_H
 #define EVRT_HOST_RELOAD_H
 
@@ -67,6 +67,8 @@ struct host_reload {
     int64_t began_ns;
     uv_timer_t deadline; /* of loading */
     uv_timer_t patience; /* of draining */
+    uv_timer_t pace;     /* of what was put off */
+    int64_t paid_ns;     /* when the reloads so far would have come at one in reload.interval */
 
     /* The last one that was decided. */
     enum host_reload_outcome outcome;

@@ -250,6 +250,7 @@ static const char *state_of(const struct host_reload *r) {
         [HOST_RELOAD_LOADING] = "loading",
         [HOST_RELOAD_WAITING] = "waiting",
     };
+    if (uv_is_active((const uv_handle_t *)&r->pace)) return "put_off";
     return r->step == HOST_RELOAD_IDLE && r->draining != NULL ? "draining" : states[r->step];
 }
 

@@ -202,6 +202,7 @@ enum evrt_metric_id {
     X(WORKER_MEMORY, "workers.memory_limit", "a delivery failed and its worker was replaced") \
     X(STALL, "workers.stall_timeout", "a worker was killed") \
     X(DRAIN, "workers.drain_timeout", "deliveries were cut off, to be made again") \
+    X(RELOAD_INTERVAL, "reload.interval", "a reload was put off") \
     X(CONCURRENCY, "workers.concurrency", "a handler's deliveries waited for others of it") \
     X(MAX_EVENT_SIZE, "http.max_event_size", "an event was refused") \
     X(MAX_BATCH, "http.max_batch", "a batch was refused") \

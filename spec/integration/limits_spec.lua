@@ -107,6 +107,19 @@ local cases = {
             assert.equal(200, node:post_admin("/api/v1/reload").status)
         end,
     },
+    ["reload.interval"] = {
+        config = { reload = { interval = "1h" } },
+        handlers = handler "",
+        bite = function(node)
+            local reloads = 0
+            while node:get "/api/v1/handlers".json.reload.state ~= "put_off" do
+                reloads = reloads + 1
+                evrt.write(node.dir .. "/handlers/a.lua", handler("-- " .. reloads)["a.lua"])
+                node:kill "sighup"
+                evrt.idle(0.02)
+            end
+        end,
+    },
     ["workers.concurrency"] = {
         config = { workers = { concurrency = 1 } },
         handlers = handler(SLEEPS),

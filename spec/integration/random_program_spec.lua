@@ -48,7 +48,8 @@ local function start(seed)
     for _, h in ipairs(p.handlers) do texts[h.name .. ".lua"] = script(h, dir .. "/side.log") end
     p.node = evrt.start {
         dir = dir, handlers = texts,
-        config = { workers = { count = 2, drain_timeout = "2s" }, reload = { watch = seed % 2 == 0 },
+        config = { workers = { count = 2, drain_timeout = "2s" },
+            reload = { watch = seed % 2 == 0, interval = seed % 3 == 0 and "1s" or "0s" },
             retry = { max_retries = 10, initial_delay = "5ms", max_delay = "20ms" },
             logging = { level = "info", sampling = { first = 5, then_every = 0 } } },
     }

@@ -547,6 +547,41 @@ describe("a reload is asked for", function()
         assert.equal(0, node:stop())
     end)
 
+    it("without a pause, and is done at once a few times, then by who waits for it", function()
+        local node = start {
+            config = { reload = { watch = false, interval = "1h" } },
+            handlers = { ["a.lua"] = handler("A", '"a"', "0") },
+        }
+        for i = 1, 4 do
+            write(node, "a.lua", handler("A", '"a"', tostring(i)))
+            node:kill "sighup"
+            node:await("reload " .. i, function() return state(node).reload.reloaded == i end)
+        end
+        write(node, "a.lua", handler("A", '"a"', "5"))
+        node:kill "sighup"
+        node:await("the fifth to be put off", function() return state(node).reload.state == "put_off" end)
+        assert.equal("4", marks(node, "a"))
+        write(node, "a.lua", handler("A", '"a"', "6"))
+        assert.equal(200, reload(node).status)
+        assert.equal("6", marks(node, "a"))
+        assert.equal(5, state(node).reload.reloaded)
+        assert.equal(0, node:stop())
+    end)
+
+    it("without a pause, and the last is not forgotten", function()
+        local node = start {
+            config = { reload = { watch = false, interval = "300ms" } },
+            handlers = { ["a.lua"] = handler("A", '"a"', "0") },
+        }
+        for i = 1, 50 do
+            write(node, "a.lua", handler("A", '"a"', tostring(i)))
+            node:kill "sighup"
+            evrt.idle(0.01)
+        end
+        node:await("the last one", function() return marks(node, "a") == "50" end)
+        assert.equal(0, node:stop())
+    end)
+
     it("while the node drains, and is not done", function()
         local node = start { handlers = { ["a.lua"] = [[
             local evrt = require "evrt"
