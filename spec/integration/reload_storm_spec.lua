@@ -57,7 +57,8 @@ describe("a storm of reloads", function()
         local node = evrt.start {
             dir = dir,
             config = {
-                workers = { count = 2 }, reload = { interval = "0s" }, logging = { level = "info", sampling = { first = 5, then_every = 0 } },
+                workers = { count = 2 }, reload = { interval = "0s" },
+                logging = { level = "info", sampling = { first = 5, then_every = 0 } },
                 dedup = { max = 1000 }, -- else ids would be what the host grows by
             },
             handlers = { ["a.lua"] = script(side, 0), ["_version.lua"] = "return 0" },
