@@ -32,7 +32,9 @@ size_t evrt_utf8_check(const char *p, size_t n) {
             at += 8;
             continue;
         }
-        size_t len = evrt_utf8_next(p + at, n - at, &code);
+        /* What is left, together with some of what is known already. */
+        if (n >= 8 && n - at < 8 && (evrt_get_u64(p + n - 8) & 0x8080808080808080) == 0) return n;
+        size_t len = (signed char)p[at] >= 0 ? 1 : evrt_utf8_next(p + at, n - at, &code);
         if (len == 0) return at;
         at += len;
     }

@@ -335,8 +335,8 @@ void host_trace_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t pos
                      const char *event) {
     struct host_tracing *t = h->tracing;
     struct evrt_event_trace trace;
-    bool plain = evrt_event_field(event, EVRT_FIELD_EXTENSIONS).n == 0;
-    if (plain && (event[16] & EVRT_EVENT_UNSAMPLED) != 0 && t->held == NULL) return;
+    bool unsampled = (event[16] & EVRT_EVENT_UNSAMPLED) != 0 && t->held == NULL;
+    if (unsampled && !evrt_event_has_extensions(event)) return;
     evrt_event_trace(event, evrt_tracer_threshold(t->tracer), &trace);
     const struct evrt_trace_context *c = &trace.context;
     if (!evrt_trace_is_sampled(c) && !trace.given && t->held == NULL) return;
@@ -475,7 +475,7 @@ struct evrt_slice host_span_id(const struct evrt_sub *s, const struct evrt_deliv
 }
 
 static bool find_trace(const struct evrt_host *h, const char *event, struct evrt_event_trace *t) {
-    if (h->tracing == NULL || evrt_event_field(event, EVRT_FIELD_EXTENSIONS).n == 0) return false;
+    if (h->tracing == NULL || !evrt_event_has_extensions(event)) return false;
     evrt_event_trace(event, 0, t);
     return t->given;
 }

@@ -1,5 +1,5 @@
 /* See log_writer.h. Waking a thread costs the waker more than making a line does, so it is done for the
- * first line after silence only; then the writer naps for a few milliseconds between batches and is woken
+ * first line after silence only; then the writer naps for 50 ms between batches and is woken
  * early when the ring is half full, or by a flush. */
 #include "telemetry/log_writer.h"
 
@@ -13,7 +13,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-#define NAP_NS 5000000
+#define NAP_NS 50000000
 #define CLOSING_NS 1000000000
 #define SAY_NS 1000000000
 

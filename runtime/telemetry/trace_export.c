@@ -66,9 +66,9 @@ struct evrt_trace_chunk *evrt_trace_exporter_put(struct evrt_trace_exporter_stat
         return chunk;
     }
     pthread_mutex_lock(&x->lock);
-    bool wake = x->idle;
+    size_t waiting = atomic_fetch_add(&x->waiting, chunk->spans) + chunk->spans;
+    bool wake = x->idle || waiting > x->options->queue_size / 2;
     x->idle = false;
-    atomic_fetch_add(&x->waiting, chunk->spans);
     atomic_fetch_add(&x->bytes, chunk->records.n);
     *(x->first == NULL ? &x->first : &x->last->next) = chunk;
     x->last = chunk;
@@ -76,6 +76,13 @@ struct evrt_trace_chunk *evrt_trace_exporter_put(struct evrt_trace_exporter_stat
     pthread_mutex_unlock(&x->lock);
     if (wake) pthread_cond_signal(&x->wake);
     return next == NULL ? evrt_trace_chunk_create() : next;
+}
+
+static bool is_empty(struct evrt_trace_exporter_state *x) {
+    pthread_mutex_lock(&x->lock);
+    bool empty = x->first == NULL;
+    pthread_mutex_unlock(&x->lock);
+    return empty;
 }
 
 /* Waits for one. NULL: the thread is to end. */
@@ -128,6 +135,18 @@ static bool pause_for(struct evrt_trace_exporter_state *x, int64_t ms) {
     bool closing = x->closing;
     pthread_mutex_unlock(&x->lock);
     return !closing;
+}
+
+/* Between two chunks: to be woken for each one costs its waker more than many spans do. */
+static void nap(struct evrt_trace_exporter_state *x) {
+    enum { NAP_MS = 50 };
+    int64_t until = evrt_mono_ns() + NAP_MS * MS;
+    struct timespec at = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    int rc = 0;
+    pthread_mutex_lock(&x->lock);
+    while (!x->closing && atomic_load(&x->waiting) <= x->options->queue_size / 2 && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&x->wake, &x->lock, &at);
+    pthread_mutex_unlock(&x->lock);
 }
 
 /* ---- Telling ---- */
@@ -273,6 +292,7 @@ static void *run(void *arg) {
             export_lines(x, c);
         give_back(x, c);
         tell(x, false);
+        if (is_empty(x)) nap(x);
     }
     tell(x, true);
     return NULL;

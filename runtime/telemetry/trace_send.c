@@ -11,7 +11,12 @@
 #include "libcurl/libcurl.h"
 #include "telemetry/trace_options.h"
 
-enum { ANSWER_MAX = 64 << 10, LOOK_MS = 500, RETRY_AFTER_MAX_S = 300 };
+enum {
+    ANSWER_MAX = 64 << 10,
+    LOOK_MS = 500,
+    RETRY_AFTER_MAX_S = 300,
+    PIECE = 512 << 10, /* what libcurl sends at once: most requests whole */
+};
 
 struct evrt_trace_sender {
     struct evrt_curl curl;
@@ -106,6 +111,7 @@ static void set_up(struct evrt_trace_sender *s) {
     c->easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
     c->easy_setopt(s->easy, CURLOPT_HEADERFUNCTION, on_header);
     c->easy_setopt(s->easy, CURLOPT_HEADERDATA, s);
+    c->easy_setopt(s->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)PIECE);
     if (is_local(o->url.p)) c->easy_setopt(s->easy, CURLOPT_PROXY, "");
     set_file(s, CURLOPT_CAINFO, &o->ca);
     set_file(s, CURLOPT_SSLCERT, &o->certificate);

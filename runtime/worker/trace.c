@@ -14,8 +14,8 @@ void evrt_spans_begin(struct evrt_worker *w, struct evrt_delivery *d,
     s->on = w->hello.tracing != EVRT_TRACING_OFF;
     s->known = s->hold = false;
     if (!s->on) return;
-    bool plain = evrt_event_field(event, EVRT_FIELD_EXTENSIONS).n == 0;
-    if (plain && !keep && (event[16] & EVRT_EVENT_UNSAMPLED) != 0) return;
+    bool unsampled = (event[16] & EVRT_EVENT_UNSAMPLED) != 0 && !keep;
+    if (unsampled && !evrt_event_has_extensions(event)) return;
     evrt_event_trace(event, w->hello.trace_threshold, &t);
     bool sampled = evrt_trace_is_sampled(&t.context);
     s->context = t.context;
