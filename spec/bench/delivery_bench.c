@@ -165,7 +165,7 @@ static void deliver(struct everything *all, struct bench *b, int k) {
 }
 
 static double everything_ns(struct bench *b) {
-    enum { DELIVERIES = 512, TYPES_USED = 16, SHORT_ROUNDS = 300 };
+    enum { DELIVERIES = 512, TYPES_USED = 16, SHORT_ROUNDS = 3000 };
     struct everything all;
     uint64_t dropped, sampled;
     double best = 1e9;

@@ -261,7 +261,7 @@ static void spans(void) {
 /* ---- Lines ---- */
 
 /* As many as the ring has room for, then it is emptied: none is dropped, and writing them out is not counted. */
-enum { LINES = 512, LINE_ROUNDS = 300 };
+enum { LINES = 512, LINE_ROUNDS = 2000 };
 
 static void log_lines(void) {
     static const char *const outputs[] = {"/dev/null", NULL};
