@@ -91,8 +91,8 @@ describe("a handler", function()
         local dir = evrt.lay { handlers = { ["a.lua"] = 'require "no.such"' } }
         local code, out, err = evrt.run { "check", dir .. "/evrt.yaml" }
         assert.same({ 78, "" }, { code, out })
-        assert.matches("^[^\n]+handlers/a.lua:1: module 'no.such' not found: no module of that name beside the scripts; "
-            .. "no file '[^\n]+$", err)
+        assert.matches("^[^\n]+handlers/a.lua:1: module 'no.such' not found: no module of that name beside the scripts"
+            .. "; no file '[^\n]+$", err)
         code, out = evrt.run { "check", "--json", dir .. "/evrt.yaml" }
         assert.equal(78, code)
         assert.equal(1, #cjson.decode(out).errors)
