@@ -116,20 +116,12 @@ static void add(struct own *o, int64_t by) {
     }
 }
 
-static void look_at_own(const struct evrt_delivery *d, struct evrt_slice ns, struct evrt_slice key,
+static void look_at_own(struct evrt_delivery *d, struct evrt_slice ns, struct evrt_slice key,
                         struct own *o) {
-    struct evrt_kv_op op;
-    *o = (struct own){0};
-    for (size_t at = 0; evrt_kv_next(evrt_buf_slice(&d->effects), &at, &op) == 1;) {
-        if (op.kind == EVRT_KV_EMIT || !evrt_slice_eq(op.key, key) || !evrt_slice_eq(op.ns, ns))
-            continue;
-        if (op.kind == EVRT_KV_INCR) {
-            add(o, op.number);
-            continue;
-        }
-        o->known = true;
-        o->value = op.value; /* none: deleted */
-    }
+    struct evrt_own_value v;
+    evrt_own_find(&d->own, evrt_buf_slice(&d->effects), ns, key, &v);
+    *o = (struct own){.known = v.known, .value = v.value};
+    if (v.adds) add(o, v.sum);
 }
 
 /* With what state.db and the others have. */
@@ -214,6 +206,7 @@ static bool merge(struct evrt_delivery *d, const struct evrt_kv_op *op) {
     sum.number = (int64_t)((uint64_t)last.number + (uint64_t)op->number);
     d->effects.n -= n;
     evrt_kv_put(&d->effects, &sum);
+    evrt_own_merged(&d->own, evrt_buf_slice(&d->effects), op);
     return true;
 }
 
@@ -341,7 +334,7 @@ static int decode(lua_State *L) {
 
 /* now(ns, key, raw or nil) -> value: with the delivery's own writes */
 static int now(lua_State *L) {
-    const struct evrt_delivery *d = evrt_worker_of(L)->deliveries.running;
+    struct evrt_delivery *d = evrt_worker_of(L)->deliveries.running;
     struct own o = {0};
     if (d != NULL) look_at_own(d, text_at(L, 1), text_at(L, 2), &o);
     rest_on(&o, text_at(L, 3));

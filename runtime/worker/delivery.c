@@ -22,6 +22,7 @@ void evrt_deliveries_finish(struct evrt_deliveries *ds) {
     for (size_t i = 0; i < ds->count; i++) {
         evrt_spans_finish(ds->all[i]);
         evrt_buf_finish(&ds->all[i]->effects);
+        evrt_own_finish(&ds->all[i]->own);
         free(ds->all[i]);
     }
     free(ds->all);
@@ -92,6 +93,7 @@ void evrt_delivery_end(struct evrt_delivery *d) {
     ds->open--;
     ds->busy--;
     evrt_buf_clear(&d->effects);
+    evrt_own_finish(&d->own);
     d->last_effect = SIZE_MAX;
     if (d->effects.cap > EFFECTS_KEPT) evrt_buf_finish(&d->effects);
     d->next_free = ds->free;

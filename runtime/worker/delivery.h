@@ -11,6 +11,7 @@
 
 #include "frame/frame.h"
 #include "worker/inbox.h"
+#include "worker/own.h"
 #include "worker/trace.h"
 
 struct evrt_runner;
@@ -26,12 +27,13 @@ struct evrt_delivery {
     uint64_t token;             /* of the PUBLISH it waits for; 0: none */
     int64_t deadline_ns;        /* monotonic; INT64_MAX: none */
     struct evrt_buf effects;    /* what it wrote and published so far: core/kv.h */
-    size_t last_effect; /* where the last write of a key begins in them; SIZE_MAX: none is last */
-    int64_t retry_ms;   /* what the script decided, should it fail; as in frame/frame.h */
-    uint32_t index;     /* in deliveries.all */
-    uint32_t handler;   /* as in DELIVER */
-    uint8_t hops;       /* of its event */
-    bool expired;       /* its deadline has been told to the script */
+    size_t last_effect;  /* where the last write of a key begins in them; SIZE_MAX: none is last */
+    struct evrt_own own; /* the keys among them */
+    int64_t retry_ms;    /* what the script decided, should it fail; as in frame/frame.h */
+    uint32_t index;      /* in deliveries.all */
+    uint32_t handler;    /* as in DELIVER */
+    uint8_t hops;        /* of its event */
+    bool expired;        /* its deadline has been told to the script */
     bool timer_is_deadline;
     bool reads_simple; /* waits for a key, and takes a value that needs no decoding */
     bool lent;         /* waits for other handlers: does not count as in progress */
