@@ -54,7 +54,8 @@ describe("worker/own", function()
                     lib.evrt_own_find(own, ffi.new("struct evrt_slice", effects.p, effects.n),
                         c.slice(name:sub(1, 2)), c.slice(name:sub(4)), got)
                     assert.same({ want.known, want.adds, want.sum, want.value or "" },
-                        { got.known, got.adds, tonumber(got.sum), got.known and c.string(got.value) or "" }, "seed " .. seed)
+                        { got.known, got.adds, tonumber(got.sum), got.known and c.string(got.value) or "" },
+                        "seed " .. seed)
                 end
             end
             lib.evrt_own_finish(own)
