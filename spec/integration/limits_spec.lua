@@ -416,9 +416,9 @@ local cases = {
     },
     ["kv.overlay"] = {
         config = { kv = { overlay = "1MiB" } },
-        handlers = handler [[for i = 1, 20 do ctx.kv.set("k" .. i .. ":" .. event.seq, ("x"):rep(4000)) end]],
+        handlers = handler [[for i = 1, 4 do ctx.kv.set("k" .. i .. ":" .. event.seq, ("x"):rep(200000)) end]],
         bite = function(node)
-            accepted(batch(node, 60))
+            accepted(batch(node, 10))
             node:await_end()
         end,
     },
