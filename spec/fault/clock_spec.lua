@@ -118,7 +118,8 @@ describe("a clock #plain", function()
 
     it("that was ahead leaves the age of what a handler has not begun right", function()
         clock.set(YEAR)
-        local node = start { handlers = { ["a.lua"] = [[return { name = "A", events = "a", handle = function() end }]] } }
+        local node = start { handlers = { ["a.lua"] = [[
+            return { name = "A", events = "a", handle = function() end }]] } }
         local function age()
             local text = node:get("/metrics").body
             return tonumber(text:match 'evrt_handler_oldest_unprocessed_age_seconds{handler="A"} (%S+)')
