@@ -18,6 +18,7 @@ enum { EVRT_ATTRIBUTES_MAX = 128, EVRT_ATTRIBUTE_NAME_MAX = 255, EVRT_ATTRIBUTE_
 
 struct evrt_attribute {
     enum evrt_attribute_kind kind;
+    bool own; /* the runtime's name, not a script's: known to be UTF-8 */
     struct evrt_slice name;
     struct evrt_slice text;
     union {

@@ -125,7 +125,7 @@ static void add_attribute(void *arg, const struct evrt_attribute *a) {
         return;
     }
     to->n++;
-    struct evrt_slice name = text_of(to->clean, a->name), text = {NULL, 0};
+    struct evrt_slice name = a->own ? a->name : text_of(to->clean, a->name), text = {NULL, 0};
     if (a->kind == EVRT_ATTRIBUTE_TEXT) text = text_of(to->clean, a->text);
     size_t value = value_size(a, text.n);
     size_t pair = 2 + evrt_pb_varint_size(name.n) + name.n + evrt_pb_varint_size(value) + value;

@@ -85,13 +85,16 @@ struct teller {
 
 static void text(const struct teller *t, const char *name, struct evrt_slice s) {
     if (s.n == 0) return;
-    t->each(t->arg, &(struct evrt_attribute){
-                        .kind = EVRT_ATTRIBUTE_TEXT, .name = evrt_slice_of(name), .text = s});
+    t->each(t->arg,
+            &(struct evrt_attribute){
+                .kind = EVRT_ATTRIBUTE_TEXT, .own = true, .name = evrt_slice_of(name), .text = s});
 }
 
 static void number(const struct teller *t, const char *name, int64_t v) {
-    t->each(t->arg, &(struct evrt_attribute){
-                        .kind = EVRT_ATTRIBUTE_INTEGER, .name = evrt_slice_of(name), .v.i = v});
+    t->each(t->arg, &(struct evrt_attribute){.kind = EVRT_ATTRIBUTE_INTEGER,
+                                             .own = true,
+                                             .name = evrt_slice_of(name),
+                                             .v.i = v});
 }
 
 static void messaging(const struct teller *t, const struct evrt_span *s, const char *operation,
