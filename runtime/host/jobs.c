@@ -477,7 +477,11 @@ void host_job_json_open(const struct host_job *j, struct evrt_jsonout *o) {
     put_time(o, "ended", j->r.ended_ms);
     evrt_jsonout_put_u64(o, "duration_ms",
                          until > j->r.created_ms ? (uint64_t)(until - j->r.created_ms) : 0);
-    evrt_jsonout_put_u64(o, "total", j->r.total);
+    evrt_jsonout_key(o, "total");
+    if (j->kind->purpose == EVRT_PURPOSE_REPLAY) /* finds out as it reads */
+        evrt_jsonout_null(o);
+    else
+        evrt_jsonout_u64(o, j->r.total);
     evrt_jsonout_put_u64(o, "done", j->r.done);
     evrt_jsonout_put_u64(o, "failed", j->r.failed);
     evrt_jsonout_put_u64(o, "skipped", j->r.skipped);

@@ -82,12 +82,49 @@ static void post_reload(struct evrt_http_request *r) {
     evrt_host_reload(evrt_request_host(r), on_reloaded, r);
 }
 
+/* ---- What there is ---- */
+
+static void put_route(struct evrt_jsonout *o, const struct evrt_route *route) {
+    evrt_jsonout_object(o);
+    evrt_jsonout_put_cstr(o, "method", route->method);
+    evrt_jsonout_put_cstr(o, "path", route->pattern);
+    evrt_jsonout_key(o, "parameters");
+    evrt_jsonout_array(o);
+    for (const char *p = route->query; *p != '\0';) {
+        size_t n = strcspn(p, ",");
+        evrt_jsonout_str(o, (struct evrt_slice){p, n});
+        p += n + (p[n] == ',');
+    }
+    evrt_jsonout_end(o);
+    evrt_jsonout_put_cstr(o, "help", route->help);
+    evrt_jsonout_end(o);
+}
+
+static void get_routes(struct evrt_http_request *r) {
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
+    struct evrt_jsonout o = evrt_jsonout_start(&r->out);
+    evrt_jsonout_object(&o);
+    evrt_jsonout_key(&o, "items");
+    evrt_jsonout_array(&o);
+    for (size_t i = 0; i < evrt_admin_route_count; i++)
+        if (strncmp(evrt_admin_routes[i].pattern, "/api/", 5) == 0)
+            put_route(&o, &evrt_admin_routes[i]);
+    evrt_jsonout_end(&o);
+    evrt_jsonout_key(&o, "next");
+    evrt_jsonout_null(&o);
+    evrt_jsonout_end(&o);
+    evrt_buf_putc(&r->out, '\n');
+    evrt_request_answer(r, 200);
+}
+
 const struct evrt_route evrt_admin_routes[] = {
     {"GET", "/metrics", evrt_get_metrics, NULL, false, "",
      "Everything counted, for Prometheus: text format 0.0.4 or OpenMetrics 1.0, as Accept says."},
     {"GET", "/livez", get_livez, NULL, true, "", "200 while the process turns its loop."},
     {"GET", "/readyz", get_readyz, NULL, true, "",
      "200 when events are taken in and handled, else 503 with the reasons."},
+    {"GET", "/api/v1", get_routes, NULL, false, "",
+     "What there is under /api/v1: method, path, parameters of the query, help."},
     {"GET", "/api/v1/handlers", get_handlers, NULL, false, "",
      "Every handler: its patterns, state and counts; those that left the scripts too."},
     {"DELETE", "/api/v1/handlers/{name}", evrt_delete_handler, NULL, false, "",

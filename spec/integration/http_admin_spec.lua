@@ -80,6 +80,19 @@ describe("the admin listener", function()
         refused(400, "bad_parameter", "there are none here", node:get "/api/v1/stats?x=1")
     end)
 
+    it("lists its routes", function()
+        local answer = node:get("/api/v1").json
+        assert.equal(require "cjson".null, answer.next)
+        local found = {}
+        for _, route in ipairs(answer.items) do
+            assert.truthy(#route.help > 20)
+            found[route.method .. " " .. route.path] = route.parameters
+        end
+        assert.same({ "handler", "after", "limit" }, found["GET /api/v1/retries"])
+        assert.same({}, found["POST /api/v1/handlers/{name}/pause"])
+        assert.is_nil(found["GET /livez"])
+    end)
+
     it("knows methods and paths", function()
         refused(404, "not_found", "/api/v2", node:get "/api/v2")
         local c = evrt.connect(node.admin)

@@ -46,7 +46,7 @@ describe("http/route", function()
         for _, path in ipairs { "/", "", "/event", "/events/", "//events", "/events/1", "events", "/EVENTS" } do
             assert.are.same({ nil, -2, "" }, { find("ingest", "POST", path) })
         end
-        for _, path in ipairs { "/api/v1/events/", "/api/v1/events/1/2", "/api/v1", "/livez/" } do
+        for _, path in ipairs { "/api/v1/events/", "/api/v1/events/1/2", "/api/v1/", "/api", "/livez/" } do
             assert.are.same({ nil, -2, "" }, { find("admin", "GET", path) })
         end
     end)
