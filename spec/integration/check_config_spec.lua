@@ -1,6 +1,7 @@
 -- evrt check, and what run says of the same mistakes: exit 78 with file:line, the key and the nearest one.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local uv = require "luv"
 
 local function has(text, part)
     assert.truthy(text:find(part, 1, true), ("%q is not in:\n%s"):format(part, text))
@@ -107,5 +108,33 @@ describe("a handler", function()
         assert.same({ errors = {}, handlers = 2, ok = true },
             cjson.decode((select(2, evrt.run { "check", "--json", dir .. "/evrt.yaml" }))))
         assert.is_nil(require "luv".fs_stat(dir .. "/data"))
+    end)
+end)
+
+describe("a start", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    local SOUND = "return { name = 'A', events = 'a', handle = function() end }"
+
+    it("with bad scripts leaves no store behind and opens no port", function()
+        local dir = evrt.lay { handlers = { ["a.lua"] = "return {" } }
+        local code, out, err = evrt.run { "run", dir .. "/evrt.yaml" }
+        assert.equal(78, code)
+        assert.truthy(err:find(dir .. "/handlers/a.lua:1: ", 1, true), err)
+        assert.is_nil(out:find("Listening", 1, true))
+        assert.is_nil(uv.fs_stat(dir .. "/data"))
+        -- One that is there stays as it was.
+        evrt.write(dir .. "/handlers/a.lua", SOUND)
+        local node = evrt.start { dir = dir }
+        node:accept { type = "a" }
+        node:await_end()
+        assert.equal(0, node:stop())
+        evrt.write(dir .. "/handlers/a.lua", "return {")
+        assert.equal(78, (evrt.run { "run", dir .. "/evrt.yaml" }))
+        assert.equal(0, (evrt.run { "store", "verify", dir .. "/data" }))
+        evrt.write(dir .. "/handlers/a.lua", SOUND)
+        node = evrt.start { dir = dir }
+        assert.equal(1, node:handler("A").done)
+        assert.equal(0, node:stop())
     end)
 end)
