@@ -24,7 +24,7 @@ struct entry {
     struct entry *prev, *next; /* in its list */
     struct evrt_kv_row row;    /* value.p is owned; when known */
     struct difference *differences;
-    uint32_t difference_count;
+    uint32_t difference_count, difference_cap;
     uint64_t stamp; /* of its last write */
     bool known, dirty;
     uint8_t levels;
@@ -128,7 +128,7 @@ static struct entry *seek(const struct evrt_overlay *o, struct evrt_slice name,
 /* ---- Lists ---- */
 
 static size_t size_of(const struct entry *e) {
-    return ENTRY_BYTES + e->n + e->row.value.n + e->difference_count * sizeof *e->differences;
+    return ENTRY_BYTES + e->n + e->row.value.n + e->difference_cap * sizeof *e->differences;
 }
 
 static void take_out(struct evrt_overlay *o, struct entry *e) {
@@ -155,7 +155,7 @@ static void set_row(struct entry *e, const struct evrt_kv_row *row) {
     e->known = true;
     free(e->differences);
     e->differences = NULL;
-    e->difference_count = 0;
+    e->difference_count = e->difference_cap = 0;
 }
 
 /* Not in a list yet, its value not known. */
@@ -230,16 +230,31 @@ void evrt_overlay_set(struct evrt_overlay *o, const struct evrt_overlay_name *na
     put_last(o, e, true);
 }
 
+/* What state.db has is never looked at again: without that, a key that is written all the time would gather its
+ * differences for ever. */
+static void make_room(const struct evrt_overlay *o, struct entry *e) {
+    uint32_t gone = 0;
+    while (gone < e->difference_count && e->differences[gone].stamp <= o->clean_stamp)
+        gone++;
+    e->difference_count -= gone;
+    if (gone != 0)
+        memmove(e->differences, e->differences + gone,
+                e->difference_count * sizeof *e->differences);
+    if (e->difference_count < e->difference_cap / 2) return;
+    e->difference_cap = e->difference_cap == 0 ? 4 : e->difference_cap * 2;
+    e->differences = evrt_realloc(e->differences, e->difference_cap * sizeof *e->differences);
+}
+
 /* One for each stamp is enough. */
-static void add_difference(struct entry *e, const struct difference *d) {
+static void add_difference(const struct evrt_overlay *o, struct entry *e,
+                           const struct difference *d) {
     struct difference *last =
         e->difference_count == 0 ? NULL : &e->differences[e->difference_count - 1];
     if (last != NULL && last->stamp == d->stamp) {
         last->by = (int64_t)((uint64_t)last->by + (uint64_t)d->by);
         return;
     }
-    e->differences =
-        evrt_realloc(e->differences, (e->difference_count + 1) * sizeof *e->differences);
+    if (e->difference_count == e->difference_cap) make_room(o, e);
     e->differences[e->difference_count++] = *d;
 }
 
@@ -254,7 +269,7 @@ void evrt_overlay_incr(struct evrt_overlay *o, const struct evrt_overlay_name *n
         add(&row, &sum, &d);
         if (row.value.p != e->row.value.p || row.value.n != e->row.value.n) set_row(e, &row);
     } else {
-        add_difference(e, &d);
+        add_difference(o, e, &d);
     }
     e->stamp = o->stamp;
     put_last(o, e, true);

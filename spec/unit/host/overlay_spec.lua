@@ -145,6 +145,19 @@ describe("host/overlay", function()
         assert.is_true(tonumber(lib.evrt_overlay_dirty(o.o)) > 0)
     end)
 
+    it("gathers no differences of a key that is written all the time, but for those that state.db lacks", function()
+        local o = create(0)
+        for group = 1, 1000 do
+            o:incr("hot", 1)
+            lib.evrt_overlay_seal(o.o)
+            lib.evrt_overlay_committed(o.o, group)
+            if group > 5 then lib.evrt_overlay_applied(o.o, group - 5) end
+            assert.is_true(tonumber(lib.evrt_overlay_dirty(o.o)) < 1000)
+        end
+        o:learn("hot", integer(995), 0, 995)
+        assert.equal(integer(1000), o:get "hot")
+    end)
+
     it("keeps everything where there is no state.db", function()
         local o = create(0, true)
         o:set("a", "sx")
