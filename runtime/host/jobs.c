@@ -401,6 +401,17 @@ void host_jobs_turn(struct evrt_host *h) {
     if (pump) evrt_bus_pump(h->bus);
 }
 
+void host_jobs_orphaned(struct evrt_host *h, const struct evrt_sub *s) {
+    for (size_t i = 0; i < h->jobs->count; i++) {
+        struct host_job *j = h->jobs->all[i];
+        const struct evrt_delivery *d = s->aside_first;
+        if (j->r.state != EVRT_JOB_RUNNING || j->resume || h->jobs->stopped) continue;
+        while (d != NULL && d->job != j->r.id)
+            d = d->again_next;
+        if (d != NULL) host_job_fail(j, "the handler is not in the scripts any more");
+    }
+}
+
 uint64_t host_jobs_cursor(const struct evrt_host *h, const struct host_job_kind *kind) {
     uint64_t first = UINT64_MAX;
     for (size_t i = 0; i < h->jobs->count; i++) {

@@ -97,6 +97,8 @@ void host_jobs_settle(struct evrt_host *h, struct evrt_buf *into);
 void host_jobs_turn(struct evrt_host *h);
 /* A delivery beside the window ended: evrt_bus_end returned it as *end->delivery. */
 void host_jobs_ended(struct evrt_host *h, const struct host_job_end *end);
+/* The handler left the scripts: jobs that have deliveries queued for it would wait for ever, and end as failed. */
+void host_jobs_orphaned(struct evrt_host *h, const struct evrt_sub *s);
 /* The lowest cursor of those of a kind that run; UINT64_MAX: none does. */
 uint64_t host_jobs_cursor(const struct evrt_host *h, const struct host_job_kind *kind);
 /* The host closes: they go on at its next start. */

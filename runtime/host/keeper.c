@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "host/jobs.h"
 #include "host/node.h"
 
 #include "host/letters.h"
@@ -43,7 +44,10 @@ static void forget_orphans(struct evrt_host *h) {
     for (size_t i = evrt_bus_count(h->bus); i-- > 0;) {
         struct evrt_sub *s = evrt_bus_get(h->bus, i);
         /* Nobody hears of its dead letters any more; they would keep it for ever (job 0: notices). */
-        if (!s->active && s->aside_live != 0) (void)evrt_bus_drop_asides_of(h->bus, s, 0);
+        if (!s->active && s->aside_live != 0) {
+            (void)evrt_bus_drop_asides_of(h->bus, s, 0);
+            host_jobs_orphaned(h, s);
+        }
         if (!host_orphaned_for(s, h->config->bus.orphan_ttl) || s->retrying != 0 ||
             !host_may_forget(s))
             continue;
