@@ -123,6 +123,7 @@ describe("dead letters", function()
         assert.equal(404, node:post_admin("/api/v1/dead-letters/1-1/reprocess").status)
         assert.equal("done", node:outcome(1, "A").outcome)
         assert.same({ 0, 2, 0, 0 }, balance(node))
+        node:await_log { msg = "Event handled successfully", handler = "B" }
         assert.equal(1, #node:logged { msg = "Event handled successfully", handler = "B" })
         assert.equal(0, node:stop())
     end)
