@@ -1,6 +1,6 @@
 /* See log_writer.h. Waking a thread costs the waker more than making a line does, so it is done for the
- * first line after silence only; then the writer naps for 50 ms between batches and is woken
- * early when the ring is half full, or by a flush. */
+ * first line after silence only; then the writer naps between batches, for longer as lines keep coming, and is
+ * woken early when the ring is half full, or by a flush. */
 #include "telemetry/log_writer.h"
 
 #include <errno.h>
@@ -13,7 +13,8 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-#define NAP_NS 50000000
+#define NAP_NS 5000000 /* the first after silence; each doubles */
+#define NAP_MAX_NS 50000000
 #define CLOSING_NS 1000000000
 #define SAY_NS 1000000000
 
@@ -126,9 +127,16 @@ static void wait_in(struct evrt_log_writer *w, enum evrt_log_writer_state state,
 /* Nothing is left. The ring starts over at its first byte, so that a quiet log touches few pages. Lines that
  * a burst lost are said even when no other line follows. */
 static void idle(struct evrt_log_writer *w) {
+    w->nap_ns = NAP_NS;
     w->origin = w->head;
     w->pad = w->pad_end = 0;
     wait_in(w, EVRT_LOG_IDLE, w->unsaid > 0 && w->drop_error == 0 ? w->say_after_ns : 0);
+}
+
+static void nap(struct evrt_log_writer *w) {
+    int64_t ns = w->nap_ns;
+    w->nap_ns = ns * 2 < NAP_MAX_NS ? ns * 2 : NAP_MAX_NS;
+    wait_in(w, EVRT_LOG_NAPPING, evrt_mono_ns() + ns);
 }
 
 static void *run(void *arg) {
@@ -148,7 +156,7 @@ static void *run(void *arg) {
         else if (left == 0 && !some && w->reopen == 0)
             idle(w);
         else if (left == 0 || !hurry)
-            wait_in(w, EVRT_LOG_NAPPING, evrt_mono_ns() + NAP_NS);
+            nap(w);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -193,6 +201,7 @@ int evrt_log_writer_start(struct evrt_log_writer *w, const char *const *outputs,
     }
     w->ring = evrt_alloc(size);
     w->size = size;
+    w->nap_ns = NAP_NS;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

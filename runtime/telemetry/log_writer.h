@@ -30,7 +30,7 @@ struct evrt_log_writer {
     bool closing;
     bool failed;    /* no output took the last batch */
     bool said_last; /* closing: what was lost has been said */
-    int64_t say_after_ns;
+    int64_t say_after_ns, nap_ns;
     unsigned flushers;
     int64_t closing_ns;       /* when closing began */
     uint64_t dropped, unsaid; /* lines lost in all; since the last time it was said */
