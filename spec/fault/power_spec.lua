@@ -8,16 +8,10 @@ local disk = require "spec.support.disk"
 local faults = require "spec.support.faults"
 local load = require "spec.support.load"
 local oracle = require "spec.support.oracle"
+local preload = require "spec.support.preload"
 local tamper = require "spec.support.tamper"
 
 local CUTS = tonumber(os.getenv "EVRT_CUTS" or "") or (faults.soak and 100 or 10)
-
-local function eatmydata()
-    for _, arch in ipairs { "x86_64-linux-gnu", "aarch64-linux-gnu" } do
-        local path = "/usr/lib/" .. arch .. "/libeatmydata.so"
-        if uv.fs_stat(path) then return path end
-    end
-end
 
 local missing = disk.missing()
 if missing then
@@ -87,7 +81,7 @@ describe("a machine without power #plain", function()
         faults.say("power cuts: %d cycles in %.1f s; %s", CUTS, (uv.hrtime() - began) / 1e9, oracle.line(r))
     end)
 
-    local library = eatmydata()
+    local library = preload.find "libeatmydata.so"
     if not library then
         faults.say "NOT RUN, power cuts with eatmydata: it is not installed"
         return

@@ -2,6 +2,7 @@
 -- by its key. A limit in the table (runtime/telemetry/metrics_table.h) without a case is a failure.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local http = require "spec.support.http"
 local stream = require "spec.support.stream"
 
 local BATCH = { ["Content-Type"] = "application/cloudevents-batch+json" }
@@ -188,15 +189,8 @@ local cases = {
             for _ = 1, 3 do accepted(batch(node, 1000)) end
             local busy
             evrt.await("one query too many", function()
-                local clients = {}
-                for i = 1, 8 do
-                    clients[i] = evrt.connect(node.admin)
-                    clients[i]:send(evrt.format("GET", "/api/v1/events?type=none"))
-                end
-                for _, client in ipairs(clients) do
-                    local r = client:response()
+                for _, r in ipairs(http.get_at_once(node.admin, 8, "/api/v1/events?type=none")) do
                     if r.status == 429 then busy = r end
-                    client:close()
                 end
                 return busy
             end)

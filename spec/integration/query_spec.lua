@@ -1,6 +1,7 @@
 -- Stored events by what they are and by what became of them, in pages.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local http = require "spec.support.http"
 local shared = require "spec.support.shared"
 
 local HANDLERS = [[
@@ -131,15 +132,8 @@ describe("events", function()
     it("are read for admin.max_queries at once, and for nobody who has gone", function()
         local seen = {}
         evrt.await("one query too many", function()
-            local clients = {}
-            for i = 1, 8 do
-                clients[i] = evrt.connect(node.admin)
-                clients[i]:send(evrt.format("GET", "/api/v1/events?type=none"))
-            end
-            for _, client in ipairs(clients) do
-                local r = client:response()
+            for _, r in ipairs(http.get_at_once(node.admin, 8, "/api/v1/events?type=none")) do
                 seen[r.status] = r
-                client:close()
             end
             return seen[429]
         end)

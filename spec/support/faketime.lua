@@ -3,20 +3,13 @@
 --     local clock = faketime.clock(dir)
 --     clock.set(3600)                         -- an hour ahead
 --     evrt.start { dir = dir, env = clock.env }
-local uv = require "luv"
 local evrt = require "spec.support.evrt"
+local preload = require "spec.support.preload"
 
 local faketime = {}
 
-local function library()
-    for _, arch in ipairs { "x86_64-linux-gnu", "aarch64-linux-gnu" } do
-        local path = "/usr/lib/" .. arch .. "/faketime/libfaketimeMT.so.1"
-        if uv.fs_stat(path) then return path end
-    end
-end
-
 --- Its path; nil where it is not installed.
-faketime.library = library()
+faketime.library = preload.find "faketime/libfaketimeMT.so.1"
 
 --- A clock that is right until it is set; a file in `dir` says by how much it is not.
 function faketime.clock(dir)

@@ -135,4 +135,19 @@ function http.request(port, method, path, body, headers)
     return assert(response, why)
 end
 
+--- The same GET on so many connections at once.
+---@return Response[]
+function http.get_at_once(port, count, path)
+    local connections, responses = {}, {}
+    for i = 1, count do
+        connections[i] = http.connect(port)
+        connections[i]:send(http.format("GET", path))
+    end
+    for i, connection in ipairs(connections) do
+        responses[i] = assert(connection:response())
+        connection:close()
+    end
+    return responses
+end
+
 return http
