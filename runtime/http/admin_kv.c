@@ -55,8 +55,7 @@ static void put_base64(struct evrt_jsonout *o, const char *name, struct evrt_sli
     struct evrt_buf text = {0};
     evrt_base64_encode(bytes, evrt_buf_room(&text, evrt_base64_size(bytes.n)));
     text.n = evrt_base64_size(bytes.n);
-    evrt_jsonout_key(o, name);
-    evrt_jsonout_str(o, evrt_buf_slice(&text));
+    evrt_jsonout_put_str(o, name, evrt_buf_slice(&text));
     evrt_buf_finish(&text);
 }
 
@@ -123,8 +122,7 @@ static void put_items(struct evrt_http_request *r, bool namespaces, bool more,
             continue;
         }
         evrt_jsonout_object(&o);
-        evrt_jsonout_key(&o, namespaces ? "namespace" : "key");
-        evrt_jsonout_str(&o, op.key);
+        evrt_jsonout_put_str(&o, namespaces ? "namespace" : "key", op.key);
         if (!namespaces) put_value(&o, op.value);
         evrt_jsonout_end(&o);
     }
@@ -193,10 +191,8 @@ static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op, 
     struct evrt_jsonout o = evrt_jsonout_start(&r->out);
     size_t before = r->out.n;
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "namespace");
-    evrt_jsonout_str(&o, op->ns);
-    evrt_jsonout_key(&o, "key");
-    evrt_jsonout_str(&o, op->key);
+    evrt_jsonout_put_str(&o, "namespace", op->ns);
+    evrt_jsonout_put_str(&o, "key", op->key);
     evrt_jsonout_end(&o);
     evrt_buf_putc(&r->out, '\n');
     int rc =

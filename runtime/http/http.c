@@ -177,14 +177,10 @@ static void put_counts(struct evrt_jsonout *o, const char *key, const struct evr
     evrt_http_server_counts(s, &counts);
     evrt_jsonout_key(o, key);
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "requests");
-    evrt_jsonout_u64(o, counts.requests);
-    evrt_jsonout_key(o, "refused");
-    evrt_jsonout_u64(o, counts.refused);
-    evrt_jsonout_key(o, "late");
-    evrt_jsonout_u64(o, counts.late);
-    evrt_jsonout_key(o, "connections");
-    evrt_jsonout_u64(o, counts.connections);
+    evrt_jsonout_put_u64(o, "requests", counts.requests);
+    evrt_jsonout_put_u64(o, "refused", counts.refused);
+    evrt_jsonout_put_u64(o, "late", counts.late);
+    evrt_jsonout_put_u64(o, "connections", counts.connections);
     evrt_jsonout_end(o);
 }
 

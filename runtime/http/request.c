@@ -13,10 +13,8 @@ void evrt_request_error_json(struct evrt_buf *out, const char *code, struct evrt
     evrt_jsonout_object(&o);
     evrt_jsonout_key(&o, "error");
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "code");
-    evrt_jsonout_cstr(&o, code);
-    evrt_jsonout_key(&o, "message");
-    evrt_jsonout_str(&o, message);
+    evrt_jsonout_put_cstr(&o, "code", code);
+    evrt_jsonout_put_str(&o, "message", message);
     evrt_jsonout_end(&o);
     evrt_jsonout_end(&o);
 }

@@ -2,7 +2,6 @@
 #include "telemetry/trace_json.h"
 
 #include "core/attributes.h"
-#include "core/clock.h"
 #include "core/jsonout.h"
 #include "telemetry/trace_record.h"
 
@@ -53,11 +52,9 @@ void evrt_span_json(struct evrt_buf *out, const struct evrt_span *s, struct evrt
                                         "client",      "producer", "consumer"};
     static const char *const statuses[] = {"unset", "ok", "error"};
     struct evrt_jsonout o = evrt_jsonout_start(out);
-    char stamp[EVRT_RFC3339_SIZE];
     evrt_jsonout_object(&o);
     evrt_jsonout_put_cstr(&o, "kind", "span");
-    evrt_jsonout_put_cstr(&o, "timestamp",
-                          evrt_rfc3339_format((s->start_ns + unix_ns) / 1000000, stamp));
+    evrt_jsonout_put_time(&o, "timestamp", (s->start_ns + unix_ns) / 1000000);
     evrt_jsonout_put_str(&o, "name", evrt_span_name(s));
     evrt_jsonout_put_given_str(&o, "service", service);
     put_ids(&o, s);
