@@ -46,14 +46,17 @@ void evrt_admin_done(void *arg, uint64_t unused) {
     evrt_request_release(r);
 }
 
+void evrt_admin_put(struct evrt_http_request *r, unsigned status, struct evrt_slice json) {
+    evrt_buf_put(&r->out, json.p, json.n);
+    evrt_buf_putc(&r->out, '\n');
+    evrt_request_answer(r, status);
+}
+
 void evrt_admin_json(void *arg, int status, struct evrt_slice json) {
     struct evrt_http_request *r = arg;
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, 200);
-    } else {
+    if (status == 0)
+        evrt_admin_put(r, 200, json);
+    else
         evrt_admin_fail(r, status, json);
-    }
     evrt_request_release(r);
 }

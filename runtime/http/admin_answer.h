@@ -16,6 +16,8 @@ int evrt_admin_flag(struct evrt_http_request *r, const char *name, struct evrt_s
                     bool *to);
 /* The answer for a negative errno of the host. */
 void evrt_admin_fail(struct evrt_http_request *r, int status, struct evrt_slice why);
+/* The JSON on its line, with this status. */
+void evrt_admin_put(struct evrt_http_request *r, unsigned status, struct evrt_slice json);
 /* Called once a change is durable, with a request that is held: 200, and what was put out before. */
 void evrt_admin_done(void *arg, uint64_t unused);
 /* An evrt_host_json_cb whose argument is a request that is held: 200 and the JSON, or the reason. */

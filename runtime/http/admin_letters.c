@@ -221,14 +221,11 @@ static int take_member(void *arg, const struct evrt_json_member *m, struct evrt_
 
 static void on_job(void *arg, int status, struct evrt_slice json) {
     struct evrt_http_request *r = arg;
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, r->wait_ms == 0 ? 200 : 202);
-    } else {
+    if (status == 0)
+        evrt_admin_put(r, r->wait_ms == 0 ? 200 : 202, json);
+    else
         evrt_admin_fail(r, status,
                         EVRT_STR("the node is shutting down; it goes on at the next start"));
-    }
     evrt_request_release(r);
 }
 

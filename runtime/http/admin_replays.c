@@ -110,15 +110,12 @@ static void fail(struct evrt_http_request *r, int rc, const char *why) {
 }
 
 static void answer(struct evrt_http_request *r, int status, struct evrt_slice json, unsigned code) {
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, code);
-    } else {
+    if (status == 0)
+        evrt_admin_put(r, code, json);
+    else
         fail(r, status,
              status == -ENOENT ? "no such replay (any more)"
                                : "the node is shutting down; it goes on at the next start");
-    }
     evrt_request_release(r);
 }
 

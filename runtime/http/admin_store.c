@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/jsonout.h"
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_body.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
@@ -20,14 +21,11 @@ enum { PROGRESS_MS = 250 };
 
 static void on_cleaned(void *arg, int status, struct evrt_slice json) {
     struct evrt_http_request *r = arg;
-    if (status == 0) {
-        evrt_buf_put(&r->out, json.p, json.n);
-        evrt_buf_putc(&r->out, '\n');
-        evrt_request_answer(r, 200);
-    } else {
+    if (status == 0)
+        evrt_admin_put(r, 200, json);
+    else
         evrt_request_fail(r, status == -EBUSY ? 409 : 503,
                           status == -EBUSY ? "busy" : "shutting_down", "%.*s", (int)json.n, json.p);
-    }
     char outcome[96];
     struct evrt_slice segments = evrt_json_at(json, EVRT_STR("dropped.segments"));
     snprintf(outcome, sizeof outcome, "%.*s segments dropped", (int)segments.n, segments.p);
