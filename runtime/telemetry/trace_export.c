@@ -78,13 +78,6 @@ struct evrt_trace_chunk *evrt_trace_exporter_put(struct evrt_trace_exporter_stat
     return next == NULL ? evrt_trace_chunk_create() : next;
 }
 
-static bool is_empty(struct evrt_trace_exporter_state *x) {
-    pthread_mutex_lock(&x->lock);
-    bool empty = x->first == NULL;
-    pthread_mutex_unlock(&x->lock);
-    return empty;
-}
-
 /* Waits for one. NULL: the thread is to end. */
 static struct evrt_trace_chunk *take(struct evrt_trace_exporter_state *x) {
     pthread_mutex_lock(&x->lock);
@@ -124,13 +117,13 @@ static bool is_over(void *arg) {
     return over;
 }
 
-/* Less when the node stops: then there is no other try. */
-static bool pause_for(struct evrt_trace_exporter_state *x, int64_t ms) {
+/* Less when more than `most` spans come to wait, or the node stops. Whether it goes on. */
+static bool pause_for(struct evrt_trace_exporter_state *x, int64_t ms, size_t most) {
     int64_t until = evrt_mono_ns() + ms * MS;
     struct timespec at = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
     int rc = 0;
     pthread_mutex_lock(&x->lock);
-    while (!x->closing && rc != ETIMEDOUT)
+    while (!x->closing && atomic_load(&x->waiting) <= most && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&x->wake, &x->lock, &at);
     bool closing = x->closing;
     pthread_mutex_unlock(&x->lock);
@@ -140,13 +133,7 @@ static bool pause_for(struct evrt_trace_exporter_state *x, int64_t ms) {
 /* Between two chunks: to be woken for each one costs its waker more than many spans do. */
 static void nap(struct evrt_trace_exporter_state *x) {
     enum { NAP_MS = 50 };
-    int64_t until = evrt_mono_ns() + NAP_MS * MS;
-    struct timespec at = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
-    int rc = 0;
-    pthread_mutex_lock(&x->lock);
-    while (!x->closing && atomic_load(&x->waiting) <= x->options->queue_size / 2 && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&x->wake, &x->lock, &at);
-    pthread_mutex_unlock(&x->lock);
+    if (atomic_load(&x->waiting) == 0) (void)pause_for(x, NAP_MS, x->options->queue_size / 2);
 }
 
 /* ---- Telling ---- */
@@ -215,7 +202,8 @@ static bool deliver(struct evrt_trace_exporter_state *x, size_t spans, struct ev
             return true;
         }
         if (a.verdict == EVRT_TRACE_REFUSED || tries == TRIES_MAX) return false;
-        if (!pause_for(x, backoff(x, tries, a.retry_after_ms))) return false;
+        /* There is no other try when the node stops; what waits meanwhile changes nothing. */
+        if (!pause_for(x, backoff(x, tries, a.retry_after_ms), SIZE_MAX)) return false;
         atomic_fetch_add(&x->retries, 1);
     }
 }
@@ -292,7 +280,7 @@ static void *run(void *arg) {
             export_lines(x, c);
         give_back(x, c);
         tell(x, false);
-        if (is_empty(x)) nap(x);
+        nap(x);
     }
     tell(x, true);
     return NULL;
