@@ -17,7 +17,6 @@ enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
 
 struct parameters {
     struct evrt_host_query query;
-    uint64_t after;
     bool has_after;
 };
 
@@ -33,7 +32,7 @@ static int take_time(struct evrt_http_request *r, const char *name, int64_t *out
 
 static int take_after(struct evrt_http_request *r, struct parameters *p, struct evrt_slice value) {
     p->has_after = true;
-    if (evrt_parameter_u64(value, &p->after) && p->after < UINT64_MAX) return 0;
+    if (evrt_parameter_u64(value, &p->query.after) && p->query.after < UINT64_MAX) return 0;
     return evrt_admin_bad(r, "after", "a sequence number");
 }
 
@@ -71,7 +70,6 @@ void evrt_get_events(struct evrt_http_request *r) {
     struct parameters p = {.query = {.limit = LIMIT_DEFAULT, .gone = is_gone}};
     const struct evrt_host_filter *f = &p.query.filter;
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
-    p.query.after = p.after;
     if (f->from_ms != 0 && f->to_ms != 0 && f->from_ms >= f->to_ms) {
         evrt_admin_bad(r, "from", "a time before that of to");
         return;
@@ -149,7 +147,7 @@ void evrt_get_tail(struct evrt_http_request *r) {
     struct evrt_host_tail *tail;
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     struct evrt_host_tail_options options = {.filter = p.query.filter,
-                                             .from_seq = p.has_after ? p.after + 1 : 0,
+                                             .from_seq = p.has_after ? p.query.after + 1 : 0,
                                              .lines = on_lines,
                                              .ended = on_ended,
                                              .arg = r};

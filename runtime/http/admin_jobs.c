@@ -1,7 +1,6 @@
 /* The admin API's jobs: listed, looked at, cancelled. What begins one has a route of its own. */
-#include <errno.h>
-
 #include "host/host.h"
+#include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
@@ -30,8 +29,7 @@ void evrt_admin_job(struct evrt_http_request *r, struct evrt_slice name, bool ca
                            rc < 0 ? err.message : "cancelled");
     evrt_buf_finish(&target);
     if (rc < 0) {
-        evrt_request_fail(r, rc == -ENOENT ? 404 : 503,
-                          rc == -ENOENT ? "not_found" : "shutting_down", "%s", err.message);
+        evrt_admin_fail(r, rc, evrt_slice_of(err.message));
         return;
     }
     evrt_buf_putc(&r->out, '\n');
