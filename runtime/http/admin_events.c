@@ -1,7 +1,4 @@
 /* The admin API's events: those that are stored, one of them, and those to come. */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "core/error.h"
 #include "core/jsonout.h"
 #include "host/host.h"

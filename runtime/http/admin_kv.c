@@ -2,7 +2,6 @@
  * namespace. A value is JSON; bytes that are no text are told in base64, and taken with Content-Type
  * application/octet-stream. */
 #include <errno.h>
-#include <stdlib.h>
 #include <strings.h>
 
 #include "config/config.h"

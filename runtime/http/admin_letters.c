@@ -2,7 +2,6 @@
  * and its event's sequence: "3-1207". */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/error.h"
 #include "host/host.h"

@@ -1,7 +1,6 @@
 /* The admin API's replays: begun, listed, looked at, cancelled. Each is a job of its kind. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/error.h"
 #include "host/host.h"

@@ -1,8 +1,5 @@
 /* The admin API's retries: listed, made due, discarded. One is named by its handler's number and its event's
  * sequence: "3-1207". */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "core/error.h"
 #include "host/host.h"
 #include "http/admin_answer.h"

@@ -1,7 +1,5 @@
 /* The admin API's events for later: listed, cancelled. */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/error.h"
 #include "host/host.h"

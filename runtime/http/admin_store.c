@@ -109,15 +109,15 @@ static void on_gone(struct evrt_http_request *r) {
 
 static int refuse_backup(struct evrt_http_request *r, int rc, const char *dir,
                          const struct evrt_error *err) {
-    bool refused = rc == -EBUSY || rc == -ENOTSUP || rc == -EEXIST;
-    unsigned status = rc == -EINVAL ? 400 : refused ? 409 : 500;
-    if (rc == -ESHUTDOWN) status = 503;
-    evrt_request_fail(r, status,
-                      rc == -EINVAL      ? "bad_request"
-                      : refused          ? "refused"
-                      : rc == -ESHUTDOWN ? "shutting_down"
-                                         : "internal",
-                      "%s", err->message);
+    unsigned status = 500;
+    const char *code = "internal";
+    if (rc == -EINVAL)
+        status = 400, code = "bad_request";
+    else if (rc == -EBUSY || rc == -ENOTSUP || rc == -EEXIST)
+        status = 409, code = "refused";
+    else if (rc == -ESHUTDOWN)
+        status = 503, code = "shutting_down";
+    evrt_request_fail(r, status, code, "%s", err->message);
     evrt_request_audit(r, "backup", dir, err->message);
     return rc;
 }
