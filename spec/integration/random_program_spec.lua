@@ -1,6 +1,6 @@
 -- Random programs: publishes, kills, reloads and pauses in any order, against what must hold whatever they are.
 --
---     at any time      matched = pending + running + done + dead + discarded                          (D3)
+--     at any time      matched = pending + retrying + running + done + dead + discarded               (D3)
 --     at quiet points  what was acknowledged is stored, and each handler that matches it has handled it at
 --                      least once; with ordered_by, in sequence for each key                          (D3, D5)
 --
