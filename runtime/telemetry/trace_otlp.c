@@ -136,8 +136,10 @@ static void add_attribute(void *arg, const struct evrt_attribute *a) {
 
 static void add_text(struct attributes *a, const char *name, struct evrt_slice text) {
     if (text.n == 0) return;
-    add_attribute(a, &(struct evrt_attribute){
-                         .kind = EVRT_ATTRIBUTE_TEXT, .name = evrt_slice_of(name), .text = text});
+    add_attribute(a, &(struct evrt_attribute){.kind = EVRT_ATTRIBUTE_TEXT,
+                                              .own = true,
+                                              .name = evrt_slice_of(name),
+                                              .text = text});
 }
 
 /* ---- Made once ---- */

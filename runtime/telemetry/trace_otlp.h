@@ -7,7 +7,7 @@
 
 struct evrt_otlp;
 
-/* `resource`: core/attributes.h; outlives it. */
+/* `resource`: core/attributes.h. */
 struct evrt_otlp *evrt_otlp_create(struct evrt_slice resource);
 void evrt_otlp_destroy(struct evrt_otlp *o);
 /* The request of these records (trace_record.h), valid until the next call. `unix_ns` is what CLOCK_REALTIME is
