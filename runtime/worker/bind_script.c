@@ -1,6 +1,9 @@
 /* evrt.c.script: the files of the snapshot, evrt's own modules, and this worker's settings. */
 #include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/buf.h"
 #include "frame/snapshot.h"
@@ -84,9 +87,18 @@ static int memory(lua_State *L) {
     return 1;
 }
 
+/* exit([code]): os.exit of a worker. A delivery is in the middle of things, so nothing is taken down on the
+ * way out: what was written is flushed, and the kernel and the host see to the rest. */
+static int exit_worker(lua_State *L) {
+    int code = lua_isboolean(L, 1) ? lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE
+                                   : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+    fflush(NULL);
+    _exit(code);
+}
+
 static const luaL_Reg functions[] = {
-    {"embedded", embedded}, {"files", files},   {"load", load},
-    {"text", text},         {"memory", memory}, {NULL, NULL},
+    {"embedded", embedded}, {"files", files},      {"load", load}, {"text", text},
+    {"memory", memory},     {"exit", exit_worker}, {NULL, NULL},
 };
 
 int evrt_script_open(lua_State *L) {

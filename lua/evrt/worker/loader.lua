@@ -15,10 +15,10 @@ local loader = {
 }
 
 -- While scripts are loaded the place of who calls it can still be told.
-local exit, loading = os.exit, false
-rawset(os, "exit", function(...)
+local loading = false
+rawset(os, "exit", function(code)
     if loading then error("os.exit: a script must not end its worker while it is loaded", 2) end
-    return exit(...)
+    script.exit(code)
 end)
 
 -- A syntax error is "path:line: text" already, but for a shortened path.
