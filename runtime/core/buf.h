@@ -57,4 +57,11 @@ static inline int evrt_slice_eq(struct evrt_slice a, struct evrt_slice b) {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* By bytes, as memcmp: below, at or above 0. */
+static inline int evrt_slice_order(struct evrt_slice a, struct evrt_slice b) {
+    size_t n = a.n < b.n ? a.n : b.n;
+    int rc = n == 0 ? 0 : memcmp(a.p, b.p, n);
+    return rc != 0 ? rc : a.n < b.n ? -1 : a.n > b.n;
+}
+
 #endif

@@ -108,17 +108,12 @@ static struct evrt_slice put_name(struct evrt_buf *out, const struct evrt_overla
     return evrt_buf_slice(out);
 }
 
-static int order(struct evrt_slice a, struct evrt_slice b) {
-    int rc = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return rc != 0 ? rc : a.n < b.n ? -1 : a.n > b.n;
-}
-
 /* The links that lead to the first entry that is not before the name; `from` NULL: only the entry. */
 static struct entry *seek(const struct evrt_overlay *o, struct evrt_slice name,
                           struct entry ***from) {
     struct entry *const *links = o->up;
     for (int level = LEVELS - 1; level >= 0; level--) {
-        while (links[level] != NULL && order(name_of(links[level]), name) < 0)
+        while (links[level] != NULL && evrt_slice_order(name_of(links[level]), name) < 0)
             links = links[level]->up;
         if (from != NULL) from[level] = (struct entry **)(uintptr_t)&links[level];
     }
@@ -398,7 +393,7 @@ bool evrt_overlay_next(const struct evrt_overlay *o, const struct evrt_overlay_r
     for (; e != NULL; e = e->up[0]) {
         if (e->ns_n != from.ns.n || memcmp(e->name, from.ns.p, from.ns.n) != 0) return false;
         *key = key_of(e);
-        if (range->to.n != 0 && order(*key, range->to) >= 0) return false;
+        if (range->to.n != 0 && evrt_slice_order(*key, range->to) >= 0) return false;
         if (range->behind && evrt_slice_eq(*key, from.key)) continue;
         if (e->dirty || o->options.keep) return true;
     }

@@ -72,11 +72,6 @@ struct merge {
     bool looked, none;
 };
 
-static int order(struct evrt_slice a, struct evrt_slice b) {
-    int rc = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return rc != 0 ? rc : a.n < b.n ? -1 : a.n > b.n;
-}
-
 /* The key's value as of now, when it has one. `row`: state.db's, NULL: it has none. */
 static void put_merged(struct merge *m, struct evrt_slice key, const struct evrt_kv_row *row) {
     static const struct evrt_kv_row none;
@@ -101,7 +96,7 @@ static void put_merged(struct merge *m, struct evrt_slice key, const struct evrt
 static bool look_ahead(struct merge *m, struct evrt_slice from, bool behind) {
     const struct evrt_overlay_range range = {m->ask->ns, from, evrt_buf_slice(&m->end), behind};
     struct evrt_slice key;
-    int rc = m->looked && !m->none ? order(evrt_buf_slice(&m->ahead), from) : -1;
+    int rc = m->looked && !m->none ? evrt_slice_order(evrt_buf_slice(&m->ahead), from) : -1;
     if (m->none || rc > 0 || (rc == 0 && !behind)) return !m->none;
     m->looked = true;
     m->none = !evrt_overlay_next(m->host->kv.overlay, &range, &key);
@@ -115,7 +110,7 @@ static void put_overlay(struct merge *m, struct evrt_buf *from, bool *behind,
                         const struct evrt_slice *to) {
     while (!m->full && look_ahead(m, evrt_buf_slice(from), *behind)) {
         struct evrt_slice key = evrt_buf_slice(&m->ahead);
-        if (to != NULL && order(key, *to) >= 0) return;
+        if (to != NULL && evrt_slice_order(key, *to) >= 0) return;
         put_merged(m, key, NULL);
         evrt_buf_clear(from);
         evrt_buf_put(from, key.p, key.n);
@@ -183,10 +178,10 @@ static void answer_namespaces(struct host_kv_ask *a) {
     bool row = evrt_kv_next(evrt_buf_slice(&a->rows), &at, &op) == 1;
     for (;;) {
         bool has = evrt_overlay_namespace(a->host->kv.overlay, evrt_buf_slice(&last), &mine);
-        while (row && order(op.key, evrt_buf_slice(&last)) <= 0)
+        while (row && evrt_slice_order(op.key, evrt_buf_slice(&last)) <= 0)
             row = evrt_kv_next(evrt_buf_slice(&a->rows), &at, &op) == 1;
         if (!has && !row) break;
-        struct evrt_slice ns = has && (!row || order(mine, op.key) < 0) ? mine : op.key;
+        struct evrt_slice ns = has && (!row || evrt_slice_order(mine, op.key) < 0) ? mine : op.key;
         struct evrt_buf copy = {0};
         evrt_buf_put(&copy, ns.p, ns.n);
         put_row(&out, evrt_buf_slice(&copy), &(struct evrt_kv_row){EVRT_STR("s"), 0});
