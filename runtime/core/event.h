@@ -65,6 +65,9 @@ void evrt_event_stamp(void *at, uint64_t seq, int64_t stored_ms);
 static inline uint8_t evrt_event_hops(const void *at) {
     return ((const uint8_t *)at)[17];
 }
+static inline bool evrt_event_is_unsampled(const void *at) {
+    return (((const uint8_t *)at)[16] & EVRT_EVENT_UNSAMPLED) != 0;
+}
 static inline bool evrt_event_has_extensions(const void *at) {
     uint16_t n;
     memcpy(&n, (const char *)at + 20 + 2 * EVRT_FIELD_EXTENSIONS, sizeof n);

@@ -335,7 +335,7 @@ void host_trace_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t pos
                      const char *event) {
     struct host_tracing *t = h->tracing;
     struct evrt_event_trace trace;
-    bool unsampled = (event[16] & EVRT_EVENT_UNSAMPLED) != 0 && t->held == NULL;
+    bool unsampled = evrt_event_is_unsampled(event) && t->held == NULL;
     if (unsampled && !evrt_event_has_extensions(event)) return;
     evrt_event_trace(event, evrt_tracer_threshold(t->tracer), &trace);
     const struct evrt_trace_context *c = &trace.context;

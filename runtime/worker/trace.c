@@ -14,7 +14,7 @@ void evrt_spans_begin(struct evrt_worker *w, struct evrt_delivery *d,
     s->on = w->hello.tracing != EVRT_TRACING_OFF;
     s->known = s->hold = false;
     if (!s->on) return;
-    bool unsampled = (event[16] & EVRT_EVENT_UNSAMPLED) != 0 && !keep;
+    bool unsampled = evrt_event_is_unsampled(event) && !keep;
     if (unsampled && !evrt_event_has_extensions(event)) return;
     evrt_event_trace(event, w->hello.trace_threshold, &t);
     bool sampled = evrt_trace_is_sampled(&t.context);
