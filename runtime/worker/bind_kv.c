@@ -218,13 +218,7 @@ static int keep(lua_State *L, enum evrt_kv_kind kind) {
     if (d == NULL) return 1;
     if (build(L, kind, &op, &err) < 0) return problem(L, err.message);
     if (merge(d, &op)) return 0;
-    if (d->effects.n + size_of(&op) > w->hello.kv_max_effects) {
-        evrt_worker_limit(w, "kv.max_effects");
-        evrt_error_set(&err, -EMSGSIZE,
-                       "the delivery would write and publish more than %llu bytes (kv.max_effects)",
-                       (unsigned long long)w->hello.kv_max_effects);
-        return problem(L, err.message);
-    }
+    if (evrt_worker_has_room(w, d, size_of(&op), &err) < 0) return problem(L, err.message);
     d->last_effect = d->effects.n;
     evrt_kv_put(&d->effects, &op);
     return 0;

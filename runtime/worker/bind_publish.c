@@ -252,13 +252,8 @@ static int emit(lua_State *L) {
     if (d->hops >= w->hello.max_hops) return too_many_hops(L, w, d, e.type);
     int64_t n = build(L, w, &t, &e, &texts, &err);
     if (n < 0) return refuse(L, (int)n, err.message);
-    if (d->effects.n + EVRT_KV_HEADER + (size_t)n > w->hello.kv_max_effects) {
-        evrt_worker_limit(w, "kv.max_effects");
-        evrt_error_set(&err, -EMSGSIZE,
-                       "the delivery would write and publish more than %llu bytes (kv.max_effects)",
-                       (unsigned long long)w->hello.kv_max_effects);
-        return refuse(L, -EMSGSIZE, err.message);
-    }
+    int rc = evrt_worker_has_room(w, d, EVRT_KV_HEADER + (size_t)n, &err);
+    if (rc < 0) return refuse(L, rc, err.message);
     d->last_effect = SIZE_MAX;
     evrt_event_encode(&e, evrt_kv_put_emit(&d->effects, (size_t)n));
     lua_pushnil(L);

@@ -60,6 +60,9 @@ static inline struct evrt_worker *evrt_worker_of(struct lua_State *L) {
 struct evrt_buf *evrt_worker_out(struct evrt_worker *w);
 /* Tells that a limit came to bear, by its key in the configuration. */
 void evrt_worker_limit(struct evrt_worker *w, const char *key);
+/* Whether the delivery may keep so many bytes more of effects (kv.max_effects); -EMSGSIZE: counted as well. */
+EVRT_MUST_CHECK int evrt_worker_has_room(struct evrt_worker *w, const struct evrt_delivery *d,
+                                         size_t n, struct evrt_error *err);
 /* The running delivery succeeded, or failed; it is ended. */
 void evrt_worker_settle_done(struct evrt_worker *w);
 void evrt_worker_settle_failed(struct evrt_worker *w, const struct evrt_frame_failed *f);

@@ -44,6 +44,16 @@ void evrt_worker_limit(struct evrt_worker *w, const char *key) {
     evrt_frame_put_limit(evrt_worker_out(w), &(struct evrt_frame_limit){evrt_slice_of(key)});
 }
 
+int evrt_worker_has_room(struct evrt_worker *w, const struct evrt_delivery *d, size_t n,
+                         struct evrt_error *err) {
+    if (d->effects.n + n <= w->hello.kv_max_effects) return 0;
+    evrt_worker_limit(w, "kv.max_effects");
+    return evrt_error_set(
+        err, -EMSGSIZE,
+        "the delivery would write and publish more than %llu bytes (kv.max_effects)",
+        (unsigned long long)w->hello.kv_max_effects);
+}
+
 void evrt_worker_flush(struct evrt_worker *w) {
     evrt_counts_put(w);
     w->done = SIZE_MAX;
