@@ -6,7 +6,6 @@
  * The event comes first: a crash between the two has the delivery made, and told, once more; never is one dead
  * and not told. What handlers of evrt.* fail with is not told, so that none is told of itself. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "host/fetch.h"
@@ -42,10 +41,9 @@ static bool is_own(struct evrt_slice type) {
 
 static void describe(struct evrt_buf *out, const struct host_dead *d) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
-    char id[48];
-    snprintf(id, sizeof id, "%u-%llu", d->sub->id, (unsigned long long)d->seq);
+    char id[HOST_DELIVERY_ID_SIZE];
     evrt_jsonout_object(&o);
-    evrt_jsonout_put_str(&o, "id", evrt_slice_of(id));
+    evrt_jsonout_put_cstr(&o, "id", host_delivery_id(d->sub->id, d->seq, id));
     evrt_jsonout_put_str(&o, "handler", evrt_slice_of(d->sub->name));
     evrt_jsonout_put_str(&o, "reason", evrt_slice_of(evrt_dead_reason_name(d->reason)));
     evrt_jsonout_put_u64(&o, "attempts", d->attempt);

@@ -123,11 +123,10 @@ static void put_event(struct listing *l, struct evrt_jsonout *o, const struct ro
 
 static void put_row(struct listing *l, struct evrt_jsonout *o, const struct row *row) {
     const struct evrt_sub *s = evrt_bus_by_id(l->host->bus, row->sub);
-    char id[48];
+    char id[HOST_DELIVERY_ID_SIZE];
     if (s == NULL) return; /* forgotten meanwhile */
-    snprintf(id, sizeof id, "%u-%llu", row->sub, (unsigned long long)row->seq);
     evrt_jsonout_object(o);
-    evrt_jsonout_put_str(o, "id", evrt_slice_of(id));
+    evrt_jsonout_put_cstr(o, "id", host_delivery_id(row->sub, row->seq, id));
     evrt_jsonout_put_str(o, "handler", evrt_slice_of(s->name));
     evrt_jsonout_put_str(o, "state",
                          host_letters_held(l->host, row->sub, row->seq) != NULL

@@ -543,6 +543,9 @@ void host_event_json(struct evrt_jsonout *o, const struct evrt_event *e);
 void host_event_json_open(struct evrt_jsonout *o, const struct evrt_event *e);
 /* The CloudEvent alone: it has no seq yet. Any thread. */
 void host_event_attributes(struct evrt_jsonout *o, const struct evrt_event *e);
+/* "SUB-SEQ": how dead letters and retries are named. Any thread. */
+enum { HOST_DELIVERY_ID_SIZE = 32 };
+const char *host_delivery_id(uint32_t sub, uint64_t seq, char text[HOST_DELIVERY_ID_SIZE]);
 /* A handler's patterns, which are kept joined by '\n', as an array. */
 void host_patterns_json(struct evrt_jsonout *o, struct evrt_slice joined);
 /* A member "error": {"type", "message"}, and "traceback" where there is one. Any thread. */

@@ -89,6 +89,11 @@ void host_event_json_open(struct evrt_jsonout *o, const struct evrt_event *e) {
     put_event(o, e);
 }
 
+const char *host_delivery_id(uint32_t sub, uint64_t seq, char text[HOST_DELIVERY_ID_SIZE]) {
+    snprintf(text, HOST_DELIVERY_ID_SIZE, "%u-%llu", sub, (unsigned long long)seq);
+    return text;
+}
+
 void host_error_json(struct evrt_jsonout *o, struct evrt_slice type, struct evrt_slice message,
                      struct evrt_slice traceback) {
     evrt_jsonout_key(o, "error");

@@ -130,9 +130,9 @@ static void choose(struct reprocess *r) {
 
 static void note_failure(struct host_job *j, const struct host_letter *l, struct evrt_slice type,
                          struct evrt_slice message) {
-    char id[48];
-    snprintf(id, sizeof id, "\"%u-%llu\"", l->sub, (unsigned long long)l->seq);
-    host_job_note_failure(j, "id", evrt_slice_of(id), type, message);
+    char id[HOST_DELIVERY_ID_SIZE], quoted[HOST_DELIVERY_ID_SIZE + 2];
+    snprintf(quoted, sizeof quoted, "\"%s\"", host_delivery_id(l->sub, l->seq, id));
+    host_job_note_failure(j, "id", evrt_slice_of(quoted), type, message);
 }
 
 static void pass_over(struct reprocess *r, const struct host_letter *l, const char *why) {
@@ -324,11 +324,10 @@ static uint64_t total_of(const struct beginning *b) {
 
 static void write_spec(const struct beginning *b, struct evrt_buf *out) {
     const struct evrt_host_reprocess *w = &b->want;
-    char id[48];
+    char id[HOST_DELIVERY_ID_SIZE];
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
-    snprintf(id, sizeof id, "%u-%llu", w->sub, (unsigned long long)w->seq);
-    if (w->seq != 0) evrt_jsonout_put_given_str(&o, "id", evrt_slice_of(id));
+    if (w->seq != 0) evrt_jsonout_put_cstr(&o, "id", host_delivery_id(w->sub, w->seq, id));
     evrt_jsonout_put_given_str(&o, "handler", w->which.handler);
     evrt_jsonout_put_given_str(&o, "type", w->which.type);
     evrt_jsonout_put_given_str(&o, "reason", w->which.reason);

@@ -1,7 +1,6 @@
 /* Retries for people: listed from state.db, after a barrier: what has failed by now is then in it. Who they
  * belong to and whether they may go on is known on the loop. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "host/node.h"
@@ -60,11 +59,10 @@ static const char *state_of(const struct evrt_host *h, const struct evrt_sub *s,
 
 static void put_row(struct listing *l, struct evrt_jsonout *o, const struct row *row) {
     const struct evrt_sub *s = evrt_bus_by_id(l->host->bus, row->sub);
-    char id[48];
+    char id[HOST_DELIVERY_ID_SIZE];
     if (s == NULL) return; /* forgotten meanwhile */
-    snprintf(id, sizeof id, "%u-%llu", row->sub, (unsigned long long)row->seq);
     evrt_jsonout_object(o);
-    evrt_jsonout_put_cstr(o, "id", id);
+    evrt_jsonout_put_cstr(o, "id", host_delivery_id(row->sub, row->seq, id));
     evrt_jsonout_put_cstr(o, "handler", s->name);
     evrt_jsonout_put_cstr(o, "state", state_of(l->host, s, row->seq));
     evrt_buf_putc(&l->json, ','); /* the members, and the object's end */
@@ -75,21 +73,16 @@ static void put_row(struct listing *l, struct evrt_jsonout *o, const struct row 
 static void answer(struct listing *l) {
     const struct row *rows = (const struct row *)(const void *)l->rows.p;
     struct evrt_jsonout o = evrt_jsonout_start(&l->json);
-    char next[48];
+    char next[HOST_DELIVERY_ID_SIZE];
     evrt_jsonout_object(&o);
     evrt_jsonout_key(&o, "items");
     evrt_jsonout_array(&o);
     for (uint64_t i = 0; i < l->count; i++)
         put_row(l, &o, &rows[i]);
     evrt_jsonout_end(&o);
-    evrt_jsonout_key(&o, "next");
-    if (l->count == l->which.limit) {
-        snprintf(next, sizeof next, "%u-%llu", rows[l->count - 1].sub,
-                 (unsigned long long)rows[l->count - 1].seq);
-        evrt_jsonout_cstr(&o, next);
-    } else {
-        evrt_jsonout_null(&o);
-    }
+    bool full = l->count == l->which.limit;
+    const struct row *last = full ? &rows[l->count - 1] : NULL;
+    evrt_jsonout_put_cstr(&o, "next", full ? host_delivery_id(last->sub, last->seq, next) : NULL);
     evrt_jsonout_end(&o);
 }
 
