@@ -307,15 +307,10 @@ void evrt_sub_discard(struct evrt_sub *s, uint64_t seq, uint64_t count) {
     s->gone[s->gone_count++] = (struct evrt_range){seq, count};
 }
 
-static int by_first(const void *a, const void *b) {
-    const struct evrt_range *x = a, *y = b;
-    return x->first < y->first ? -1 : x->first > y->first;
-}
-
 static void put_gone(struct evrt_sub *s) {
     uint64_t from = 0;
     evrt_buf_clear(&s->gone_list);
-    if (s->gone_count > 1) qsort(s->gone, s->gone_count, sizeof *s->gone, by_first);
+    if (s->gone_count > 1) qsort(s->gone, s->gone_count, sizeof *s->gone, evrt_sub_by_first);
     for (size_t i = 0; i < s->gone_count; i++)
         evrt_ranges_put(&s->gone_list, &from, s->gone[i]);
 }

@@ -24,5 +24,7 @@ void evrt_sub_free_keys(struct evrt_sub *s);
 void evrt_sub_put_ready(struct evrt_sub *s, uint64_t position, bool front);
 /* For qsort, of uint64_t. */
 int evrt_sub_ascending(const void *a, const void *b);
+/* The same, of struct evrt_range. */
+int evrt_sub_by_first(const void *a, const void *b);
 
 #endif

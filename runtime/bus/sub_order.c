@@ -149,14 +149,14 @@ void evrt_sub_recall(struct evrt_sub *s, uint64_t next_seq) {
         evrt_sub_put_back(s, position);
 }
 
-static int by_first(const void *a, const void *b) {
+int evrt_sub_by_first(const void *a, const void *b) {
     return evrt_sub_ascending(&((const struct evrt_range *)a)->first,
                               &((const struct evrt_range *)b)->first);
 }
 
 static void join_skips(struct evrt_sub *s) {
     size_t kept = 0;
-    qsort(s->skip, s->skip_count, sizeof *s->skip, by_first);
+    qsort(s->skip, s->skip_count, sizeof *s->skip, evrt_sub_by_first);
     for (size_t i = 1; i < s->skip_count; i++) {
         struct evrt_range *last = &s->skip[kept], run = s->skip[i];
         uint64_t end = run.first + run.count, last_end = last->first + last->count;
