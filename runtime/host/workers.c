@@ -147,9 +147,10 @@ int host_worker_start(struct host_worker *w) {
     w->reason[0] = '\0';
     w->told = false;
     w->outstanding = w->lent = 0;
+    bool gentle = host_gentle_for(w);
     int page = -1, rc = host_contain_open(w, &page);
     const int fds[] = {pair[1], w->generation->scripts.snapshot, page};
-    if (rc == 0) rc = host_process_start(&w->pid, h->worker_path, fds, 3, host_gentle_for(w));
+    if (rc == 0) rc = host_process_start(&w->pid, h->worker_path, fds, 3, gentle);
     if (page >= 0) close(page);
     close(pair[1]);
     if (rc < 0) {
@@ -158,7 +159,7 @@ int host_worker_start(struct host_worker *w) {
     }
     w->process_open = true;
     w->state = HOST_WORKER_LOADING;
-    if (host_gentle_for(w)) host_gentle_start(w);
+    if (gentle) host_gentle_start(w);
     rc = evrt_channel_init(&w->channel, h->loop, pair[0], &channel_events, w);
     if (rc < 0) {
         host_worker_signal(w, SIGKILL);
