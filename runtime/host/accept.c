@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/bytes.h"
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
@@ -105,11 +104,7 @@ static int complete_event(const struct accept *a, const struct evrt_kv_op *op, s
 /* Behind the events that were emitted before. */
 static void put_event(struct host_kv *kv, const struct evrt_event *e) {
     size_t n = evrt_event_size(e);
-    char *at = evrt_buf_room(&kv->emitted, 8 + n);
-    evrt_set_u32(at, (uint32_t)n);
-    evrt_set_u32(at + 4, EVRT_RECORD_EVENT);
-    evrt_event_encode(e, at + 8);
-    kv->emitted.n += 8 + n;
+    evrt_event_encode(e, host_record_room(&kv->emitted, EVRT_RECORD_EVENT, n));
     kv->emitted_bytes += evrt_journal_record_bytes(n);
     kv->emitted_count++;
 }

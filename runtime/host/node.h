@@ -233,6 +233,8 @@ void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_sl
 /* Into a list of records that are journaled in one group (u32 length, u32 kind, payload each); NULL: as above. */
 void host_put_record(struct evrt_host *h, struct evrt_buf *into, enum evrt_record_kind kind,
                      struct evrt_slice payload);
+/* Into such a list one whose n bytes are to be written there. */
+char *host_record_room(struct evrt_buf *into, enum evrt_record_kind kind, size_t n);
 
 /* ---- dedup.c ---- */
 

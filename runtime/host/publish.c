@@ -52,17 +52,20 @@ void host_append(struct evrt_host *h, enum evrt_record_kind kind, struct evrt_sl
     h->appended++;
 }
 
+char *host_record_room(struct evrt_buf *into, enum evrt_record_kind kind, size_t n) {
+    char *at = evrt_buf_room(into, 8 + n);
+    evrt_set_u32(at, (uint32_t)n);
+    evrt_set_u32(at + 4, kind);
+    into->n += 8 + n;
+    return at + 8;
+}
+
 void host_put_record(struct evrt_host *h, struct evrt_buf *into, enum evrt_record_kind kind,
                      struct evrt_slice payload) {
-    if (into == NULL) {
+    if (into == NULL)
         host_append(h, kind, payload);
-        return;
-    }
-    char *at = evrt_buf_room(into, 8 + payload.n);
-    evrt_set_u32(at, (uint32_t)payload.n);
-    evrt_set_u32(at + 4, kind);
-    memcpy(at + 8, payload.p, payload.n);
-    into->n += 8 + payload.n;
+    else
+        memcpy(host_record_room(into, kind, payload.n), payload.p, payload.n);
 }
 
 static int reason(struct evrt_host *h, int rc, const struct evrt_event *e, struct evrt_error *err) {
