@@ -1,6 +1,7 @@
 -- The configurations of other programs that evrt ships, given to these programs.
 local evrt = require "spec.support.evrt"
 local leak = require "spec.support.leak"
+local rules = require "spec.support.rules"
 local tools = require "spec.support.tools"
 
 local function holds(script)
@@ -56,7 +57,23 @@ describe("conf #plain", function()
 
     it("has Prometheus rules that say what their tests say", function()
         holds "promtool check config conf/prometheus/prometheus.yml"
-        holds "promtool test rules conf/prometheus/evrt.rules.test.yml conf/prometheus/evrt.season.test.yml"
+        holds "promtool test rules conf/prometheus/*.test.yml"
+    end)
+
+    it("has a test of each alert and of each recorded rule", function()
+        local all, tests = rules.read "conf/prometheus/evrt.rules.yml", rules.tests "conf/prometheus"
+        assert.is_true(#rules.of(all, "alert") >= 18)
+        assert.is_true(#rules.of(all, "record") >= 15)
+        assert.same({}, rules.untested(all, tests))
+        -- One that is new is noticed, as is one of which nothing shows that it ends.
+        table.insert(all.groups[1].rules, { alert = "EvrtNew", expr = "up == 2", ["for"] = "1m" })
+        table.insert(all.groups[1].rules, { record = "job:new:rate5m", expr = "up" })
+        for _, test in ipairs(tests) do
+            for _, case in ipairs(test.alert_rule_test or {}) do
+                if case.alertname == "EvrtDown" and #case.exp_alerts == 0 then case.alertname = "Another" end
+            end
+        end
+        assert.same({ "EvrtNew", "job:new:rate5m", "EvrtDown" }, rules.untested(all, tests))
     end)
 
     it("has YAML for log shippers that reads evrt's fields", function()
