@@ -59,7 +59,9 @@ describe("a storm of reloads", function()
             config = {
                 workers = { count = 2 }, reload = { interval = "0s" },
                 logging = { level = "info", sampling = { first = 5, then_every = 0 } },
-                dedup = { max = 1000 }, -- else ids would be what the host grows by
+                -- Else ids, and events that wait, would be what the host grows by.
+                dedup = { max = 1000 },
+                bus = { memory_limit = "1MiB", window = 512 },
             },
             handlers = { ["a.lua"] = script(side, 0), ["_version.lua"] = "return 0" },
         }
@@ -97,7 +99,8 @@ describe("a storm of reloads", function()
         end
         local seconds = (uv.hrtime() - began) / 1e9
         local growth = resident(node.pid) - halfway
-        assert.is_true(growth < 2 or sanitized(node.pid), ("the second half: %.1f MiB more"):format(growth))
+        -- A second half with a faster disk may still fill what bus.memory_limit, and the batches, may hold.
+        assert.is_true(growth < 4 or sanitized(node.pid), ("the second half: %.1f MiB more"):format(growth))
         version = version + 1
         save("_version.lua", "return " .. version, true)
         save("a.lua", script(side, version))
