@@ -139,6 +139,7 @@ void host_limit(const struct evrt_host *h, enum evrt_limit_id limit);
 /* ---- Workers ---- */
 
 void host_meter_frame(struct evrt_host *h, unsigned type, size_t bytes);
+void host_meter_no_deaths(struct host_meters *m);
 /* A worker ended unasked: how it ended, for the label `cause`. */
 void host_meter_died(struct evrt_host *h, const struct host_worker *w, int status, int signal,
                      uint64_t again);

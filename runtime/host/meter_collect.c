@@ -92,15 +92,28 @@ void host_meter_frame(struct evrt_host *h, unsigned type, size_t bytes) {
     evrt_series_add(m->bytes_in, bytes);
 }
 
+/* Why workers end unasked. */
+enum { STALLED, MEMORY, PROTOCOL, CRASHED, EXITED, CAUSES };
+
+static const char *const causes[CAUSES] = {"stalled", "memory", "protocol", "crashed", "exited"};
+
+/* All of them are there from the start: a counter that begins with 1 has not grown, to who reads it. */
+void host_meter_no_deaths(struct host_meters *m) {
+    for (size_t i = 0; i < CAUSES; i++)
+        evrt_metrics_count(m->metrics, EVRT_METRIC_WORKER_RESTARTS,
+                           EVRT_LABELS(evrt_slice_of(causes[i])), 0);
+}
+
 void host_meter_died(struct evrt_host *h, const struct host_worker *w, int status, int signal,
                      uint64_t again) {
     if (h->meters == NULL) return;
-    struct evrt_slice cause = w->watch.stalled                       ? EVRT_STR("stalled")
-                              : signal == 0 && status == EX_TEMPFAIL ? EVRT_STR("memory")
-                              : strncmp(w->reason, "broke", 5) == 0  ? EVRT_STR("protocol")
-                              : signal != 0                          ? EVRT_STR("crashed")
-                                                                     : EVRT_STR("exited");
-    evrt_metrics_count(h->meters->metrics, EVRT_METRIC_WORKER_RESTARTS, &cause, 1);
+    size_t cause = w->watch.stalled                       ? STALLED
+                   : signal == 0 && status == EX_TEMPFAIL ? MEMORY
+                   : strncmp(w->reason, "broke", 5) == 0  ? PROTOCOL
+                   : signal != 0                          ? CRASHED
+                                                          : EXITED;
+    evrt_metrics_count(h->meters->metrics, EVRT_METRIC_WORKER_RESTARTS,
+                       EVRT_LABELS(evrt_slice_of(causes[cause])), 1);
     evrt_series_add(h->meters->redelivered, again);
 }
 

@@ -26,6 +26,7 @@ void host_meters_create(struct evrt_host *h) {
     m->bytes_in = counter(x, EVRT_METRIC_FRAME_BYTES, EVRT_STR("from_workers"));
     m->bytes_out = counter(x, EVRT_METRIC_FRAME_BYTES, EVRT_STR("to_workers"));
     m->redelivered = evrt_metrics_series(x, EVRT_METRIC_REDELIVERED, NULL);
+    host_meter_no_deaths(m);
     m->commit_duration = evrt_metrics_series(x, EVRT_METRIC_JOURNAL_COMMIT, NULL);
     m->batch_records = evrt_metrics_series(x, EVRT_METRIC_JOURNAL_BATCH, NULL);
     evrt_metrics_gauge(x, EVRT_METRIC_BUILD_INFO,

@@ -239,6 +239,67 @@ describe("/metrics", function()
         assert.is_true(metrics(node)['evrt_limit_hits_total{limit="workers.stall_timeout"}'] >= 1)
     end)
 
+    it("has all causes for which workers end from the start, so that a first one is seen as growth", function()
+        local m = metrics(evrt.start { handlers = handlers })
+        for _, cause in ipairs { "crashed", "stalled", "memory", "exited", "protocol" } do
+            assert.equal(0, m[('evrt_worker_restarts_total{cause="%s"}'):format(cause)], cause)
+        end
+    end)
+
+    it("has Lua memory and time of full collections of each worker", function()
+        local scripts = { ["a.lua"] = [[
+            local function pid() return tonumber(io.open("/proc/self/stat"):read "*n") end
+            return {
+                { name = "Waste", events = { "waste" }, handle = function(_, ctx)
+                    local kept = {}
+                    for i = 1, 26 do kept[i] = ("x"):rep(2^19) .. i end     -- 13 MiB of 16
+                    ctx.log.info("wasted", { by = pid() })
+                end },
+                { name = "Quiet", events = { "quiet" }, handle = function() return 1 end },
+            }]] }
+        local node = evrt.start { config = { workers = { count = 2, memory_limit = "16MiB" } }, handlers = scripts }
+        local function of(what, worker)
+            return metrics(node)[('evrt_worker_lua_%s{worker="%d"}'):format(what, worker)]
+        end
+        local function is_quiet(worker)
+            assert.equal(0, of("collections_total", worker))
+            assert.equal(0, of("collection_seconds_total", worker))
+            node:await("its memory", function() return of("memory_bytes", worker) > 50000 end)
+        end
+        local rounds = 0
+        -- Some worker gets it: that one collects, once, and is not above three quarters of its limit any more.
+        local function waste()
+            rounds = rounds + 1
+            node:accept { type = "waste" }
+            local by, worker = node:await_log({ msg = "wasted" }, nil, rounds).by, nil
+            for _, one in ipairs(node:get("/api/v1/stats").json.workers) do
+                if one.pid == by then worker = one.worker end
+            end
+            node:await("the collection", function() return of("collections_total", worker) == 1 end)
+            assert.is_true(of("collection_seconds_total", worker) > 0)
+            node:await("memory to be free", function() return of("memory_bytes", worker) < 12 * 2^20 end)
+            return worker
+        end
+        is_quiet(0)
+        is_quiet(1)
+        local worker = waste()
+        is_quiet(1 - worker)
+        local seconds = of("collection_seconds_total", worker)
+        batch(node, 100, { type = "quiet" })
+        node:await_end()
+        is_quiet(1 - worker)
+        assert.equal(1, of("collections_total", worker))
+        assert.equal(seconds, of("collection_seconds_total", worker))
+
+        -- Workers of a new generation have their predecessors' numbers, and begin with 0.
+        evrt.write(node.dir .. "/handlers/b.lua", 'return { name = "B", events = { "b" }, handle = function() end }')
+        assert.equal(200, node:post_admin("/api/v1/reload").status)
+        is_quiet(0)
+        is_quiet(1)
+        is_quiet(1 - waste())
+        assert.is_nil(of("collections_total", 2))
+    end)
+
     it("counts replays", function()
         local node = evrt.start { handlers = handlers }
         batch(node, 6, { type = "like.good" })
