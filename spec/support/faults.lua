@@ -7,8 +7,8 @@
 --     print(sweep:line())
 --
 -- A life: start, events one by one, in a batch, one that fails, one whose handler publishes, then SIGTERM. With
--- `first` each is the first of its store, and goes over into a second segment; else all are of one store.
--- With `await` a life goes on until that is in its log.
+-- `first` each is the first of its store, and goes over into a second segment; else all are of one store. With
+-- `drop` the first segment is dropped when all in it has ended or failed, and only the calls of that are targets.
 --
 -- strace counts calls for each thread, so threads that make the same call on the same kind of file hide each
 -- other's; that is why kinds are told apart.
@@ -52,10 +52,14 @@ local KINDS = {
         "snapshots/copy.tmp.sum" },
 }
 
+-- What `drop` removes, by the name that it is removed by, in its folder.
+local DROPPED = { name = "dropped", in_folder = true, ("%016x.seg"):format(1) }
+
 faults.kinds = {}
 for _, kind in ipairs(KINDS) do faults.kinds[kind.name] = kind end
 
 local function kind_paths(kind, data, newest)
+    if kind.in_folder then return kind end
     local paths = {}
     for _, name in ipairs(kind) do
         if name:find "%%" then
@@ -174,7 +178,7 @@ end
 
 -- ---- A sweep ----
 
----@param options {first?: boolean, config?: table, await?: table}
+---@param options {first?: boolean, drop?: boolean, config?: table}
 function faults.sweep(options)
     return setmetatable({
         options = options, cycles = 0, hit = 0, began = uv.hrtime(),
@@ -189,11 +193,29 @@ function Sweep:open()
     faults.handlers(self.books)
     self.client = faults.client()
     self.books.clients[1] = self.client
+    if self.options.drop then
+        self.books:handler {
+            name = "Later", events = { "load.later" },
+            options = 'policies = { evrt.policy.retry { initial_delay = "1h", max_delay = "1h", max_retries = 9 } },',
+            before = ("assert(io.open %q, 'not yet'):close()"):format(self.dir .. "/repaired"),
+        }
+    end
 end
 
 function Sweep:start(options)
     options.dir, options.handlers, options.config = self.dir, self.books.scripts, self.options.config
     return evrt.start(options)
+end
+
+-- Has the first segment dropped, in which one event is a dead letter and one waits for its next attempt. The
+-- trace's lines of that are in between.
+local function drop(sweep, node)
+    local function length() return uv.fs_stat(sweep.trace).size end
+    sweep.books:settle(node, 5, 1)
+    sweep.from = length()
+    node:post_admin("/api/v1/cleanup", '{"before":"0s"}')
+    node:await("the segment to go", function() return not uv.fs_stat(sweep.dir .. "/data/journal/" .. DROPPED[1]) end)
+    sweep.to = length()
 end
 
 --- A life under strace, with so many big events. Returns the node, ended, and whether it was ready.
@@ -204,9 +226,11 @@ function Sweep:live(paths, big, ...)
     local node = self:start { wait = false, wrap = tamper.wrap(paths, self.trace, CALLS, ...) }
     local ready = pcall(node.await_ready, node)
     if ready then
+        if self.options.drop then faults.publish(node, self.client, "load.later") end
         faults.work(node, self.client, big)
-        if self.options.await and not ended(node) then pcall(node.await_log, node, self.options.await, 10) end
-        if not ended(node) then pcall(self.books.settle, self.books, node, 5) end
+        if not ended(node) then
+            pcall(self.options.drop and drop or function() self.books:settle(node, 5) end, self, node)
+        end
     end
     if not ended(node) and pid_of(node) then uv.kill(pid_of(node), "sigterm") end
     node:wait()
@@ -215,13 +239,20 @@ end
 
 -- Another life, without a fault, in which all that was begun ends; the books are compared.
 function Sweep:check()
+    evrt.write(self.dir .. "/repaired", "")
     local node = self:start {}
+    for _, row in ipairs(node:get("/api/v1/retries").json.items) do
+        node:post_admin("/api/v1/retries/" .. row.id .. "/run")
+    end
     local stats = oracle.balance(node)
     assert(stats.events >= self.client.acked_count, "fewer events than were acknowledged")
     local r = faults.publish(node, self.client, "load.a")
     assert(r and r.status == 202, "nothing is taken in after a restart")
     self.books:settle(node)
     self.report = faults.sound(self.books, node)
+    for _, letter in ipairs(node:get("/api/v1/dead-letters?full=true").json.items) do
+        assert(letter.event.id == letter.event_id, "a dead letter without its event")
+    end
     assert(node:stop() == 0, node:said())
     faults.verify(self.dir .. "/data")
 end
@@ -233,7 +264,8 @@ function Sweep:finish()
     self.dir, self.report = nil, nil
 end
 
---- The calls of a life without a fault: {kind, call, when}, when counting from 1 for each kind and call.
+--- The calls of a life without a fault: {kind, call, when}, when counting from 1 for each kind and call. With
+--- `drop` those by which the segment goes.
 function Sweep:targets()
     self:open()
     local data = self.dir .. "/data"
@@ -248,25 +280,30 @@ function Sweep:targets()
     end
     local node = self:live(all, self.options.first and BIG or 0)
     assert(node.code == 0, node:said())
-    local counts, order = {}, {}
+    local counts, order, at = {}, {}, 0
     for line in io.lines(self.trace) do
         local pid, call = line:match "^(%d+) +([%w_]+)%("
         local path = call and (line:match "^[^<]*<([^>]*)>" or line:match '"([^"]*)"')
         if call == "openat" and not line:find "O_CREAT" then call = nil end
         local kind = call and of[path]
+        if call == "unlinkat" and line:find(DROPPED[1], 1, true) then kind = DROPPED end
         if kind then
             local key = kind.name .. " " .. call
             if not counts[key] then
-                counts[key] = { kind = kind, call = call }
+                counts[key] = { kind = kind, call = call, least = math.huge, most = 0 }
                 order[#order + 1] = counts[key]
             end
-            counts[key][pid] = (counts[key][pid] or 0) + 1
-            counts[key].most = math.max(counts[key].most or 0, counts[key][pid])
+            local c = counts[key]
+            c[pid] = (c[pid] or 0) + 1
+            if at >= (self.from or 0) and at < (self.to or math.huge) then
+                c.least, c.most = math.min(c.least, c[pid]), math.max(c.most, c[pid])
+            end
         end
+        at = at + #line + 1
     end
     local targets = {}
     for _, c in ipairs(order) do
-        for when = 1, c.most do targets[#targets + 1] = { kind = c.kind, call = c.call, when = when } end
+        for when = c.least, c.most do targets[#targets + 1] = { kind = c.kind, call = c.call, when = when } end
     end
     self:check()
     if self.options.first then self:finish() end
@@ -283,7 +320,7 @@ function Sweep:cycle(target, fault, ...)
     self.cycles = self.cycles + 1
     local what = ("%s:%s:when=%d"):format(target.call, fault, target.when)
     local paths = kind_paths(target.kind, data, newest_segment(data))
-    local big = self.options.first and target.kind.rolls and BIG or 0
+    local big = self.options.first and (self.options.drop or target.kind.rolls) and BIG or 0
     local ok, node, ready = pcall(self.live, self, paths, big, what, ...)
     local hit = ok and node.signal == 9
     if ok then

@@ -105,11 +105,11 @@ function oracle.balance(node)
     return s
 end
 
---- Waits until nothing is pending or running.
-function Books:settle(node, seconds)
+--- Waits until nothing is pending or running, and only so many (0) wait for another attempt.
+function Books:settle(node, seconds, retrying)
     node:await("every delivery to end", function()
         local s = oracle.balance(node)
-        return s.pending == 0 and s.running == 0 and s.retrying == 0
+        return s.pending == 0 and s.running == 0 and s.retrying == (retrying or 0)
     end, seconds)
     self:read()
 end
