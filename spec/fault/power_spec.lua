@@ -6,7 +6,6 @@ local uv = require "luv"
 local evrt = require "spec.support.evrt"
 local disk = require "spec.support.disk"
 local faults = require "spec.support.faults"
-local load = require "spec.support.load"
 local oracle = require "spec.support.oracle"
 local preload = require "spec.support.preload"
 local tamper = require "spec.support.tamper"
@@ -26,16 +25,7 @@ describe("a machine without power #plain", function()
 
     before_each(function()
         dir = evrt.folder()
-        books = oracle.new(dir)
-        books:handler { name = "A", events = { "load.*" } }
-        books:handler { name = "B", events = { "load.b" },
-            before = "if event.data.n % 10 == 0 then evrt.sleep(0.02) end" }
-        -- One at a time for each key, in order.
-        books:handler { name = "Ordered", events = { "load.c" }, key = "event.data.k",
-            options = 'ordered_by = "data.k", concurrency = 64,',
-            before = "if event.data.n % 50 == 0 then evrt.sleep(0.005) end" }
-        client = load.new { keys = 101, connections = 16, batch = 20, types = { "load.a", "load.b", "load.c" } }
-        books.clients[1] = client
+        books, client = oracle.under_load(dir, 16, 0.02)
         store = assert(disk.create(dir))
     end)
 

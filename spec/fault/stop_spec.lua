@@ -4,7 +4,6 @@
 local uv = require "luv"
 local evrt = require "spec.support.evrt"
 local faults = require "spec.support.faults"
-local load = require "spec.support.load"
 local oracle = require "spec.support.oracle"
 
 local STOPS = tonumber(os.getenv "EVRT_STOPS" or "") or (faults.soak and 100 or 8)
@@ -14,17 +13,7 @@ describe("SIGTERM under load", function()
 
     local function stops(again)
         local dir = evrt.folder()
-        local books = oracle.new(dir)
-        books:handler { name = "A", events = { "load.*" } }
-        -- Some are running when the signal comes.
-        books:handler { name = "B", events = { "load.b" },
-            before = "if event.data.n % 10 == 0 then evrt.sleep(0.05) end" }
-        -- One at a time for each key, in order.
-        books:handler { name = "Ordered", events = { "load.c" }, key = "event.data.k",
-            options = 'ordered_by = "data.k", concurrency = 64,',
-            before = "if event.data.n % 50 == 0 then evrt.sleep(0.005) end" }
-        local client = load.new { keys = 101, connections = 16, batch = 20, types = { "load.a", "load.b", "load.c" } }
-        books.clients[1] = client
+        local books, client = oracle.under_load(dir, 16, 0.05)
         local function start()
             return evrt.start {
                 dir = dir, handlers = books.scripts,

@@ -47,9 +47,8 @@ describe("cleanup", function()
         assert.equal(202, publish(node, "first", 1).status)
         while store(node).segments < 3 do assert.equal(202, publish(node, "big", 7 * 2 ^ 20).status) end
         node:await("Quick to be done", function()
-            for _, h in ipairs(node:get "/api/v1/handlers".json.items) do
-                if h.name == "Quick" then return h.pending == 0 and h.running == 0 end
-            end
+            local quick = node:handler "Quick"
+            return quick.pending == 0 and quick.running == 0
         end)
     end
 

@@ -20,17 +20,7 @@ describe("a host killed with -9 under load", function()
         print(("crash: EVRT_SEED=%d EVRT_KILLS=%d"):format(seed, kills))
         math.randomseed(seed)
         local dir = evrt.folder()
-        local books = oracle.new(dir)
-        books:handler { name = "A", events = { "load.*" } }
-        -- Waits now and then, so that deliveries are in progress when the end comes.
-        books:handler { name = "B", events = { "load.b" },
-            before = "if event.data.n % 10 == 0 then evrt.sleep(0.02) end" }
-        -- One at a time for each key, in order.
-        books:handler { name = "Ordered", events = { "load.c" }, key = "event.data.k",
-            options = 'ordered_by = "data.k", concurrency = 64,',
-            before = "if event.data.n % 50 == 0 then evrt.sleep(0.005) end" }
-        local client = load.new { keys = 101, connections = 24, batch = 20, types = { "load.a", "load.b", "load.c" } }
-        books.clients[1] = client
+        local books, client = oracle.under_load(dir, 24, 0.02)
         local config = {
             retry = { max_retries = 3, initial_delay = "1ms" }, -- a worker that is killed fails what it runs
             workers = { count = 2 },

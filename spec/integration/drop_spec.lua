@@ -23,12 +23,6 @@ local function publish(node, kind, bytes)
     return node:post("/events", ("x"):rep(bytes), { ["ce-type"] = kind, ["Content-Type"] = "text/plain" }).status
 end
 
-local function handler(node, name)
-    for _, item in ipairs(node:get "/api/v1/handlers".json.items) do
-        if item.name == name then return item end
-    end
-end
-
 local function files(folder)
     local names = {}
     local found = uv.fs_scandir(folder)
@@ -66,7 +60,7 @@ describe("a segment that is dropped #plain", function()
         tamper(node, all[#all], "pwritev2:delay_enter=1500000")
         -- The loop's thread writes this, and learns that the disk is slow; another thread the next.
         evrt.write(dir .. "/One", "")
-        node:await("One to be done", function() return handler(node, "One").done == 1 end)
+        node:await("One to be done", function() return node:handler("One").done == 1 end)
         evrt.write(dir .. "/Two", "")
         node:await_log { msg = "Segment dropped" }
         node:await("the file to go", function() return not uv.fs_stat(all[1]) end)
@@ -74,10 +68,10 @@ describe("a segment that is dropped #plain", function()
 
         node = node:restart()
         node:await("Two to be done", function()
-            local two = handler(node, "Two")
+            local two = node:handler("Two")
             return two.pending == 0 and two.running == 0
         end)
-        assert.equal(1, handler(node, "Two").done)
+        assert.equal(1, node:handler("Two").done)
         assert.equal(0, (node:stop()))
     end)
 end)

@@ -67,9 +67,8 @@ describe("events", function()
             batch(node, events)
         end
         node:await("all to be handled", function()
-            for _, h in ipairs(node:get "/api/v1/handlers".json.items) do
-                if h.name == "Even" and h.done + h.dead == TOTAL / 2 then return true end
-            end
+            local even = node:handler "Even"
+            return even.done + even.dead == TOTAL / 2
         end, 60)
         batch(node, {
             { type = "slow.a", data = { n = 1 } }, { type = "slow.a", data = { n = 2, hold = true } },

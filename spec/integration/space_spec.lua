@@ -46,12 +46,6 @@ local function fill(node, bytes)
     error "the store is never full"
 end
 
-local function handler(node, name)
-    for _, item in ipairs(node:get "/api/v1/handlers".json.items) do
-        if item.name == name then return item end
-    end
-end
-
 local function refused(r, status, code, text)
     assert.equal(status, r.status, r.body)
     assert.equal(code, r.json.error.code)
@@ -69,18 +63,18 @@ local function goes_on(node, accepted)
     local store = node:get "/api/v1/stats".json.store
     assert.is_true(store.full)
     assert.is_true(store.refused_full >= 1)
-    node:await("Quick to be done", function() return handler(node, "Quick").done == accepted end)
-    assert.equal(0, handler(node, "Held").done)
+    node:await("Quick to be done", function() return node:handler("Quick").done == accepted end)
+    assert.equal(0, node:handler("Held").done)
 end
 
 -- Each accepted event came to its one end.
 local function nothing_lost(node, accepted)
     node:await("Held to be done", function()
-        local h = handler(node, "Held")
+        local h = node:handler("Held")
         return h.pending == 0 and h.running == 0
     end)
     for _, name in ipairs { "Quick", "Held" } do
-        local h = handler(node, name)
+        local h = node:handler(name)
         assert.same({ accepted, 0, 0 }, { h.done, h.dead, h.discarded }, name)
     end
     assert.equal(accepted, node:get "/api/v1/stats".json.events)

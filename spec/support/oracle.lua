@@ -57,6 +57,25 @@ function Books:handler(h)
     self.handlers[h.name] = { name = h.name, patterns = patterns, times = {}, newest = {} }
 end
 
+--- The books of a plain, a slow and an ordered handler, and a client that loads them.
+---@param connections integer
+---@param nap number  how long the slow one waits now and then, in seconds: runs when the end comes
+---@return table books, table client
+function oracle.under_load(dir, connections, nap)
+    local books = oracle.new(dir)
+    books:handler { name = "A", events = { "load.*" } }
+    books:handler { name = "B", events = { "load.b" },
+        before = ("if event.data.n %% 10 == 0 then evrt.sleep(%g) end"):format(nap) }
+    -- One at a time for each key, in order.
+    books:handler { name = "Ordered", events = { "load.c" }, key = "event.data.k",
+        options = 'ordered_by = "data.k", concurrency = 64,',
+        before = "if event.data.n % 50 == 0 then evrt.sleep(0.005) end" }
+    local client = load.new { keys = 101, connections = connections, batch = 20,
+        types = { "load.a", "load.b", "load.c" } }
+    books.clients[1] = client
+    return books, client
+end
+
 local function matches(handler, kind)
     for _, pattern in ipairs(handler.patterns) do
         if kind:find(pattern) then return true end
