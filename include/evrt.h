@@ -116,7 +116,7 @@ enum {
 typedef void (*evrt_publish_cb)(void *arg, int status, uint64_t seq, struct evrt_slice id);
 
 /* Publishes one event. 0: accepted, `cb` (may be NULL) will be called exactly once.
- * -EINVAL: bad event, see err; -EMSGSIZE: over http.max_event_size; -ENOSPC: the store is full;
+ * -EINVAL: bad event (or a type of evrt's own, "evrt.x"), see err; -EMSGSIZE: over http.max_event_size; -ENOSPC: the store is full;
  * -EAGAIN: too much is waiting for the disk, try later; -ESHUTDOWN: draining. Not called then. */
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish(struct evrt *rt, const struct evrt_event *event,
                                              evrt_publish_cb cb, void *arg, struct evrt_error *err);

@@ -255,6 +255,7 @@ local function written(name, problem, done, message, code)
     if problem then fail(problem, name) end
     if done ~= false then return true end
     if code == "ESTALE" then return false end
+    if code == "EINVAL" then fail(message, name) end
     return nil, message, code
 end
 
@@ -280,7 +281,9 @@ end
 function direct.incr(key, by, options)
     check_key("evrt.kv.incr", key)
     local ns = options_of("evrt.kv.incr", handler_of "evrt.kv.incr", options)
-    return written("evrt.kv.incr", c.write("incr", ns, key, check_by("evrt.kv.incr", by)))
+    by = check_by("evrt.kv.incr", by)
+    read("evrt.kv.incr", c.read(ns, key)) -- so that the host knows whether it is a number
+    return written("evrt.kv.incr", c.write("incr", ns, key, by))
 end
 
 function direct.cas(key, expected, value, options)

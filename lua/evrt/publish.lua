@@ -174,6 +174,9 @@ function M.send(event, ctx)
     end
     wait.check(problem, "evrt.publish")
     if id == nil then
+        -- A malformed event is the script's mistake; what it has no part in is told.
+        who = "evrt.publish"
+        if rest == "EINVAL" then misuse("%s", seq) end
         return nil, seq, rest
     end
     local outcomes = rest ~= "" and cjson.decode(rest) or nil
@@ -201,7 +204,8 @@ function M.emitter(handler)
 end
 
 --- Publishes an event and waits until it is durable; with `{ wait = "handled" }` until the first attempt
---- of every handler that it matches has settled, or the timeout (30 s unless given).
+--- of every handler that it matches has settled, or the timeout (30 s unless given). Raises when the event is
+--- malformed; a limit, a full store and the like are told as nil, message, code.
 ---
 ---     local sent, why, code = evrt.publish { type = "stats.changed", data = { likes = 3 } }
 ---
@@ -209,7 +213,7 @@ end
 ---@param options? { wait?: "handled", timeout?: number|string }
 ---@return evrt.Published? published nil on failure
 ---@return string? message
----@return string? code "EHOPS", "EINVAL", "EMSGSIZE", "ENOSPC", "EAGAIN", "ESHUTDOWN"
+---@return string? code "EHOPS", "EDEADLK", "EMSGSIZE", "ENOSPC", "EAGAIN", "ESHUTDOWN"
 function M.publish(event, options)
     who = "evrt.publish"
     local handled, timeout = checked_options(options)

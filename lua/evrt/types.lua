@@ -79,7 +79,8 @@
 ---@field set fun(key: string, value: any, options?: evrt.WriteOptions)
 ---@field delete fun(key: string, options?: { namespace?: string })
 ---@field incr fun(key: string, by?: integer, options?: { namespace?: string })  Adds to a whole number, or to nothing;
---- other values stay. Needs no read, and increments of many deliveries merge
+--- other values are an error: here, at the delivery's end, or (where nobody had read the key) in the log. Needs no
+--- read, and increments of many deliveries merge
 ---@field cas fun(key: string, expected: any, value: any, options?: evrt.WriteOptions): boolean?
 --- Sets it (nil: deletes) if it is `expected` (nil: absent). In ctx.kv, should another be quicker before this
 --- delivery is done, the delivery is made again, uncharged

@@ -166,6 +166,18 @@ int evrt_event_check(const struct evrt_event *e, struct evrt_error *err) {
     return 0;
 }
 
+bool evrt_type_own(struct evrt_slice type) {
+    return type.n >= 5 && memcmp(type.p, "evrt.", 5) == 0;
+}
+
+int evrt_event_check_public(const struct evrt_event *e, struct evrt_error *err) {
+    int rc = evrt_event_check(e, err);
+    if (rc < 0 || !evrt_type_own(e->type)) return rc;
+    return evrt_error_set(err, -EINVAL,
+                          "type: only evrt itself publishes types that begin with \"evrt.\"; "
+                          "give it another one");
+}
+
 bool evrt_event_json_type(struct evrt_slice type) {
     size_t n = 0;
     while (n < type.n && type.p[n] != ';')

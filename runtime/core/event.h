@@ -85,6 +85,11 @@ EVRT_MUST_CHECK int evrt_event_check(const struct evrt_event *e, struct evrt_err
 /* Type: segments of letters, digits, '_' and '-' between single dots. Offset of what is wrong, or n. */
 size_t evrt_type_check(struct evrt_slice type);
 
+/* Types that begin with "evrt." are published by evrt itself, and by nobody else. */
+bool evrt_type_own(struct evrt_slice type);
+/* evrt_event_check() of an event that is not evrt's own. */
+EVRT_MUST_CHECK int evrt_event_check_public(const struct evrt_event *e, struct evrt_error *err);
+
 /* Whether data of this datacontenttype is JSON: absent, application/json, text/json, anything+json; any
  * case, with or without parameters. */
 bool evrt_event_json_type(struct evrt_slice datacontenttype);

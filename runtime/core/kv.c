@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "core/bytes.h"
+#include "core/error.h"
 #include "core/utf8.h"
 
 static char *put_header(char *p, const struct evrt_kv_op *op) {
@@ -122,4 +123,11 @@ bool evrt_kv_add(struct evrt_slice value, int64_t by, int64_t *out) {
     if (value.n != 0 && !evrt_kv_integer(value, &is)) return false;
     *out = (int64_t)((uint64_t)is + (uint64_t)by);
     return true;
+}
+
+int evrt_kv_not_number(struct evrt_slice key, struct evrt_error *err) {
+    return evrt_error_set(err, -EINVAL,
+                          "key \"%.*s\" holds no whole number, so it cannot be incremented; "
+                          "set it to one, or use cas",
+                          (int)key.n, key.p);
 }

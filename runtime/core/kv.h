@@ -58,5 +58,7 @@ bool evrt_kv_is_value(struct evrt_slice value);
 /* What a value is after an increment, as an absolute value in *out; false: it stays as it is. An absent one
  * is {NULL, 0}. Sums wrap, so that they do not depend on order. */
 bool evrt_kv_add(struct evrt_slice value, int64_t by, int64_t *out);
+/* Says so of the key that has such a value: -EINVAL. */
+int evrt_kv_not_number(struct evrt_slice key, struct evrt_error *err);
 
 #endif

@@ -60,9 +60,7 @@ static bool match(struct evrt_slice pattern, size_t p, struct evrt_slice type, s
 }
 
 bool evrt_pattern_match(struct evrt_slice pattern, struct evrt_slice type) {
-    static const char own[] = "evrt.";
-    bool internal = type.n >= 5 && memcmp(type.p, own, 5) == 0;
-    if (internal && (pattern.n < 5 || memcmp(pattern.p, own, 5) != 0)) return false;
+    if (evrt_type_own(type) && !evrt_type_own(pattern)) return false;
     return match(pattern, 0, type, 0);
 }
 

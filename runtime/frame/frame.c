@@ -12,7 +12,8 @@
 /* clang-format off */
 #define HELLO_FIELDS(X) \
     X(u32, worker) X(u64, generation) X(u64, concurrency) X(u64, memory_limit) X(u64, max_event_size) \
-    X(u32, max_hops) X(u8, allow_ffi) X(u8, log_level) X(i64, load_timeout_ms) X(u8, confine) \
+    X(u32, max_hops) X(u8, allow_ffi) X(u8, testing) X(u8, log_level) X(i64, load_timeout_ms) \
+    X(u8, confine) \
     X(u32, kv_max_key) X(u32, kv_max_value) X(u64, kv_max_effects) X(slice, kv_writers) \
     X(u32, max_series) X(u8, tracing) X(u64, trace_threshold) \
     X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)

@@ -63,6 +63,7 @@ struct evrt_frame_hello {
     uint64_t max_event_size;
     uint32_t max_hops;
     uint8_t allow_ffi;
+    uint8_t testing;           /* may publish types of evrt's own */
     uint8_t log_level;         /* lines below it need not be sent */
     int64_t load_timeout_ms;   /* scripts that load for longer are refused; 0: never */
     uint8_t confine;           /* keep scripts from the store and the host */

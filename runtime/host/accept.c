@@ -80,6 +80,36 @@ static int check_cas(const struct accept *a, const struct evrt_kv_op *op, struct
                           (int)op->key.n, op->key.p);
 }
 
+/* What the operations before this one make of its key: false: nothing, else *value. */
+static bool written_before(const struct accept *a, const struct evrt_kv_op *op,
+                           struct evrt_slice *value) {
+    struct evrt_kv_op other;
+    bool found = false;
+    for (size_t at = 0; evrt_kv_next(a->ops, &at, &other) == 1 && other.key.p != op->key.p;) {
+        bool absolute =
+            other.kind == EVRT_KV_SET || other.kind == EVRT_KV_DELETE || other.kind == EVRT_KV_CAS;
+        if (!absolute || !evrt_slice_eq(other.key, op->key) || !evrt_slice_eq(other.ns, op->ns))
+            continue;
+        *value = other.value;
+        found = true;
+    }
+    return found;
+}
+
+/* An increment reads nothing: what is known of the key says whether it can be, and state.db when it comes there
+ * (host_kv_keep). */
+static int check_incr(const struct accept *a, const struct evrt_kv_op *op, struct evrt_error *err) {
+    struct evrt_slice value;
+    int64_t number;
+    if (!evrt_overlay_get(a->host->kv.overlay, &(struct evrt_overlay_name){op->ns, op->key},
+                          host_kv_now(a->host), &value) ||
+        value.n == 0 || evrt_kv_integer(value, &number))
+        return 0;
+    if (written_before(a, op, &value) && (value.n == 0 || evrt_kv_integer(value, &number)))
+        return 0;
+    return evrt_kv_not_number(op->key, err);
+}
+
 /* What is emitted as it will be: with what was left out, and its cause. */
 static int complete_event(const struct accept *a, const struct evrt_kv_op *op, struct evrt_event *e,
                           struct evrt_host_scratch *scratch, struct evrt_error *err) {
@@ -129,6 +159,7 @@ static int check(const struct accept *a, struct evrt_error *err) {
             rc = check_write(a, &op, err);
         }
         if (rc == 0 && op.kind == EVRT_KV_CAS) rc = check_cas(a, &op, err);
+        if (rc == 0 && op.kind == EVRT_KV_INCR) rc = check_incr(a, &op, err);
     }
     return rc;
 }

@@ -35,10 +35,6 @@ uint64_t host_script_of(const struct host_generation *g, const struct evrt_sub *
 
 /* ---- The event evrt.dead_letter ---- */
 
-static bool is_own(struct evrt_slice type) {
-    return type.n >= 5 && memcmp(type.p, "evrt.", 5) == 0;
-}
-
 static void describe(struct evrt_buf *out, const struct host_dead *d) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     char id[HOST_DELIVERY_ID_SIZE];
@@ -58,7 +54,7 @@ static void describe(struct evrt_buf *out, const struct host_dead *d) {
 }
 
 static void tell(struct evrt_host *h, const struct host_dead *d) {
-    if (is_own(d->type) || evrt_bus_route(h->bus, told_type)->count == 0) return;
+    if (evrt_type_own(d->type) || evrt_bus_route(h->bus, told_type)->count == 0) return;
     struct evrt_error err = {0};
     struct evrt_host_scratch scratch;
     struct evrt_buf data;
@@ -77,7 +73,7 @@ static void tell(struct evrt_host *h, const struct host_dead *d) {
         rc = evrt_error_set(&err, -ELOOP,
                             "hop limit (bus.max_hops): handlers of evrt.dead_letter "
                             "lead to dead letters in a circle");
-    if (rc == 0) rc = evrt_host_complete(h, &e, &scratch, &err);
+    if (rc == 0) rc = host_complete(h, &e, &scratch, &err);
     if (rc == 0) rc = host_publish(h, &e, NULL, NULL, &err);
     if (rc < 0)
         evrt_log_event(h->log, DEAD_NOTICE_FAILED, EVRT_F_CSTR("handler", d->sub->name),

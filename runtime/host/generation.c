@@ -45,6 +45,7 @@ static struct evrt_frame_hello hello_of(const struct evrt_host *h,
     hello.store = evrt_slice_of(h->config->store.path);
     host_trace_hello(h, &hello);
     hello.max_series = h->meters == NULL ? 0 : h->meters->most;
+    hello.testing = h->testing;
     hello.kv_writers = evrt_slice_of(h->config->kv.writers);
     return hello;
 }

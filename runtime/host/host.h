@@ -73,7 +73,7 @@ typedef void (*evrt_host_publish_cb)(void *arg, uint64_t seq);
  * -ENOSPC, -EAGAIN, -EMSGSIZE, -ESHUTDOWN with the reason: cb is not called then. */
 EVRT_MUST_CHECK int evrt_host_publish(struct evrt_host *h, const struct evrt_event *e,
                                       evrt_host_publish_cb cb, void *arg, struct evrt_error *err);
-/* Fills in id, time and source, then checks. The slices point into `scratch`. -EINVAL. */
+/* Fills in id, time and source, then checks, types of evrt's own included. The slices point into `scratch`. -EINVAL. */
 struct evrt_host_scratch {
     char id[40], time[32];
 };

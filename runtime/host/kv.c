@@ -27,6 +27,9 @@ int host_kv_open(struct evrt_host *h, struct evrt_error *err) {
     kv->overlay = evrt_overlay_create(&options);
     kv->waiting_end = &kv->waiting;
     kv->asked_end = &kv->asked;
+    struct evrt_state_stats state;
+    evrt_state_stats(h->state, &state);
+    kv->not_numbers = state.not_numbers; /* what a rebuild met was told before */
     if (memory) return 0;
     int rc = evrt_state_reader_open(&kv->here, h->config->store.path, err);
     return rc == 0 ? evrt_state_reader_open(&kv->beside, h->config->store.path, err) : rc;
@@ -144,11 +147,24 @@ static int64_t expired_by(struct host_kv *kv) {
     return rc < 0 ? 0 : expired;
 }
 
+/* Increments that were accepted without knowing what they are added to. */
+static void tell_not_numbers(struct evrt_host *h) {
+    struct evrt_state_stats s;
+    evrt_state_stats(h->state, &s);
+    uint64_t more = s.not_numbers - h->kv.not_numbers;
+    if (more == 0) return;
+    h->kv.not_numbers = s.not_numbers;
+    h->kv.counts.not_numbers += more;
+    evrt_log_event(h->log, NOT_A_NUMBER, EVRT_F_U64("count", more),
+                   EVRT_F_CSTR("key", s.not_number));
+}
+
 void host_kv_keep(struct evrt_host *h) {
     struct host_kv *kv = &h->kv;
     int64_t now = evrt_mono_ns();
     if (now < kv->swept_ns + (int64_t)SWEEP_MS * 1000000) return;
     kv->swept_ns = now;
+    tell_not_numbers(h);
     host_settle(h); /* what is accepted has its order */
     int64_t expired = expired_by(kv);
     if (expired == 0) return;
@@ -166,17 +182,12 @@ void host_kv_stats(const struct evrt_host *h, struct evrt_jsonout *o) {
     const struct {
         const char *name;
         uint64_t value;
-    } all[] = {{"effects", kv->counts.effects},
-               {"writes", kv->counts.writes},
-               {"emitted", kv->counts.emitted},
-               {"conflicts", kv->counts.conflicts},
-               {"refused", kv->counts.refused},
-               {"waits", kv->counts.waits},
-               {"reads", kv->counts.reads},
-               {"reads_of_state", kv->counts.misses},
-               {"overlay_bytes", s.dirty_bytes},
-               {"cache_bytes", s.cache_bytes},
-               {"entries", s.entries}};
+    } all[] = {{"effects", kv->counts.effects},       {"writes", kv->counts.writes},
+               {"emitted", kv->counts.emitted},       {"conflicts", kv->counts.conflicts},
+               {"refused", kv->counts.refused},       {"not_numbers", kv->counts.not_numbers},
+               {"waits", kv->counts.waits},           {"reads", kv->counts.reads},
+               {"reads_of_state", kv->counts.misses}, {"overlay_bytes", s.dirty_bytes},
+               {"cache_bytes", s.cache_bytes},        {"entries", s.entries}};
     evrt_jsonout_key(o, "kv");
     evrt_jsonout_object(o);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {

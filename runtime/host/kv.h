@@ -41,6 +41,7 @@ struct host_kv {
     struct host_kv_ask *asked, **asked_end; /* since the last reading began */
     bool reading;
     int64_t swept_ns;
+    uint64_t not_numbers; /* of state.db, that were told */
 
     struct {
         uint64_t effects;   /* deliveries that left some */
@@ -50,6 +51,7 @@ struct host_kv {
         uint64_t waits;     /* completions that waited for room */
         uint64_t reads, misses;
         uint64_t refused;
+        uint64_t not_numbers; /* increments that changed nothing */
     } counts;
 };
 

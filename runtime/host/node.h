@@ -116,6 +116,7 @@ struct evrt_host {
     uv_loop_t *loop;
     enum host_phase phase;
     int64_t created_ns;
+    bool testing; /* `evrt test`: specs publish timers' events, too */
 
     struct evrt_journal *journal;
     struct evrt_state *state;
@@ -210,6 +211,9 @@ void host_recent_clear(struct evrt_host *h);
 
 /* ---- publish.c ---- */
 
+/* evrt_host_complete for events of the host's own. */
+EVRT_MUST_CHECK int host_complete(struct evrt_host *h, struct evrt_event *e,
+                                  struct evrt_host_scratch *scratch, struct evrt_error *err);
 /* evrt_host_publish for scripts too: they may publish while the host drains. */
 EVRT_MUST_CHECK int host_publish(struct evrt_host *h, const struct evrt_event *e,
                                  evrt_host_publish_cb cb, void *arg, struct evrt_error *err);

@@ -2,6 +2,7 @@
 #include "state/kv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/record.h"
@@ -89,6 +90,12 @@ static void load(struct evrt_state_kv *kv, const struct evrt_kv_op *op, struct e
     if (rc == 0 && !evrt_kv_expired(&row, kv->sweep_ms)) set_row(kv, p, row.value, row.expires_ms);
 }
 
+static void note_not_number(struct evrt_state_kv *kv, const struct evrt_kv_op *op) {
+    kv->not_numbers++;
+    snprintf(kv->not_number, sizeof kv->not_number, "%.*s %.*s", (int)op->ns.n, op->ns.p,
+             (int)op->key.n, op->key.p);
+}
+
 static void apply_op(struct evrt_state_kv *kv, const struct evrt_kv_op *op, int64_t at_ms) {
     bool is_new;
     struct evrt_kv_pending *p = entry_of(kv, op, &is_new);
@@ -100,7 +107,10 @@ static void apply_op(struct evrt_state_kv *kv, const struct evrt_kv_op *op, int6
     } else {
         if (is_new) load(kv, op, p);
         if (evrt_kv_expired(&p->row, at_ms)) set_row(kv, p, (struct evrt_slice){NULL, 0}, 0);
-        if (!evrt_kv_add(p->row.value, op->number, &sum)) return;
+        if (!evrt_kv_add(p->row.value, op->number, &sum)) {
+            note_not_number(kv, op);
+            return;
+        }
         struct evrt_buf value = {0};
         evrt_kv_put_integer(&value, sum);
         set_row(kv, p, evrt_buf_slice(&value), p->row.expires_ms);

@@ -25,11 +25,16 @@ void evrt_kv_row_set(struct evrt_kv_row *to, const struct evrt_kv_row *from);
 
 struct evrt_kv_pending;
 
+enum { EVRT_STATE_NAME_SIZE = 256 }; /* of a name for people; longer ones are cut */
+
 struct evrt_state_kv {
     struct evrt_map keys; /* namespace, NUL, key -> struct evrt_kv_pending */
     size_t bytes;
     int64_t sweep_ms; /* rows that expired by then are gone; 0: none are */
     int error;        /* of load: nothing can be committed */
+    /* Increments of what is no number, which changed nothing, and the last one's namespace and key. */
+    uint64_t not_numbers;
+    char not_number[EVRT_STATE_NAME_SIZE];
     /* The tables' row; value.n 0 when there is none. The slice is good until the next call. 0 or a negative
      * errno. NULL: there are no tables. */
     int (*load)(void *arg, struct evrt_slice ns, struct evrt_slice key, struct evrt_kv_row *row);

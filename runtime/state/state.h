@@ -209,6 +209,8 @@ struct evrt_state_stats {
     uint64_t queued_bytes;
     uint64_t cpu_ns;                       /* of the state thread */
     uint64_t snapshots, snapshot_failures; /* since open */
+    uint64_t not_numbers;                  /* as in struct evrt_state_kv; of the rebuild, too */
+    char not_number[256];
     int error; /* 0; -ENOSPC, -EBUSY: commits wait, tried every second; others: failed for good */
     char reason[256]; /* of `error`, or else of the last snapshot failure */
 };

@@ -196,6 +196,10 @@ static void publish(struct evrt_state *s, const struct turn *t) {
     s->stats.commits += s->model.committed != before;
     s->stats.records += s->intake_records;
     s->intake_records = 0;
+    if (s->stats.not_numbers != s->model.kv.not_numbers) {
+        s->stats.not_numbers = s->model.kv.not_numbers;
+        memcpy(s->stats.not_number, s->model.kv.not_number, sizeof s->stats.not_number);
+    }
     struct timespec cpu;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
     s->stats.cpu_ns = (uint64_t)(cpu.tv_sec * 1000 * MS_NS + cpu.tv_nsec);

@@ -62,6 +62,8 @@
       "the last group was not whole: an unacknowledged write that a crash interrupted")        \
     X(STATE_RESTORED, WARN, "State restored", "from,applied,duration",                         \
       "state.db was missing or damaged and was rebuilt from a snapshot and the journal")       \
+    X(NOT_A_NUMBER, ERROR, "Increment of no number", "count,key",                              \
+      "so many ctx.kv.incr met a value that is no whole number; `key` is the last one's")      \
     X(STORE_FULL, ERROR, "Store is full", "path,error",                                        \
       "no space for a new segment; publishing answers 503 until there is")                     \
     X(STORE_SPACE, INFO, "Store has space again", "path", "publishing is accepted again")      \

@@ -210,6 +210,17 @@ static bool merge(struct evrt_delivery *d, const struct evrt_kv_op *op) {
     return true;
 }
 
+/* By what the delivery wrote itself; what others wrote is the host's to look at. */
+static int check_number(struct evrt_delivery *d, const struct evrt_kv_op *op,
+                        struct evrt_error *err) {
+    struct own o;
+    int64_t number;
+    if (op->kind != EVRT_KV_INCR || d->effects.n == 0) return 0;
+    look_at_own(d, op->ns, op->key, &o);
+    if (!o.known || o.value.n == 0 || evrt_kv_integer(o.value, &number)) return 0;
+    return evrt_kv_not_number(op->key, err);
+}
+
 static int keep(lua_State *L, enum evrt_kv_kind kind) {
     struct evrt_worker *w = evrt_worker_of(L);
     struct evrt_delivery *d = running(L);
@@ -218,6 +229,7 @@ static int keep(lua_State *L, enum evrt_kv_kind kind) {
     if (d == NULL) return 1;
     if (build(L, kind, &op, &err) < 0) return problem(L, err.message);
     if (merge(d, &op)) return 0;
+    if (check_number(d, &op, &err) < 0) return problem(L, err.message);
     if (evrt_worker_has_room(w, d, size_of(&op), &err) < 0) return problem(L, err.message);
     d->last_effect = d->effects.n;
     evrt_kv_put(&d->effects, &op);

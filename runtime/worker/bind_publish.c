@@ -168,7 +168,7 @@ static int64_t build(lua_State *L, struct evrt_worker *w, const struct table *t,
     if (rc < 0) return rc;
     e->extensions = (struct evrt_slice){w->scratch.p, extensions};
     evrt_event_defaults(e, &w->random, w->hello.service, texts->id, texts->time);
-    rc = evrt_event_check(e, err);
+    rc = w->hello.testing ? evrt_event_check(e, err) : evrt_event_check_public(e, err);
     if (rc < 0) return rc;
     size_t n = evrt_event_size(e);
     if (n > w->hello.max_event_size) return too_large(w, "the event has more than", err);

@@ -168,6 +168,11 @@ describe("effects", function()
             { 'ctx.kv.set("k", ("v"):rep(2000))', "ctx.kv.set: value: 2000 bytes, at most 1024" },
             { 'ctx.kv.set("k", 1, { namespace = "B" })', 'A may not write namespace "B"; kv.writers' },
             { 'ctx.kv.incr("k", 1.5)', "ctx.kv.incr: by: a whole number expected" },
+            { 'ctx.kv.set("s", "5") ctx.kv.incr("s")', 'ctx.kv.incr: key "s" holds no whole number' },
+            { 'evrt.kv.set("t", "5") evrt.kv.incr("t")', 'evrt.kv.incr: key "t" holds no whole number' },
+            { 'ctx.publish { type = "evrt.timer.T" }', 'ctx.publish: type: only evrt itself publishes types' },
+            { 'evrt.publish { type = "b.", data = 1 }', "evrt.publish: type: byte 2" },
+            { 'evrt.publish { type = "b", extensions = { deliverafter = "soon" } }', "evrt.publish: deliverafter: " },
             { 'ctx.kv.set("k", 1, { tll = 1 })', 'ctx.kv.set: unknown option "tll"' },
             { 'ctx.kv.set("k", 1, { ttl = 0 })', "ctx.kv.set: ttl: a duration above 0" },
             { 'ctx.publish { typ = "b" }', 'ctx.publish: unknown field "typ" (did you mean "type"?)' },
@@ -206,6 +211,35 @@ describe("effects", function()
         local _, status = kv(node, "A", "trace")
         assert.equal(404, status)
         assert.equal(0, #events(node, "trace"))
+        assert.equal(0, node:stop())
+    end)
+
+    it("refuse to add to what others wrote and is no number, and say so where that is seen later", function()
+        local node = node_of { ["a.lua"] = [[
+            return { name = "A", events = "a", handle = function(event, ctx)
+                if event.data == "anew" then ctx.kv.delete("k") end
+                ctx.kv.incr("k")
+                ctx.kv.set("trace", true)
+            end }]] }
+        local function set(text)
+            assert.equal(200, node:put_admin("/api/v1/kv?namespace=A&key=k", text).status)
+        end
+        for _, text in ipairs { '"5"', "1.5", "[]", "true", "null" } do
+            set(text)
+            local outcome = publish(node, "a").json.handlers[1]
+            assert.equal("dead", outcome.outcome)
+            assert.truthy(outcome.error.message:find('key "k" holds no whole number', 1, true), outcome.error.message)
+        end
+        assert.equal(404, select(2, kv(node, "A", "trace")))
+        assert.equal("success", publish(node, "a", "anew").json.handlers[1].outcome)
+        assert.equal(1, (kv(node, "A", "k")))
+        set '"5"'
+        assert.equal(0, node:stop())
+        node = node:restart() -- which has read nothing
+        assert.equal("success", publish(node, "a").json.handlers[1].outcome)
+        local line = node:await_log { msg = "Increment of no number" }
+        assert.same({ "error", "A k", 1 }, { line.level, line.key, line.count })
+        assert.same({ 1, "5" }, { node:get("/api/v1/stats").json.kv.not_numbers, (kv(node, "A", "k")) })
         assert.equal(0, node:stop())
     end)
 

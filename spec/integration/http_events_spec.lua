@@ -60,6 +60,17 @@ describe("POST /events", function()
         assert.are.equal("application/json", event.datacontenttype)
     end)
 
+    it("leaves types that begin with evrt. to evrt", function()
+        local before = count()
+        for _, type in ipairs { "evrt.timer.Good", "evrt.dead_letter", "evrt.x" } do
+            refused(400, "bad_event", "type: only evrt itself publishes types that begin with", post(
+                ('{"specversion":"1.0","id":"e","type":"%s","source":"/s"}'):format(type)))
+            refused(400, "bad_event", "type: only evrt itself", post("", { ["ce-type"] = type, ["ce-source"] = "/b" }))
+        end
+        assert.equal(before, count())
+        assert.equal(202, post '{"specversion":"1.0","id":"e","type":"good.evrt.x","source":"/s"}'.status)
+    end)
+
     it("answers a batch in its positions", function()
         local r = post([=[[{"type":"good.a","id":"x"},{"type":"good.b","id":"y"}]]=], batch)
         assert.are.equal(202, r.status)

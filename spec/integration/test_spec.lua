@@ -32,6 +32,10 @@ local specs = {
                     return list
                 end, { initial = {} })))
             end)
+            it("publishes what evrt publishes to others", function()
+                local sent = evrt.publish({ type = "evrt.timer.A" }, { wait = "handled" })
+                assert.same({ { handler = "All", outcome = "success" } }, sent.outcomes)
+            end)
             it("rejects", function()
                 local sent = evrt.publish({ type = "a", data = "bad" }, { wait = "handled" })
                 for _, one in ipairs(sent.outcomes) do
@@ -78,7 +82,7 @@ describe("evrt test", function()
     it("runs specs with the handlers, and leaves nothing", function()
         local code, out, err = test "spec/good_spec.lua"
         assert.equal(0, code, out .. err)
-        assert.truthy(out:find("4 successes / 0 failures / 0 errors / 0 pending", 1, true), out)
+        assert.truthy(out:find("5 successes / 0 failures / 0 errors / 0 pending", 1, true), out)
         assert.truthy(out:find("said\tnil\t1", 1, true), out)
         assert.equal("evrt.yaml handlers kills sleeps spec", left())
     end)

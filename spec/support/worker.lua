@@ -97,7 +97,7 @@ end
 
 local defaults = {
     worker = 0, generation = 1, concurrency = 256, memory_limit = 64 * 2 ^ 20, max_event_size = 2 ^ 20,
-    max_hops = 16, allow_ffi = 0, log_level = 0, load_timeout_ms = 0,
+    max_hops = 16, allow_ffi = 0, testing = 0, log_level = 0, load_timeout_ms = 0,
     service = "spec", service_version = "1", environment = "test",
     max_series = 100, confine = 0, user = "", store = "", tracing = 0, trace_threshold = 0,
 }

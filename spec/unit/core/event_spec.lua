@@ -172,6 +172,13 @@ describe("core/event", function()
         end
     end)
 
+    it("knows the types that only evrt publishes", function()
+        for type, own in pairs { ["evrt.timer.T"] = true, ["evrt.dead_letter"] = true, ["evrt"] = false,
+            ["evrt_x.y"] = false, ["evrtx.y"] = false, ["my.evrt.x"] = false, [""] = false } do
+            assert.equal(own, lib.evrt_type_own(c.slice(type)), type)
+        end
+    end)
+
     it("accepts attributes at their limits", function()
         assert.equal(0, (check(good { type = ("a"):rep(256), id = ("i"):rep(2048), subject = "\226\130\172",
             time = "2025-01-07T10:30:45+02:00" })))

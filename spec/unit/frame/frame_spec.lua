@@ -15,7 +15,7 @@ end
 local samples = {
     hello = {
         worker = 3, generation = 2 ^ 40, concurrency = 256, memory_limit = 2 ^ 28, max_event_size = 2 ^ 20,
-        max_hops = 16, allow_ffi = 1, log_level = 2, load_timeout_ms = 30000,
+        max_hops = 16, allow_ffi = 1, testing = 1, log_level = 2, load_timeout_ms = 30000,
         confine = 1, tracing = 2, trace_threshold = 2 ^ 50, service = "my-app", service_version = "1.0.0",
         environment = "", user = "nobody", store = "/var/lib/evrt", kv_max_key = 512, kv_max_value = 2 ^ 18,
         kv_max_effects = 2 ^ 22,
