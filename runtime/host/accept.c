@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "host/jobs.h"
 #include "host/node.h"
 
 enum {
@@ -246,6 +247,7 @@ static void accept_delivery(struct host_worker *w, uint64_t delivery, struct evr
         w->outstanding--;
         w->lent -= d->lent;
         evrt_bus_again(h->bus, s, position);
+        if (evrt_sub_is_aside(position)) host_jobs_again(h);
     } else {
         h->kv.counts.conflicts += rc == -ESTALE;
         if (rc == -ESTALE) {

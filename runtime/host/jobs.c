@@ -412,6 +412,16 @@ void host_jobs_orphaned(struct evrt_host *h, const struct evrt_sub *s) {
     }
 }
 
+void host_jobs_again(struct evrt_host *h) {
+    for (size_t i = 0; i < h->jobs->count; i++) {
+        struct host_job *j = h->jobs->all[i];
+        if (j->in_flight == 0 || j->r.state == EVRT_JOB_RUNNING) continue;
+        uint32_t count = evrt_bus_drop_asides(h->bus, j->r.id);
+        j->in_flight -= count;
+        if (count != 0 && j->kind->dropped != NULL) j->kind->dropped(j);
+    }
+}
+
 uint64_t host_jobs_cursor(const struct evrt_host *h, const struct host_job_kind *kind) {
     uint64_t first = UINT64_MAX;
     for (size_t i = 0; i < h->jobs->count; i++) {

@@ -46,6 +46,8 @@ struct host_job_kind {
     /* The job has ended, or the host closes: frees j->own. A read of its own that is under way must not use
      * j any more. May be NULL. */
     void (*stop)(struct host_job *j);
+    /* It had ended, and some that were in flight still are not delivered again. May be NULL. */
+    void (*dropped)(struct host_job *j);
     /* Members of its JSON that only this kind has, as "filter". May be NULL. */
     void (*describe)(const struct host_job *j, struct evrt_jsonout *o);
     /* It began or goes on (j->r.state RUNNING), or has ended: logs that in words of its own. May be NULL. */
@@ -99,6 +101,8 @@ void host_jobs_turn(struct evrt_host *h);
 void host_jobs_ended(struct evrt_host *h, const struct host_job_end *end);
 /* The handler left the scripts: jobs that have deliveries queued for it would wait for ever, and end as failed. */
 void host_jobs_orphaned(struct evrt_host *h, const struct evrt_sub *s);
+/* Deliveries in flight were put back, to be made again: those of jobs that have ended are not. */
+void host_jobs_again(struct evrt_host *h);
 /* The lowest cursor of those of a kind that run; UINT64_MAX: none does. */
 uint64_t host_jobs_cursor(const struct evrt_host *h, const struct host_job_kind *kind);
 /* The host closes: they go on at its next start. */

@@ -276,12 +276,17 @@ static bool in_flight(struct evrt_host *h, uint64_t owner, const struct host_let
     return s != NULL && evrt_sub_has_aside(s, owner, l->n);
 }
 
+/* Lets go of letters that are not in flight. */
+static void release_idle(struct host_job *j) {
+    host_letters_release_all(j->host, j->r.id, in_flight);
+}
+
 static void stop(struct host_job *j) {
     struct reprocess *r = j->own;
     if (r == NULL) return;
     r->job = NULL;
     if (!r->busy) release_page(r);
-    host_letters_release_all(j->host, j->r.id, in_flight);
+    release_idle(j);
     r->count = r->at = 0;
     if (!r->busy) free_own(r);
 }
@@ -293,6 +298,7 @@ const struct host_job_kind host_reprocess_kind = {
     .more = more,
     .ended = ended,
     .stop = stop,
+    .dropped = release_idle,
 };
 
 /* ---- Beginning ---- */

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/jobs.h"
 #include "host/node.h"
 #include "host/process.h"
 
@@ -75,6 +76,7 @@ static void on_exit_of(struct host_worker *w, int status, int signal) {
     bool charged =
         host_contain_died(w, !w->told || (signal != SIGKILL && status != 0), status, signal);
     uint64_t again = h->bus == NULL ? 0 : evrt_bus_worker_gone(h->bus, w->instance);
+    if (again != 0) host_jobs_again(h);
     host_generation_lost(w, status, signal);
     w->generation->redelivered += again;
     describe_exit(w, status, signal);

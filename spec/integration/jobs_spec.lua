@@ -22,4 +22,29 @@ describe("a job whose handler leaves the scripts", function()
         node:await("what was under way to end", function() return replay().in_flight == 0 end)
         assert.equal(0, (node:stop()))
     end)
+
+    it("delivers nothing again that its worker took along", function()
+        local node = evrt.start {
+            config = { reload = { watch = false }, workers = { drain_timeout = "100ms" } },
+            handlers = {
+                ["a.lua"] = [[
+                    local evrt = require "evrt"
+                    return { name = "A", events = "a.*", handle = function(_, ctx)
+                        if ctx.replay then evrt.sleep(3600) end end }]],
+                ["b.lua"] = [[return { name = "B", events = "b.*", handle = function() end }]],
+            },
+        }
+        node:accept { type = "a.b" }
+        node:await_end()
+        local id = node:post_admin("/api/v1/replays", cjson.encode { handler = "A", from_seq = 1 }).json.id
+        local function replay() return node:get("/api/v1/replays/" .. id).json end
+        node:await("a delivery", function() return replay().in_flight == 1 end)
+        assert.equal(200, node:delete_admin("/api/v1/replays/" .. id).status)
+        assert(os.remove(node.dir .. "/handlers/a.lua"))
+        assert.equal(200, node:post_admin "/api/v1/reload".status)
+        node:await("its worker's end", function() return replay().in_flight == 0 end)
+        assert.equal("cancelled", replay().state)
+        assert.equal(200, node:delete_admin("/api/v1/handlers/A").status)
+        assert.equal(0, (node:stop()))
+    end)
 end)
