@@ -123,8 +123,8 @@ EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish(struct evrt *rt, const struct evrt_
 
 /* Publishes one event and waits until the first attempt of every handler it matches has settled, or until
  * `timeout_ms` after it became durable. `cb` is called once, on the loop thread: `pending` handlers had
- * not settled; `outcomes` is a JSON array [{"handler","outcome":"success|dead|pending","error"?}], valid
- * during the call. Errors as for evrt_publish(). */
+ * not settled (UINT_MAX: it is not known which there are); `outcomes` is a JSON array [{"handler",
+ * "outcome":"success|retrying|dead|discarded|pending","error"?}], valid during the call. Errors as for evrt_publish(). */
 typedef void (*evrt_handled_cb)(void *arg, uint64_t seq, unsigned pending,
                                 struct evrt_slice outcomes);
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish_wait(struct evrt *rt, const struct evrt_event *event,

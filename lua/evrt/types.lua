@@ -184,7 +184,7 @@
 
 ---@class evrt.Outcome
 ---@field handler string
----@field outcome "success"|"retrying"|"dead"|"pending"
+---@field outcome "success"|"retrying"|"dead"|"discarded"|"pending"
 ---@field error? { type: string, message: string }
 
 --- What `evrt.snapshot.get` finds.

@@ -3,6 +3,7 @@
 #ifndef EVRT_HOST_HOST_H
 #define EVRT_HOST_HOST_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "core/trace_context.h"
@@ -87,8 +88,10 @@ const char *evrt_host_durability(const struct evrt_host *h);
 
 /* Waits until the first attempt of every handler that event `seq` matched has settled, or for
  * `timeout_ms`. cb is called once, with pending = how many had not settled and `outcomes`, a JSON array
- * [{"handler":..,"outcome":"success|retrying|dead|discarded|pending","error":{"type","message"}?}], valid during the call.
+ * [{"handler":..,"outcome":"success|retrying|dead|discarded|pending","error":{"type","message"}?}], valid during the call. EVRT_PENDING_UNKNOWN, and no outcomes:
+ * which handlers it matched was not found out in time.
  * To be called from the publish callback of that event, or for one that was published before. */
+#define EVRT_PENDING_UNKNOWN UINT_MAX
 typedef void (*evrt_host_settled_cb)(void *arg, unsigned pending, struct evrt_slice outcomes);
 struct evrt_host_wait;
 struct evrt_host_wait *evrt_host_wait_settled(struct evrt_host *h, uint64_t seq, int64_t timeout_ms,

@@ -537,6 +537,8 @@ bool host_waits_on_key(struct evrt_host *h, const struct evrt_sub *s, uint64_t p
 void host_waits_settled(struct evrt_host *h, const struct evrt_sub *s, uint64_t seq,
                         enum evrt_outcome outcome, struct evrt_slice error_type,
                         struct evrt_slice message);
+/* What the subscription's next settlement names as discarded. */
+void host_waits_discarded(struct evrt_host *h, const struct evrt_sub *s);
 /* The event was routed: waits for it learn for whom. */
 void host_waits_routed(struct evrt_host *h, uint64_t seq, struct evrt_slice type);
 /* Ends all, as at their timeouts. */

@@ -43,6 +43,7 @@ const struct evrt_bus_ops host_bus_ops = {send_delivery, key_of, mark_dirty};
 
 static void settle(struct evrt_host *h, struct evrt_sub *s, struct evrt_buf *into) {
     struct evrt_record_settle record;
+    host_waits_discarded(h, s);
     evrt_buf_clear(&h->ranges);
     evrt_buf_clear(&h->scratch);
     evrt_sub_settle(s, evrt_bus_next_seq(h->bus), &h->ranges, &record);

@@ -25,8 +25,7 @@ struct evrt_host_wait {
     struct evrt_host_wait *next, *prev; /* all waits; few, or nobody would wait */
     uint64_t seq;
     uint64_t delivery; /* who waits; 0: nobody's delivery */
-    bool routed;       /* the handlers are known */
-    bool looked_up;    /* ... or being looked up: the event was there before */
+    bool routed;       /* the handlers are known; else, when it is told, what is pending is not */
     struct outcome *outcomes;
     size_t count, pending;
     uv_timer_t timer;
@@ -55,15 +54,21 @@ static struct evrt_slice key_of(const uint64_t *seq) {
     return (struct evrt_slice){(const char *)seq, sizeof *seq};
 }
 
-static void on_timer_closed(uv_handle_t *handle) {
-    struct evrt_host_wait *w = handle->data;
-    struct evrt_host *h = w->host;
+static void free_outcomes(struct evrt_host_wait *w) {
     for (size_t i = 0; i < w->count; i++) {
         free(w->outcomes[i].handler);
         free(w->outcomes[i].error_type);
         free(w->outcomes[i].message);
     }
     free(w->outcomes);
+    w->outcomes = NULL;
+    w->count = w->pending = 0;
+}
+
+static void on_timer_closed(uv_handle_t *handle) {
+    struct evrt_host_wait *w = handle->data;
+    struct evrt_host *h = w->host;
+    free_outcomes(w);
     free(w);
     h->handles--;
     host_progress(h);
@@ -112,7 +117,7 @@ static void tell(struct evrt_host_wait *w) {
     evrt_host_settled_cb cb = w->cb;
     w->cb = NULL;
     unlink_wait(w);
-    cb(w->arg, (unsigned)w->pending, evrt_buf_slice(&json));
+    cb(w->arg, w->routed ? (unsigned)w->pending : EVRT_PENDING_UNKNOWN, evrt_buf_slice(&json));
     evrt_buf_finish(&json);
 }
 
@@ -125,8 +130,12 @@ static void on_decided(uv_timer_t *timer) {
 }
 
 /* Told from the loop, never from inside the call that asked or settled. */
+static void tell_soon(struct evrt_host_wait *w) {
+    uv_timer_start(&w->timer, on_decided, 0, 0);
+}
+
 static void decide(struct evrt_host_wait *w) {
-    if (w->routed && w->pending == 0) uv_timer_start(&w->timer, on_decided, 0, 0);
+    if (w->routed && w->pending == 0) tell_soon(w);
 }
 
 static void list_handlers(struct evrt_host_wait *w, const struct evrt_route *r) {
@@ -143,6 +152,7 @@ static void list_handlers(struct evrt_host_wait *w, const struct evrt_route *r) 
 struct lookup {
     struct evrt_host *host;
     uint64_t seq;
+    const struct evrt_host_wait *wait; /* it may have been told meanwhile */
 };
 
 static char *text_of(struct evrt_slice object, const char *path) {
@@ -170,31 +180,55 @@ static int add_known(void *arg, const struct evrt_json_member *m, struct evrt_er
         x->message = text_of(m->value, "error.message");
     } else if (strcmp(outcome, "done") == 0) {
         x->outcome = EVRT_OUTCOME_DONE;
+    } else if (strcmp(outcome, "discarded") == 0) {
+        x->outcome = EVRT_OUTCOME_DISCARDED;
     }
     w->pending += x->outcome < 0;
     free(outcome);
     return 0;
 }
 
+static void look_up(struct evrt_host_wait *w);
+
+/* One that was pending when it was looked at has ended since, when nobody listened. */
+static bool is_outdated(const struct evrt_host_wait *w) {
+    uint64_t next = evrt_bus_next_seq(w->host->bus);
+    for (size_t i = 0; i < w->count; i++) {
+        const struct evrt_sub *s =
+            w->outcomes[i].outcome >= 0 ? NULL : evrt_bus_by_id(w->host->bus, w->outcomes[i].sub);
+        if (s != NULL && evrt_sub_where(s, w->seq, next) == EVRT_SUB_ENDED) return true;
+    }
+    return false;
+}
+
 /* An event that retention has dropped has no handlers that are known. */
-static void on_looked_up(void *arg, int status, struct evrt_slice json) {
-    struct lookup *l = arg;
+static void take_known(struct evrt_host_wait *w, int status, struct evrt_slice json) {
     struct evrt_json_info info;
-    struct evrt_host_wait *w = evrt_map_get(&l->host->waits->by_seq, key_of(&l->seq));
-    for (; w != NULL; w = w->next) {
-        if (w->routed || !w->looked_up) continue;
-        struct evrt_slice list = evrt_json_at(json, EVRT_STR("handlers"));
-        int rc = status < 0 ? 0 : evrt_json_members(list, add_known, w, &info, NULL);
-        w->routed = rc == 0 && (status == 0 || status == -ENOENT);
+    struct evrt_slice list = evrt_json_at(json, EVRT_STR("handlers"));
+    free_outcomes(w);
+    int rc = status < 0 ? 0 : evrt_json_members(list, add_known, w, &info, NULL);
+    if (rc < 0 || (status < 0 && status != -ENOENT)) {
+        tell_soon(w);
+    } else if (is_outdated(w)) {
+        look_up(w);
+    } else {
+        w->routed = true;
         decide(w);
     }
+}
+
+static void on_looked_up(void *arg, int status, struct evrt_slice json) {
+    struct lookup *l = arg;
+    struct evrt_host_wait *w = evrt_map_get(&l->host->waits->by_seq, key_of(&l->seq));
+    while (w != NULL && w != l->wait)
+        w = w->next;
+    if (w != NULL && !w->routed) take_known(w, status, json);
     free(l);
 }
 
 static void look_up(struct evrt_host_wait *w) {
     struct lookup *l = evrt_alloc(sizeof *l);
-    *l = (struct lookup){w->host, w->seq};
-    w->looked_up = true;
+    *l = (struct lookup){w->host, w->seq, w};
     evrt_host_event(w->host, w->seq, on_looked_up, l);
 }
 
@@ -214,7 +248,10 @@ struct evrt_host_wait *host_waits_add(struct evrt_host *h, uint64_t seq, uint64_
     h->waits->count++;
     if (timeout_ms > FOREVER_MS) timeout_ms = FOREVER_MS;
     evrt_timer_start(&w->timer, on_timeout, evrt_mono_ns() + timeout_ms * 1000000);
-    if (seq < evrt_bus_next_seq(h->bus)) look_up(w);
+    if (h->phase >= HOST_CLOSING)
+        tell_soon(w); /* nothing settles any more */
+    else if (seq < evrt_bus_next_seq(h->bus))
+        look_up(w);
     return w;
 }
 
@@ -256,6 +293,30 @@ void host_waits_routed(struct evrt_host *h, uint64_t seq, struct evrt_slice type
     }
 }
 
+static void settle_one(struct evrt_host_wait *w, struct outcome *x, enum evrt_outcome outcome) {
+    x->outcome = (int)outcome;
+    w->pending--;
+    decide(w);
+}
+
+static bool is_gone(const struct evrt_sub *s, uint64_t seq) {
+    for (size_t i = 0; i < s->gone_count; i++)
+        if (seq >= s->gone[i].first && seq - s->gone[i].first < s->gone[i].count) return true;
+    return false;
+}
+
+void host_waits_discarded(struct evrt_host *h, const struct evrt_sub *s) {
+    struct evrt_host_wait *w;
+    if (h->waits->count == 0 || s->gone_count == 0) return;
+    for (size_t at = 0; (w = evrt_map_next(&h->waits->by_seq, &at, NULL)) != NULL;) {
+        if (!is_gone(s, w->seq)) continue;
+        for (; w != NULL; w = w->next)
+            for (size_t i = 0; i < w->count; i++)
+                if (w->outcomes[i].sub == s->id && w->outcomes[i].outcome < 0)
+                    settle_one(w, &w->outcomes[i], EVRT_OUTCOME_DISCARDED);
+    }
+}
+
 void host_waits_settled(struct evrt_host *h, const struct evrt_sub *s, uint64_t seq,
                         enum evrt_outcome outcome, struct evrt_slice error_type,
                         struct evrt_slice message) {
@@ -265,13 +326,11 @@ void host_waits_settled(struct evrt_host *h, const struct evrt_sub *s, uint64_t 
         for (size_t i = 0; i < w->count; i++) {
             struct outcome *x = &w->outcomes[i];
             if (x->sub != s->id || x->outcome >= 0) continue;
-            x->outcome = (int)outcome;
             if (outcome == EVRT_OUTCOME_DEAD || outcome == EVRT_OUTCOME_RETRYING) {
                 x->error_type = evrt_strndup(error_type.p, error_type.n);
                 x->message = evrt_strndup(message.p, message.n);
             }
-            w->pending--;
-            decide(w);
+            settle_one(w, x, outcome);
         }
 }
 

@@ -96,7 +96,7 @@ static void on_settled(void *arg, unsigned pending, struct evrt_slice outcomes) 
     struct evrt_http_request *r = arg;
     r->wait = NULL;
     r->cancel = NULL;
-    answer_settled(r, true, pending, outcomes);
+    answer_settled(r, pending != EVRT_PENDING_UNKNOWN, pending, outcomes);
     evrt_request_release(r);
 }
 
