@@ -164,7 +164,32 @@ static void check_user(struct evrt_load *l) {
     evrt_load_fail(l, place_of(l, "workers.user"), "workers.user: there is no user \"%s\"", name);
 }
 
-void evrt_load_check(struct evrt_load *l, bool trust_files) {
+/* 0 when lines can be written there: to a file, or to a new one in its folder. */
+static int try_output(const char *path) {
+    struct stat st;
+    char folder[4096];
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode) ? EISDIR : access(path, W_OK) < 0 ? errno : 0;
+    if (errno != ENOENT) return errno;
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    if (stat(folder, &st) < 0) return errno;
+    return !S_ISDIR(st.st_mode) ? ENOTDIR : access(folder, W_OK | X_OK) < 0 ? errno : 0;
+}
+
+static void check_outputs(struct evrt_load *l) {
+    for (size_t i = 0; i < l->c->logging.outputs.n; i++) {
+        const char *path = l->c->logging.outputs.v[i];
+        int rc = path[0] == '/' ? try_output(path) : 0; /* else stdout, stderr */
+        if (rc != 0)
+            evrt_load_fail(l, place_of(l, "logging.outputs"),
+                           "logging.outputs: %s cannot be written: %s (stdout, stderr, or a file "
+                           "in a folder that exists)",
+                           path, strerror(rc));
+    }
+}
+
+void evrt_load_check(struct evrt_load *l, const struct evrt_config_source *source) {
     check_listeners(l);
     check_backlog(l);
     check_stall(l);
@@ -172,10 +197,11 @@ void evrt_load_check(struct evrt_load *l, bool trust_files) {
     check_writers(l);
     check_metrics(l);
     check_endpoint(l);
-    if (trust_files) return;
+    if (source->trust_files) return;
     check_handlers(l);
     check_user(l);
     check_policies(l);
+    if (source->running == NULL) check_outputs(l); /* else those that are open stay */
     check_token_file(l, "http.token_file", l->c->http.token_file);
     check_token_file(l, "admin.token_file", l->c->admin.token_file);
 }

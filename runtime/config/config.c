@@ -196,7 +196,7 @@ static int load(struct evrt_load *l, const struct evrt_config_source *s) {
     load_environment(l, s->environment);
     load_overrides(l, s->overrides);
     if (l->errors == 0 && s->running != NULL) evrt_load_compare(l, s->running, s->changed, s->arg);
-    if (l->errors == 0) evrt_load_check(l, s->trust_files);
+    if (l->errors == 0) evrt_load_check(l, s);
     return l->errors > 0 ? -EINVAL : 0;
 }
 

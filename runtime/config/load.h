@@ -65,6 +65,6 @@ void evrt_load_compare(struct evrt_load *l, const struct evrt_config *running,
                        evrt_config_change_cb changed, void *arg);
 
 /* check.c. What only the values together, or the files they name, can tell. */
-void evrt_load_check(struct evrt_load *l, bool trust_files);
+void evrt_load_check(struct evrt_load *l, const struct evrt_config_source *source);
 
 #endif

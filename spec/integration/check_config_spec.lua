@@ -26,6 +26,9 @@ describe("a configuration", function()
         { "", ":1: the file is empty" },
         { "admin: {listen: '0.0.0.0:0'}", ":1: admin.listen: 0.0.0.0:0 can be reached from outside" },
         { "http: {token_file: none}", "/none cannot be read" },
+        { "service: {name: a}\nlogging:\n  outputs: [stdout, logs/evrt.log]", ":3: logging.outputs: " },
+        { "logging: {outputs: logs/evrt.log}", "/logs/evrt.log cannot be written: No such file or directory" },
+        { "logging: {outputs: .}", "cannot be written: Is a directory" },
     }
     for _, case in ipairs(wrong) do
         it("is refused: " .. cjson.encode(case[1]), function()

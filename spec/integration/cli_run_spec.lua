@@ -101,11 +101,12 @@ describe("evrt run", function()
     end)
 
     it("says which log file it cannot open, each time", function() -- a start that fails at once ends cleanly
-        local dir = evrt.lay { config = { logging = { outputs = { "nowhere/node.log" } } } }
+        local dir = evrt.lay { config = { logging = { outputs = { "node.log" } } } }
+        assert.equal(0, os.execute("mkfifo '" .. dir .. "/node.log'")) -- which nobody reads
         for _ = 1, 10 do
             local code, _, err = evrt.run { "run", dir .. "/evrt.yaml" }
             assert.equal(1, code)
-            has(err, "cannot open log file " .. dir .. "/nowhere/node.log: No such file or directory")
+            has(err, "cannot open log file " .. dir .. "/node.log: No such device or address")
         end
     end)
 

@@ -49,6 +49,16 @@ describe("checks across values and files", function()
         assert.is_truthy(told("admin: {token_file: token}"):find "is empty: put the token in it")
     end)
 
+    it("looks at log outputs", function()
+        assert.is_truthy(load "logging: {outputs: [stdout, node.log]}")
+        write("/node.log", "")
+        assert.is_truthy(load "logging: {outputs: [stderr, node.log, handlers/../new.log]}")
+        assert.is_truthy(told("logging:\n  outputs: [stdout, nowhere/node.log]"):find(
+            "evrt.yaml:2: logging.outputs: " .. dir .. "/nowhere/node.log cannot be written: No such file", 1, true))
+        assert.is_truthy(told("logging: {outputs: [node.log/x]}"):find "/node.log/x cannot be written: Not a directory")
+        assert.is_truthy(told("logging: {outputs: [/dev]}"):find "/dev cannot be written: Is a directory")
+    end)
+
     it("wants a token where the admin listener can be reached from outside", function()
         write("/token", "secret\n")
         assert.is_truthy(told("admin:\n  listen: ':9090'\n"):find "evrt.yaml:2: admin.listen: .*set admin.token_file")
