@@ -251,6 +251,7 @@ static bool put_body(struct evrt_cli *cli, struct evrt_buf *body) {
         evrt_jsonout_key(&o, filters[i]);
         evrt_jsonout_cstr(&o, value);
     }
+    if (evrt_cli_has(cli, "all")) evrt_jsonout_put_bool(&o, "all", true);
     bool good = put_number(cli, &o, "limit") && put_number(cli, &o, "rate");
     evrt_jsonout_end(&o);
     return good;

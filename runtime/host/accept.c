@@ -302,7 +302,7 @@ int evrt_host_kv_write(struct evrt_host *h, struct evrt_slice op, evrt_host_publ
     if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
     if (h->kv.waiting != NULL || evrt_overlay_dirty(h->kv.overlay) >= h->config->kv.overlay) {
         host_limit(h, EVRT_LIMIT_KV_OVERLAY);
-        return evrt_error_set(err, -EBUSY,
+        return evrt_error_set(err, -EAGAIN,
                               "too many writes wait for state.db (kv.overlay); try again");
     }
     if (evrt_journal_refuses(h->journal, op.n) != 0)

@@ -57,6 +57,12 @@ static void put_row(struct evrt_buf *out, struct evrt_slice key, const struct ev
                          EVRT_KV_SET, row->expires_ms, {NULL, 0}, key, row->value, {NULL, 0}});
 }
 
+/* The last one looked at, though it may have no value: where to go on. */
+static void put_end_of_page(struct evrt_buf *out, struct evrt_slice last) {
+    evrt_kv_put(out,
+                &(struct evrt_kv_op){EVRT_KV_DELETE, 0, {NULL, 0}, last, {NULL, 0}, {NULL, 0}});
+}
+
 /* ---- Rows and the overlay, merged by key ---- */
 
 struct merge {
@@ -146,11 +152,7 @@ static void answer_scan(struct host_kv_ask *a, uint64_t group) {
     }
     if (a->whole) put_overlay(&m, &from, &behind, NULL);
     bool more = m.full || !a->whole;
-    if (more) /* the last one looked at, though it may have no value: where to go on */
-        evrt_kv_put(
-            &m.out,
-            &(struct evrt_kv_op){
-                EVRT_KV_DELETE, 0, {NULL, 0}, evrt_buf_slice(&m.last), {NULL, 0}, {NULL, 0}});
+    if (more) put_end_of_page(&m.out, evrt_buf_slice(&m.last));
     finish(a, 0, more, evrt_buf_slice(&m.out));
     evrt_buf_finish(&m.out);
     evrt_buf_finish(&m.last);
@@ -168,28 +170,38 @@ static void answer_key(struct host_kv_ask *a, uint64_t group) {
     finish(a, 0, false, value);
 }
 
+/* The next namespace behind `last`: of the overlay or of *row, which is stepped on. false: there is none. */
+static bool next_namespace(const struct host_kv_ask *a, struct evrt_slice last,
+                           struct evrt_kv_op *row, size_t *at, struct evrt_slice *ns) {
+    struct evrt_slice mine;
+    bool has = evrt_overlay_namespace(a->host->kv.overlay, last, &mine);
+    while (row->key.n != 0 && evrt_slice_order(row->key, last) <= 0)
+        if (evrt_kv_next(evrt_buf_slice(&a->rows), at, row) != 1) *row = (struct evrt_kv_op){0};
+    bool stored = row->key.n != 0;
+    *ns = has && (!stored || evrt_slice_order(mine, row->key) < 0) ? mine : row->key;
+    return has || stored;
+}
+
 /* Namespaces as keys, merged. */
 static void answer_namespaces(struct host_kv_ask *a) {
     struct evrt_buf out = {0}, last = {0};
-    struct evrt_kv_op op = {0};
-    struct evrt_slice mine;
-    evrt_buf_put(&last, a->after.p, a->after.n);
+    struct evrt_kv_op row = {0};
+    struct evrt_slice ns;
+    uint32_t count = 0;
     size_t at = 0;
-    bool row = evrt_kv_next(evrt_buf_slice(&a->rows), &at, &op) == 1;
-    for (;;) {
-        bool has = evrt_overlay_namespace(a->host->kv.overlay, evrt_buf_slice(&last), &mine);
-        while (row && evrt_slice_order(op.key, evrt_buf_slice(&last)) <= 0)
-            row = evrt_kv_next(evrt_buf_slice(&a->rows), &at, &op) == 1;
-        if (!has && !row) break;
-        struct evrt_slice ns = has && (!row || evrt_slice_order(mine, op.key) < 0) ? mine : op.key;
+    bool more = false;
+    evrt_buf_put(&last, a->after.p, a->after.n);
+    if (evrt_kv_next(evrt_buf_slice(&a->rows), &at, &row) != 1) row = (struct evrt_kv_op){0};
+    while (next_namespace(a, evrt_buf_slice(&last), &row, &at, &ns) &&
+           !(more = count++ == a->limit)) {
+        put_row(&out, ns, &(struct evrt_kv_row){EVRT_STR("s"), 0});
         struct evrt_buf copy = {0};
         evrt_buf_put(&copy, ns.p, ns.n);
-        put_row(&out, evrt_buf_slice(&copy), &(struct evrt_kv_row){EVRT_STR("s"), 0});
-        evrt_buf_clear(&last);
-        evrt_buf_put(&last, copy.p, copy.n);
-        evrt_buf_finish(&copy);
+        evrt_buf_finish(&last);
+        last = copy;
     }
-    finish(a, 0, false, evrt_buf_slice(&out));
+    if (more) put_end_of_page(&out, evrt_buf_slice(&last));
+    finish(a, 0, more, evrt_buf_slice(&out));
     evrt_buf_finish(&out);
     evrt_buf_finish(&last);
 }
@@ -219,12 +231,12 @@ static bool keep_row(void *arg, const struct evrt_slice *key, const struct evrt_
 
 static int read_namespaces(struct evrt_state_reader *r, struct host_kv_ask *a,
                            struct evrt_error *err) {
-    enum { MOST = 10000 };
     struct evrt_kv_op op;
     struct evrt_slice after = a->after;
     size_t before = 1, at = 0;
     int rc = 0;
-    for (int i = 0; rc == 0 && i < MOST && a->rows.n != before; i++) {
+    /* One more than fit: whether there is another page. */
+    for (uint32_t i = 0; rc == 0 && i <= a->limit && a->rows.n != before; i++) {
         before = a->rows.n;
         rc = evrt_state_reader_namespace(r, after, keep_row, a, err);
         if (evrt_kv_next(evrt_buf_slice(&a->rows), &at, &op) == 1) after = op.key;

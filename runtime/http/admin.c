@@ -175,8 +175,8 @@ const struct evrt_route evrt_admin_routes[] = {
      "Gives up those chosen: discarded, and counted; answers once that is durable."},
     {"POST", "/api/v1/dead-letters/reprocess", evrt_post_letters_reprocess, evrt_admin_body, false,
      "wait",
-     "A job that gives those of {handler,type,reason,from,to,limit,rate} to their handlers once more; "
-     "202, or with wait=true 200 at its end."},
+     "A job that gives those of {handler,type,reason,from,to,limit,rate}, or of {all:true}, to their "
+     "handlers once more; 202, or with wait=true 200 at its end."},
     {"GET", "/api/v1/dead-letters/{id}", evrt_get_letter, NULL, false, "",
      "One dead letter: event, handler, reason, error, every attempt."},
     {"DELETE", "/api/v1/dead-letters/{id}", evrt_delete_letter, NULL, false, "",
@@ -199,7 +199,7 @@ const struct evrt_route evrt_admin_routes[] = {
     {"DELETE", "/api/v1/scheduled/{id}", evrt_delete_scheduled, NULL, false, "",
      "Cancels one of them; answers once that is durable."},
     {"GET", "/api/v1/kv", evrt_get_kv, NULL, false, "namespace,key,prefix,after,limit",
-     "A key's value; without key the keys of the namespace; without both the namespaces."},
+     "A key's value; without key the keys of the namespace; without both the namespaces, by page too."},
     {"PUT", "/api/v1/kv", evrt_put_kv, evrt_kv_body, false, "namespace,key,ttl",
      "Sets a key to the body: JSON, or bytes (application/octet-stream); answers once durable."},
     {"DELETE", "/api/v1/kv", evrt_delete_kv, NULL, false, "namespace,key",

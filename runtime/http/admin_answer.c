@@ -3,22 +3,11 @@
 
 #include <errno.h>
 
+#include "http/parameter.h"
 #include "http/request.h"
 
-static const struct refusal {
-    int rc;
-    unsigned status;
-    const char *code;
-    bool later; /* to be tried again */
-} refusals[] = {
-    {-EINVAL, 400, "bad_parameter", false},   {-ENOENT, 404, "not_found", false},
-    {-EBUSY, 409, "in_use", false},           {-EAGAIN, 429, "too_many", true},
-    {-ENOSPC, 503, "no_space", true},         {-ESHUTDOWN, 503, "shutting_down", true},
-    {-ECANCELED, 503, "shutting_down", true},
-};
-
 int evrt_admin_bad(struct evrt_http_request *r, const char *name, const char *expected) {
-    evrt_request_fail(r, 400, "bad_parameter", "%s: expected %s", name, expected);
+    evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER, "%s: expected %s", name, expected);
     return -EINVAL;
 }
 
@@ -30,13 +19,20 @@ int evrt_admin_flag(struct evrt_http_request *r, const char *name, struct evrt_s
                : evrt_admin_bad(r, name, "true or false");
 }
 
+int evrt_admin_limit(struct evrt_http_request *r, struct evrt_slice value, uint32_t *to) {
+    uint64_t n;
+    if (!evrt_parameter_u64(value, &n) || n < 1 || n > EVRT_ADMIN_LIMIT_MAX)
+        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
+    *to = (uint32_t)n;
+    return 0;
+}
+
 void evrt_admin_fail(struct evrt_http_request *r, int status, struct evrt_slice why) {
-    struct refusal x = {status, 500, "internal", false};
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
-        if (refusals[i].rc == status) x = refusals[i];
-    if (x.later) r->retry_after = 1;
+    enum evrt_refusal is = evrt_refusal_of(status);
+    /* What the host does not like of a request is in its body, when it has one. */
+    if (status == -EINVAL && r->match.route->body_limit != NULL) is = EVRT_REFUSE_BAD_REQUEST;
     if (status == -ECANCELED) why = EVRT_STR("this node is shutting down");
-    evrt_request_fail(r, x.status, x.code, "%.*s", (int)why.n, why.p);
+    evrt_request_fail(r, is, "%.*s", (int)why.n, why.p);
 }
 
 void evrt_admin_done(void *arg, uint64_t unused) {

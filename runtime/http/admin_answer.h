@@ -14,6 +14,9 @@ int evrt_admin_bad(struct evrt_http_request *r, const char *name, const char *ex
 /* Takes "true" or "false"; else as evrt_admin_bad. */
 int evrt_admin_flag(struct evrt_http_request *r, const char *name, struct evrt_slice value,
                     bool *to);
+/* Takes how many items of a list to answer; else as evrt_admin_bad. */
+enum { EVRT_ADMIN_LIMIT_DEFAULT = 100, EVRT_ADMIN_LIMIT_MAX = 1000 };
+int evrt_admin_limit(struct evrt_http_request *r, struct evrt_slice value, uint32_t *to);
 /* The answer for a negative errno of the host. */
 void evrt_admin_fail(struct evrt_http_request *r, int status, struct evrt_slice why);
 /* The JSON on its line, with this status. */

@@ -49,6 +49,6 @@ int evrt_admin_read_body(struct evrt_http_request *r, const struct evrt_admin_me
     int rc = evrt_json_members(evrt_buf_slice(&r->body), on_member, (void *)members, &info, &err);
     if (rc == 0 && info.type != EVRT_JSON_OBJECT)
         rc = evrt_error_set(&err, -EINVAL, "expected a JSON object");
-    if (rc < 0) evrt_request_fail(r, 400, "bad_request", "%s", err.message);
+    if (rc < 0) evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "%s", err.message);
     return rc;
 }

@@ -8,8 +8,6 @@
 #include "http/request.h"
 #include "http/uri.h"
 
-enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
-
 /* ---- Parameters ---- */
 
 struct parameters {
@@ -33,14 +31,6 @@ static int take_after(struct evrt_http_request *r, struct parameters *p, struct 
     return evrt_admin_bad(r, "after", "a sequence number");
 }
 
-static int take_limit(struct evrt_http_request *r, struct parameters *p, struct evrt_slice value) {
-    uint64_t n;
-    if (!evrt_parameter_u64(value, &n) || n < 1 || n > LIMIT_MAX)
-        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
-    p->query.limit = (uint32_t)n;
-    return 0;
-}
-
 static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
                           struct evrt_slice value) {
     struct parameters *p = arg;
@@ -54,7 +44,7 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
     if (evrt_slice_eq(name, EVRT_STR("from"))) return take_time(r, "from", &f->from_ms, value);
     if (evrt_slice_eq(name, EVRT_STR("to"))) return take_time(r, "to", &f->to_ms, value);
     if (evrt_slice_eq(name, EVRT_STR("after"))) return take_after(r, p, value);
-    return take_limit(r, p, value);
+    return evrt_admin_limit(r, value, &p->query.limit);
 }
 
 /* ---- Stored events ---- */
@@ -64,7 +54,7 @@ static bool is_gone(void *arg) {
 }
 
 void evrt_get_events(struct evrt_http_request *r) {
-    struct parameters p = {.query = {.limit = LIMIT_DEFAULT, .gone = is_gone}};
+    struct parameters p = {.query = {.limit = EVRT_ADMIN_LIMIT_DEFAULT, .gone = is_gone}};
     const struct evrt_host_filter *f = &p.query.filter;
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     if (f->from_ms != 0 && f->to_ms != 0 && f->from_ms >= f->to_ms) {
@@ -80,7 +70,7 @@ void evrt_get_event(struct evrt_http_request *r) {
     uint64_t seq;
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
     if (!evrt_parameter_u64(r->match.params[0], &seq)) {
-        evrt_request_fail(r, 400, "bad_request", "an event is named by its sequence number");
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "an event is named by its sequence number");
         return;
     }
     evrt_request_hold(r);
@@ -96,7 +86,7 @@ void evrt_get_why(struct evrt_http_request *r) {
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
     evrt_buf_init(&id);
     if (evrt_percent_decode(r->match.params[0], &id, &bad) < 0) {
-        evrt_request_fail(r, 400, "bad_request",
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST,
                           "the path is malformed: '%%' without two hex digits");
     } else {
         bool is_seq = evrt_parameter_u64(r->match.params[0], &seq);

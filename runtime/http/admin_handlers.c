@@ -15,7 +15,8 @@ static int take_name(struct evrt_http_request *r, struct evrt_buf *name) {
     evrt_buf_init(name);
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return -EINVAL;
     if (evrt_percent_decode(r->match.params[0], name, &bad) == 0) return 0;
-    evrt_request_fail(r, 400, "bad_request", "the path is malformed: '%%' without two hex digits");
+    evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST,
+                      "the path is malformed: '%%' without two hex digits");
     evrt_buf_finish(name);
     return -EINVAL;
 }

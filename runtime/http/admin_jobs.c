@@ -17,7 +17,7 @@ void evrt_admin_job(struct evrt_http_request *r, struct evrt_slice name, bool ca
     struct evrt_buf target;
     uint64_t id;
     if (!evrt_parameter_u64(name, &id)) {
-        evrt_request_fail(r, 400, "bad_request", "a job is named by its number");
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "a job is named by its number");
         return;
     }
     evrt_buf_init(&target);

@@ -20,11 +20,9 @@
 #include "telemetry/metrics_table.h"
 #include "json/json.h"
 
-enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
-
 struct parameters {
     struct evrt_slice ns, key, prefix, after;
-    uint64_t limit;
+    uint32_t limit;
     int64_t ttl_ms;
 };
 
@@ -44,8 +42,8 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
     } else if (evrt_slice_eq(name, EVRT_STR("ttl"))) {
         if (evrt_duration_parse(value, &p->ttl_ms) < 0 || p->ttl_ms <= 0)
             return evrt_admin_bad(r, "ttl", "a duration above 0 such as 5m");
-    } else if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX) {
-        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
+    } else {
+        return evrt_admin_limit(r, value, &p->limit);
     }
     return 0;
 }
@@ -74,28 +72,15 @@ static void put_value(struct evrt_jsonout *o, struct evrt_slice value) {
         evrt_jsonout_raw(o, rest);
 }
 
-static void fail(struct evrt_http_request *r, int status, struct evrt_slice why) {
-    int n = (int)why.n;
-    if (status == -EINVAL || status == -EMSGSIZE) {
-        evrt_request_fail(r, status == -EMSGSIZE ? 413 : 400, "bad_request", "%.*s", n, why.p);
-    } else if (status == -EBUSY || status == -ENOSPC || status == -ESHUTDOWN) {
-        r->retry_after = 1;
-        evrt_request_fail(r, 503, status == -ESHUTDOWN ? "shutting_down" : "no_room", "%.*s", n,
-                          why.p);
-    } else {
-        evrt_request_fail(r, 500, "internal", "%.*s", n, why.p);
-    }
-}
-
 /* ---- Reading ---- */
 
 static void on_key(void *arg, int status, bool more, struct evrt_slice value) {
     struct evrt_http_request *r = arg;
     (void)more;
     if (status < 0) {
-        fail(r, status, value);
+        evrt_admin_fail(r, status, value);
     } else if (value.n == 0) {
-        evrt_request_fail(r, 404, "not_found", "there is no such key");
+        evrt_request_fail(r, EVRT_REFUSE_NOT_FOUND, "there is no such key");
     } else {
         struct evrt_jsonout o = evrt_jsonout_start(&r->out);
         evrt_jsonout_object(&o);
@@ -138,7 +123,7 @@ static void put_items(struct evrt_http_request *r, bool namespaces, bool more,
 static void answer_list(struct evrt_http_request *r, bool namespaces, int status, bool more,
                         struct evrt_slice list) {
     if (status < 0) {
-        fail(r, status, list);
+        evrt_admin_fail(r, status, list);
     } else {
         put_items(r, namespaces, more, list);
         evrt_request_answer(r, 200);
@@ -155,7 +140,7 @@ static void on_namespaces(void *arg, int status, bool more, struct evrt_slice li
 }
 
 void evrt_get_kv(struct evrt_http_request *r) {
-    struct parameters p = {.limit = LIMIT_DEFAULT};
+    struct parameters p = {.limit = EVRT_ADMIN_LIMIT_DEFAULT};
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     if (p.ns.n == 0 && (p.key.n != 0 || p.prefix.n != 0)) {
         (void)evrt_admin_bad(r, "namespace", "the name of the namespace that the key is in");
@@ -164,7 +149,7 @@ void evrt_get_kv(struct evrt_http_request *r) {
     struct evrt_host_kv_range range = {p.ns, p.key, p.after, 0};
     if (p.key.n == 0) {
         range.key = p.prefix;
-        range.limit = (uint32_t)p.limit;
+        range.limit = p.limit;
     }
     evrt_request_hold(r);
     evrt_request_park(r);
@@ -199,7 +184,7 @@ static void write_one(struct evrt_http_request *r, const struct evrt_kv_op *op, 
     evrt_request_audit(r, action, evrt_buf_cstr(&target), rc < 0 ? err.message : done);
     if (rc < 0) {
         r->out.n = before;
-        fail(r, rc, evrt_slice_of(err.message));
+        evrt_admin_fail(r, rc, evrt_slice_of(err.message));
         evrt_request_release(r);
     }
     evrt_buf_finish(&bytes);
@@ -219,7 +204,7 @@ static bool is_bytes(const struct evrt_http_request *r) {
 }
 
 void evrt_put_kv(struct evrt_http_request *r) {
-    struct parameters p = {.limit = LIMIT_DEFAULT};
+    struct parameters p = {.limit = EVRT_ADMIN_LIMIT_DEFAULT};
     struct evrt_buf value = {0};
     struct evrt_json_info info;
     struct evrt_error err;
@@ -229,7 +214,8 @@ void evrt_put_kv(struct evrt_http_request *r) {
         evrt_buf_putc(&value, 's');
         evrt_buf_put(&value, body.p, body.n);
     } else if (evrt_json_check(body, &info, &err) < 0) {
-        evrt_request_fail(r, 400, "bad_request", "the body is the value, in JSON: %s", err.message);
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "the body is the value, in JSON: %s",
+                          err.message);
         return;
     } else {
         while (body.n > 0 && strchr(" \t\r\n", body.p[0]) != NULL)
@@ -257,7 +243,7 @@ uint64_t evrt_kv_body(struct evrt_http_request *r) {
 }
 
 void evrt_delete_kv(struct evrt_http_request *r) {
-    struct parameters p = {.limit = LIMIT_DEFAULT};
+    struct parameters p = {.limit = EVRT_ADMIN_LIMIT_DEFAULT};
     if (!named(r, &p)) return;
     write_one(r, &(struct evrt_kv_op){.kind = EVRT_KV_DELETE, .ns = p.ns, .key = p.key},
               "delete key", "deleted");

@@ -11,7 +11,7 @@
 #include "http/request.h"
 #include "json/json.h"
 
-enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100, FULL_MAX = 100 };
+enum { FULL_MAX = 100 }; /* letters with their events, in one answer */
 
 struct id {
     uint64_t sub, seq;
@@ -23,7 +23,8 @@ static bool parse_id(struct evrt_slice s, struct id *out) {
 
 static bool take_id(struct evrt_http_request *r, struct id *out) {
     if (parse_id(r->match.params[0], out)) return true;
-    evrt_request_fail(r, 400, "bad_request", "a dead letter is named as in the list, as 3-1207");
+    evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST,
+                      "a dead letter is named as in the list, as 3-1207");
     return false;
 }
 
@@ -31,7 +32,7 @@ static bool take_id(struct evrt_http_request *r, struct id *out) {
 
 struct parameters {
     struct evrt_host_letters q;
-    uint64_t limit;
+    uint32_t limit;
     bool all, wait;
 };
 
@@ -65,18 +66,16 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
         return evrt_parameter_u64(value, &p->q.after) && p->q.after != 0
                    ? 0
                    : evrt_admin_bad(r, "after", "what next said");
-    if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX)
-        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
-    return 0;
+    return evrt_admin_limit(r, value, &p->limit);
 }
 
 /* ---- Looking ---- */
 
 void evrt_get_letters(struct evrt_http_request *r) {
-    struct parameters p = {.limit = LIMIT_DEFAULT};
+    struct parameters p = {.limit = EVRT_ADMIN_LIMIT_DEFAULT};
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     if (p.q.full && p.limit > FULL_MAX) p.limit = FULL_MAX;
-    p.q.limit = (uint32_t)p.limit;
+    p.q.limit = p.limit;
     evrt_request_hold(r);
     evrt_request_park(r);
     evrt_host_letters(evrt_request_host(r), &p.q, evrt_admin_json, r);
@@ -161,7 +160,7 @@ void evrt_delete_letters(struct evrt_http_request *r) {
     struct parameters p = {0};
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     if (!chooses(&p.q.which) && !p.all) {
-        evrt_request_fail(r, 400, "bad_request",
+        evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER,
                           "which ones? say handler, type, reason, from or to, or all=true");
         return;
     }
@@ -172,6 +171,7 @@ void evrt_delete_letters(struct evrt_http_request *r) {
 
 struct body {
     struct evrt_host_reprocess want;
+    bool all;
     struct evrt_buf texts[3];
 };
 
@@ -213,6 +213,10 @@ static int take_member(void *arg, const struct evrt_json_member *m, struct evrt_
             rc = expected(err, known[i].name, evrt_parameter_time_form);
         evrt_buf_finish(&time);
         return rc;
+    }
+    if (evrt_slice_eq(m->key, EVRT_STR("all"))) {
+        b->all = evrt_slice_eq(m->value, EVRT_STR("true"));
+        return m->info.type == EVRT_JSON_BOOL ? 0 : expected(err, "all", "true or false");
     }
     return evrt_error_set(err, -EINVAL, "\"%.*s\": unknown", (int)(m->key.n < 80 ? m->key.n : 80),
                           m->key.p);
@@ -270,8 +274,11 @@ void evrt_post_letters_reprocess(struct evrt_http_request *r) {
     int rc = evrt_json_members(evrt_buf_slice(&r->body), take_member, &b, &info, &err);
     if (rc == 0 && info.type != EVRT_JSON_OBJECT)
         rc = evrt_error_set(&err, -EINVAL, "expected a JSON object, as {\"handler\":\"Mailer\"}");
+    if (rc == 0 && !chooses(&b.want.which) && !b.all)
+        rc = evrt_error_set(&err, -EINVAL,
+                            "which ones? say handler, type, reason, from or to, or \"all\":true");
     if (rc < 0)
-        evrt_request_fail(r, 400, "bad_request", "%s", err.message);
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "%s", err.message);
     else
         reprocess(r, &b.want, p.wait);
     for (size_t i = 0; i < sizeof b.texts / sizeof b.texts[0]; i++)

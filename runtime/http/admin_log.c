@@ -29,7 +29,7 @@ void evrt_put_log_level(struct evrt_http_request *r) {
         goto out;
     int level = evrt_log_level_parse(evrt_buf_slice(&name));
     if (level < 0) {
-        evrt_request_fail(r, 400, "bad_request", "level: expected debug, info, warn or error");
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "level: expected debug, info, warn or error");
         goto out;
     }
     char change[32];

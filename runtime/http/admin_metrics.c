@@ -35,7 +35,7 @@ static void on_rendered(uv_work_t *work, int status) {
     struct evrt_http_request *r = s->request;
     evrt_metrics_shot_end(s->shot);
     if (status < 0) {
-        evrt_request_fail(r, 503, "shutting_down", "this node is shutting down");
+        evrt_request_fail(r, EVRT_REFUSE_SHUTTING_DOWN, "this node is shutting down");
     } else {
         evrt_buf_finish(&r->out);
         r->out = s->text;

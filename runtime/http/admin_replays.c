@@ -101,20 +101,14 @@ static int read_body(struct evrt_http_request *r, struct body *b, struct evrt_er
 
 /* ---- Beginning ---- */
 
-static void fail(struct evrt_http_request *r, int rc, const char *why) {
-    if (rc == -EINVAL)
-        evrt_request_fail(r, 400, "bad_request", "%s", why);
-    else
-        evrt_admin_fail(r, rc, evrt_slice_of(why));
-}
-
 static void answer(struct evrt_http_request *r, int status, struct evrt_slice json, unsigned code) {
     if (status == 0)
         evrt_admin_put(r, code, json);
     else
-        fail(r, status,
-             status == -ENOENT ? "no such replay (any more)"
-                               : "the node is shutting down; it goes on at the next start");
+        evrt_admin_fail(r, status,
+                        status == -ENOENT
+                            ? EVRT_STR("no such replay (any more)")
+                            : EVRT_STR("the node is shutting down; it goes on at the next start"));
     evrt_request_release(r);
 }
 
@@ -141,7 +135,7 @@ static void begin(struct evrt_http_request *r, struct body *b, bool wait) {
         evrt_request_audit(r, b->want.dry_run ? "replay (dry run)" : "replay",
                            evrt_buf_cstr(&b->texts[0]), rc < 0 ? err.message : "begun");
     if (rc < 0) {
-        fail(r, rc, err.message);
+        evrt_admin_fail(r, rc, evrt_slice_of(err.message));
         return;
     }
     evrt_request_hold(r);
@@ -179,7 +173,7 @@ static void one(struct evrt_http_request *r, bool cancel) {
     char target[24];
     snprintf(target, sizeof target, "%llu", (unsigned long long)id);
     if (cancel) evrt_request_audit(r, "cancel job", target, why);
-    fail(r, -ENOENT, why);
+    evrt_admin_fail(r, -ENOENT, evrt_slice_of(why));
 }
 
 void evrt_get_replay(struct evrt_http_request *r) {

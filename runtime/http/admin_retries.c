@@ -7,8 +7,6 @@
 #include "http/parameter.h"
 #include "http/request.h"
 
-enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
-
 struct id {
     uint64_t sub, seq;
 };
@@ -22,7 +20,7 @@ static bool parse_id(struct evrt_slice s, struct id *out) {
 struct parameters {
     struct evrt_slice handler;
     struct id after;
-    uint64_t limit;
+    uint32_t limit;
 };
 
 static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_slice name,
@@ -34,19 +32,19 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
     } else if (evrt_slice_eq(name, EVRT_STR("after"))) {
         if (!parse_id(value, &p->after))
             return evrt_admin_bad(r, "after", "what next said, as 3-1207");
-    } else if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX) {
-        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
+    } else {
+        return evrt_admin_limit(r, value, &p->limit);
     }
     return 0;
 }
 
 void evrt_get_retries(struct evrt_http_request *r) {
-    struct parameters p = {.limit = LIMIT_DEFAULT};
+    struct parameters p = {.limit = EVRT_ADMIN_LIMIT_DEFAULT};
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     evrt_request_hold(r);
     evrt_request_park(r);
-    evrt_host_retries(evrt_request_host(r), p.handler, (uint32_t)p.after.sub, p.after.seq,
-                      (uint32_t)p.limit, evrt_admin_json, r);
+    evrt_host_retries(evrt_request_host(r), p.handler, (uint32_t)p.after.sub, p.after.seq, p.limit,
+                      evrt_admin_json, r);
 }
 
 /* ---- One ---- */
@@ -57,7 +55,7 @@ static void change(struct evrt_http_request *r, bool discard) {
     struct id one;
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
     if (!parse_id(r->match.params[0], &one)) {
-        evrt_request_fail(r, 400, "bad_request", "a retry is named as in the list, as 3-1207");
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "a retry is named as in the list, as 3-1207");
         return;
     }
     evrt_buf_init(&id);

@@ -8,10 +8,9 @@
 #include "http/parameter.h"
 #include "http/request.h"
 
-enum { LIMIT_MAX = 1000, LIMIT_DEFAULT = 100 };
-
 struct parameters {
-    uint64_t after_ms, after_number, limit;
+    uint64_t after_ms, after_number;
+    uint32_t limit;
     bool has_after;
 };
 
@@ -25,19 +24,19 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
     struct parameters *p = arg;
     if (evrt_slice_eq(name, EVRT_STR("after"))) {
         if (!parse_after(value, p)) return evrt_admin_bad(r, "after", "what next said");
-    } else if (!evrt_parameter_u64(value, &p->limit) || p->limit < 1 || p->limit > LIMIT_MAX) {
-        return evrt_admin_bad(r, "limit", "a number from 1 to 1000");
+    } else {
+        return evrt_admin_limit(r, value, &p->limit);
     }
     return 0;
 }
 
 void evrt_get_scheduled(struct evrt_http_request *r) {
-    struct parameters p = {.limit = LIMIT_DEFAULT};
+    struct parameters p = {.limit = EVRT_ADMIN_LIMIT_DEFAULT};
     if (evrt_request_query(r, take_parameter, &p) < 0) return;
     evrt_request_hold(r);
     evrt_request_park(r);
     evrt_host_scheduled(evrt_request_host(r), p.has_after ? (int64_t)p.after_ms : INT64_MIN,
-                        p.after_number, (uint32_t)p.limit, evrt_admin_json, r);
+                        p.after_number, p.limit, evrt_admin_json, r);
 }
 
 void evrt_delete_scheduled(struct evrt_http_request *r) {
@@ -46,7 +45,7 @@ void evrt_delete_scheduled(struct evrt_http_request *r) {
     char id[32];
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
     if (!evrt_parameter_u64(r->match.params[0], &number)) {
-        evrt_request_fail(r, 400, "bad_request", "one is named by its id, as in the list");
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "one is named by its id, as in the list");
         return;
     }
     snprintf(id, sizeof id, "%llu", (unsigned long long)number);

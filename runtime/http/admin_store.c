@@ -24,8 +24,7 @@ static void on_cleaned(void *arg, int status, struct evrt_slice json) {
     if (status == 0)
         evrt_admin_put(r, 200, json);
     else
-        evrt_request_fail(r, status == -EBUSY ? 409 : 503,
-                          status == -EBUSY ? "busy" : "shutting_down", "%.*s", (int)json.n, json.p);
+        evrt_admin_fail(r, status, json);
     char outcome[96];
     struct evrt_slice segments = evrt_json_at(json, EVRT_STR("dropped.segments"));
     snprintf(outcome, sizeof outcome, "%.*s segments dropped", (int)segments.n, segments.p);
@@ -44,7 +43,8 @@ void evrt_post_cleanup(struct evrt_http_request *r) {
     if (evrt_request_query(r, evrt_no_parameters, NULL) < 0 || evrt_admin_read_body(r, members) < 0)
         goto out;
     if (!evrt_parameter_time(evrt_buf_slice(&before), &ms)) {
-        evrt_request_fail(r, 400, "bad_request", "before: expected %s", evrt_parameter_time_form);
+        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST, "before: expected %s",
+                          evrt_parameter_time_form);
         goto out;
     }
     evrt_request_hold(r);
@@ -109,15 +109,8 @@ static void on_gone(struct evrt_http_request *r) {
 
 static int refuse_backup(struct evrt_http_request *r, int rc, const char *dir,
                          const struct evrt_error *err) {
-    unsigned status = 500;
-    const char *code = "internal";
-    if (rc == -EINVAL)
-        status = 400, code = "bad_request";
-    else if (rc == -EBUSY || rc == -ENOTSUP || rc == -EEXIST)
-        status = 409, code = "refused";
-    else if (rc == -ESHUTDOWN)
-        status = 503, code = "shutting_down";
-    evrt_request_fail(r, status, code, "%s", err->message);
+    bool of_dir = rc == -ENOENT || rc == -ENOTDIR || rc == -EACCES; /* a place that cannot be */
+    evrt_admin_fail(r, of_dir ? -EINVAL : rc, evrt_slice_of(err->message));
     evrt_request_audit(r, "backup", dir, err->message);
     return rc;
 }

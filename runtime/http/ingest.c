@@ -18,38 +18,19 @@
 
 /* ---- Refusals ---- */
 
-static const struct refusal {
-    int rc;
-    unsigned status;
-    const char *code;
-    unsigned retry_after;
-} refusals[] = {
-    {-EINVAL, 400, "bad_event", 0},
-    {-EMEDIUMTYPE, 415, "unsupported_media_type", 0},
-    {-E2BIG, 413, "batch_too_large", 0},
-    {-EMSGSIZE, 413, "too_large", 0},
-    {-EAGAIN, 429, "busy", 1},
-    {-ENOSPC, 503, "store_full", 5},
-    {-ESHUTDOWN, 503, "shutting_down", 1},
-};
-
-static const struct refusal *refusal_of(int rc) {
-    static const struct refusal internal = {0, 500, "internal", 0};
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
-        if (refusals[i].rc == rc) return &refusals[i];
-    return &internal;
-}
-
-static unsigned retry_after(unsigned status) {
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
-        if (refusals[i].status == status) return refusals[i].retry_after;
-    return 0;
+static enum evrt_refusal refusal_of(int rc) {
+    return rc == -EINVAL ? EVRT_REFUSE_BAD_EVENT : evrt_refusal_of(rc);
 }
 
 static void refuse(struct evrt_http_request *r, int rc, const struct evrt_error *err) {
-    const struct refusal *why = refusal_of(rc);
-    r->retry_after = why->retry_after;
-    evrt_request_fail(r, why->status, why->code, "%s", err->message);
+    evrt_request_fail(r, refusal_of(rc), "%s", err->message);
+}
+
+/* Of a batch, all of whose events were refused like this. */
+static unsigned retry_after(unsigned status) {
+    return status == 429   ? evrt_refusal_answer(EVRT_REFUSE_BUSY)->retry_after
+           : status == 503 ? evrt_refusal_answer(EVRT_REFUSE_STORE_FULL)->retry_after
+                           : 0;
 }
 
 /* ---- Answers ---- */
@@ -233,7 +214,7 @@ static void publish_item(struct evrt_http_request *r, size_t i) {
     int rc = evrt_envelope_structured(&r->envelope, r->batch.items[i].value, &err);
     if (rc == 0) rc = publish(r, item, &err);
     if (rc == 0) return;
-    const struct refusal *why = refusal_of(rc);
+    const struct evrt_refusal_answer *why = evrt_refusal_answer(refusal_of(rc));
     *item = (struct evrt_http_item){.request = r,
                                     .text = r->text.n,
                                     .text_n = strlen(err.message),
@@ -245,7 +226,7 @@ static void publish_item(struct evrt_http_request *r, size_t i) {
 static void publish_batch(struct evrt_http_request *r) {
     struct evrt_error err;
     if (r->wait_ms >= 0) {
-        evrt_request_fail(r, 400, "bad_parameter", "wait=handled is for a single event");
+        evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER, "wait=handled is for a single event");
         return;
     }
     int rc = evrt_envelope_batch(&r->batch, evrt_buf_slice(&r->body),
@@ -280,7 +261,7 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
             if (r->wait_ms < 0) r->wait_ms = 30000;
             return 0;
         }
-        evrt_request_fail(r, 400, "bad_parameter", "wait: expected \"handled\"");
+        evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER, "wait: expected \"handled\"");
         return -EINVAL;
     }
     int64_t ms;
@@ -289,7 +270,7 @@ static int take_parameter(void *arg, struct evrt_http_request *r, struct evrt_sl
         r->wait_ms = ms;
         return 0;
     }
-    evrt_request_fail(r, 400, "bad_parameter",
+    evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER,
                       "timeout: expected a duration from 1ms to 10m, as in 5s");
     return -EINVAL;
 }
@@ -308,7 +289,7 @@ static int take_query(struct evrt_http_request *r) {
     int rc = evrt_request_query(r, take_parameter, &has_timeout);
     if (rc < 0) return rc;
     if (!has_timeout || asks_wait(r->query)) return 0;
-    evrt_request_fail(r, 400, "bad_parameter", "timeout: only together with wait=handled");
+    evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER, "timeout: only together with wait=handled");
     return -EINVAL;
 }
 

@@ -19,22 +19,23 @@ void evrt_request_error_json(struct evrt_buf *out, const char *code, struct evrt
     evrt_jsonout_end(&o);
 }
 
-void evrt_request_fail(struct evrt_http_request *r, unsigned status, const char *code,
-                       const char *fmt, ...) {
+void evrt_request_fail(struct evrt_http_request *r, enum evrt_refusal why, const char *fmt, ...) {
+    const struct evrt_refusal_answer *answer = evrt_refusal_answer(why);
     char message[1024];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
     evrt_buf_clear(&r->out);
-    evrt_request_error_json(&r->out, code, evrt_slice_of(message));
+    evrt_request_error_json(&r->out, answer->code, evrt_slice_of(message));
     evrt_buf_putc(&r->out, '\n');
-    evrt_request_answer(r, status);
+    r->retry_after = answer->retry_after;
+    evrt_request_answer(r, answer->status);
 }
 
 static int bad_query(struct evrt_http_request *r, const char *what, struct evrt_slice name) {
     const char *takes = r->match.route->query;
-    evrt_request_fail(r, 400, "bad_parameter", "query parameter \"%.*s\": %s; %s%s",
+    evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER, "query parameter \"%.*s\": %s; %s%s",
                       (int)(name.n < 80 ? name.n : 80), name.p, what,
                       *takes == '\0' ? "there are none here" : "there are: ", takes);
     return -EINVAL;

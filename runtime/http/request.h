@@ -9,6 +9,7 @@
 
 #include "host/host.h"
 #include "http/envelope.h"
+#include "http/refusal.h"
 #include "http/route.h"
 
 struct MHD_Connection;
@@ -87,8 +88,8 @@ const struct evrt_config *evrt_request_config(const struct evrt_http_request *r)
 /* The body of the answer is what was appended to r->out before. Once per request. */
 void evrt_request_answer(struct evrt_http_request *r, unsigned status);
 /* The same with {"error":{"code","message"}} as the body. */
-void evrt_request_fail(struct evrt_http_request *r, unsigned status, const char *code,
-                       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void evrt_request_fail(struct evrt_http_request *r, enum evrt_refusal why, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A limit came to bear (enum evrt_limit_id): counts it. */
 void evrt_request_limit(struct evrt_http_request *r, unsigned limit);
 /* Appends that object. */

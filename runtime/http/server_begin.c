@@ -19,10 +19,9 @@ static void log_refusal(struct evrt_http_request *r, const char *reason) {
 }
 
 /* Answers at once and ends the connection: where this request ends cannot be told. */
-static int distrust(struct evrt_http_request *r, unsigned status, const char *code,
-                    const char *reason) {
+static int distrust(struct evrt_http_request *r, enum evrt_refusal why, const char *reason) {
     r->dropped = r->close = true;
-    evrt_request_fail(r, status, code, "%s", reason);
+    evrt_request_fail(r, why, "%s", reason);
     log_refusal(r, reason);
     return -EINVAL;
 }
@@ -57,17 +56,17 @@ static int take_headers(struct evrt_http_request *r, const char *method, const c
         r->header_count = 0;
         evrt_request_limit(r, EVRT_LIMIT_MAX_HEADER_SIZE);
         return distrust(
-            r, 431, "headers_too_large",
+            r, EVRT_REFUSE_HEADERS,
             "more header fields, or more bytes of them (http.max_header_size), than are "
             "accepted");
     }
     if (!contiguous(r, method, version, size))
-        return distrust(r, 400, "bad_request",
+        return distrust(r, EVRT_REFUSE_BAD_REQUEST,
                         "malformed request: a line does not end with CRLF, a header is folded, or "
                         "there are stray spaces or NUL bytes");
     bool http10 = strcmp(version, "HTTP/1.0") == 0;
     if (evrt_headers_check(r->headers, r->header_count, http10, &err) < 0)
-        return distrust(r, 400, "bad_request", err.message);
+        return distrust(r, EVRT_REFUSE_BAD_REQUEST, err.message);
     return 0;
 }
 
@@ -76,13 +75,13 @@ static int find_route(struct evrt_http_request *r) {
     int rc = evrt_route_find(o->routes, o->route_count, r->method, r->path, &r->match, &r->allow);
     if (rc == 0) return 0;
     if (rc == -ENOENT) {
-        evrt_request_fail(r, 404, "not_found", "there is nothing at %.*s on the %s listener",
+        evrt_request_fail(r, EVRT_REFUSE_NOT_FOUND, "there is nothing at %.*s on the %s listener",
                           (int)(r->path.n < 200 ? r->path.n : 200), r->path.p, o->name);
     } else if (evrt_slice_eq(r->method, EVRT_STR("OPTIONS"))) {
         evrt_buf_puts(&r->allow, ", OPTIONS");
         evrt_request_answer(r, 204);
     } else {
-        evrt_request_fail(r, 405, "method_not_allowed", "%.*s answers to %.*s",
+        evrt_request_fail(r, EVRT_REFUSE_METHOD, "%.*s answers to %.*s",
                           (int)(r->path.n < 200 ? r->path.n : 200), r->path.p, (int)r->allow.n,
                           r->allow.p);
     }
@@ -97,10 +96,10 @@ static int authorize(struct evrt_http_request *r) {
     if (given.n > 0 && evrt_token_equal(token, given)) return 0;
     r->authenticate = given.n == 0;
     if (given.n == 0)
-        evrt_request_fail(r, 401, "unauthorized",
+        evrt_request_fail(r, EVRT_REFUSE_UNAUTHORIZED,
                           "a token is required: send the header Authorization: Bearer TOKEN");
     else
-        evrt_request_fail(r, 403, "forbidden", "that token is not the right one");
+        evrt_request_fail(r, EVRT_REFUSE_FORBIDDEN, "that token is not the right one");
     log_refusal(r, given.n == 0 ? "no token" : "wrong token");
     return -EACCES;
 }
@@ -109,9 +108,7 @@ static int authorize(struct evrt_http_request *r) {
 static void refuse_connection(struct evrt_http_request *r) {
     const struct evrt_http_refusal *why = r->peer->refusal;
     r->close = true;
-    r->retry_after = 1;
-    evrt_request_fail(r, why->status, "too_many_connections", "%s (%s)", why->text,
-                      evrt_limit_key(why->limit));
+    evrt_request_fail(r, why->why, "%s (%s)", why->text, evrt_limit_key(why->limit));
     log_refusal(r, why->text);
 }
 
@@ -119,7 +116,7 @@ void evrt_http_too_large(struct evrt_http_request *r, struct evrt_slice length) 
     const char *key = r->body_key == EVRT_LIMIT_COUNT ? NULL : evrt_limit_key(r->body_key);
     if (length.n == 0) length = EVRT_STR("too many");
     if (key != NULL) evrt_request_limit(r, r->body_key);
-    evrt_request_fail(r, 413, "too_large",
+    evrt_request_fail(r, EVRT_REFUSE_TOO_LARGE,
                       "the body has %.*s bytes, at most %llu are accepted%s%s%s", (int)length.n,
                       length.p, (unsigned long long)r->body_limit, key == NULL ? "" : " (",
                       key == NULL ? "" : key, key == NULL ? "" : ")");
@@ -132,8 +129,7 @@ void evrt_http_begin(struct evrt_http_request *r, const char *method, const char
         return;
     }
     if (r->server->quiesced) {
-        r->retry_after = 1;
-        evrt_request_fail(r, 503, "shutting_down", "this node is shutting down");
+        evrt_request_fail(r, EVRT_REFUSE_SHUTTING_DOWN, "this node is shutting down");
         return;
     }
     if (find_route(r) < 0 || authorize(r) < 0) return;

@@ -23,7 +23,7 @@ struct evrt_http_address {
 
 /* Why a connection gets one answer only. */
 struct evrt_http_refusal {
-    unsigned status;
+    enum evrt_refusal why;
     enum evrt_limit_id limit;
     const char *text;
 };

@@ -41,9 +41,11 @@ enum MHD_Result evrt_http_on_accept(void *cls, const struct sockaddr *address, s
 
 static const struct evrt_http_refusal *refusal_of(const struct evrt_http_server *s,
                                                   const struct evrt_http_address *a) {
-    static const struct evrt_http_refusal of_address = {429, EVRT_LIMIT_MAX_CONNECTIONS_PER_ADDRESS,
+    static const struct evrt_http_refusal of_address = {EVRT_REFUSE_ADDRESS,
+                                                        EVRT_LIMIT_MAX_CONNECTIONS_PER_ADDRESS,
                                                         "too many connections from this address"},
-                                          of_all = {503, EVRT_LIMIT_MAX_CONNECTIONS,
+                                          of_all = {EVRT_REFUSE_CONNECTIONS,
+                                                    EVRT_LIMIT_MAX_CONNECTIONS,
                                                     "too many connections"};
     if (a->accepted >= s->config->http.max_connections_per_address) return &of_address;
     return s->accepted >= s->config->http.max_connections ? &of_all : NULL;

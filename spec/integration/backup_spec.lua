@@ -140,7 +140,7 @@ describe("a backup", function()
             { { dir = full }, 409, "is not empty" }, { { dir = "backup" }, 400, "absolute path" },
             { { dir = node.dir .. "/evrt.yaml" }, 400, "Not a directory" },
             { { dir = node.dir .. "/data" }, 409, "is not empty" },
-            { { dir = node.dir .. "/no/such" }, 500, "No such file" },
+            { { dir = node.dir .. "/no/such" }, 400, "No such file" },
             { { copy = true }, 400, "absolute path" }, { { dir = 1 }, 400, "dir: expected a string" },
         } do
             local r = post(node, case[1])

@@ -52,7 +52,7 @@ describe("--json", function()
     it("is what the API says of jobs and replays", function()
         assert.same({}, same("jobs", "/api/v1/jobs").items)
         assert.same({}, same("replay list", "/api/v1/replays").items)
-        assert.equal(200, node:post_admin("/api/v1/dead-letters/reprocess?wait=true", "{}").status)
+        assert.equal(200, node:post_admin("/api/v1/dead-letters/reprocess?wait=true", '{"all":true}').status)
         assert.equal(200, node:post_admin("/api/v1/replays?wait=true", '{"handler":"A","from_seq":1}').status)
         local jobs = same("jobs", "/api/v1/jobs").items
         assert.equal(2, #jobs)

@@ -243,6 +243,30 @@ describe("effects", function()
         assert.equal(0, node:stop())
     end)
 
+    it("are in namespaces that are told by the page, of those that state.db has and of those to come", function()
+        local node = node_of {}
+        local wanted = {}
+        for i = 1, 30 do
+            wanted[i] = ("n%02d"):format(i)
+            assert.equal(200, node:put_admin(("/api/v1/kv?namespace=%s&key=k"):format(wanted[i]), "1").status)
+            if i == 20 then -- the next ones are accepted only
+                assert.equal(0, node:stop())
+                node = node:restart()
+            end
+        end
+        for _, limit in ipairs { 1, 7, 29, 30, 31, 1000 } do
+            local seen, after = {}, ""
+            repeat
+                local page = node:get(("/api/v1/kv?limit=%d%s"):format(limit, after)).json
+                assert.is_true(#page.items <= limit)
+                for _, item in ipairs(page.items) do seen[#seen + 1] = item.namespace end
+                after = "&after=" .. tostring(page.next)
+            until page.next == cjson.null
+            assert.same(wanted, seen)
+        end
+        assert.equal(0, node:stop())
+    end)
+
     it("write another's namespace where the configuration says so", function()
         local node = node_of({ ["a.lua"] = [[
             return { name = "A", events = "a", handle = function(event, ctx)
@@ -333,6 +357,11 @@ describe("effects", function()
         assert.equal(200, node:put_admin("/api/v1/kv?namespace=B&key=s", '"\\u00e4"').status)
         assert.equal("\195\164", (kv(node, "B", "s")))
         assert.same({ { namespace = "A" }, { namespace = "B" } }, node:get("/api/v1/kv").json.items)
+        page = node:get("/api/v1/kv?limit=1").json
+        assert.same({ { { namespace = "A" } }, "A" }, { page.items, page.next })
+        page = node:get("/api/v1/kv?limit=1&after=A").json
+        assert.same({ { { namespace = "B" } }, cjson.null }, { page.items, page.next })
+        assert.same({}, node:get("/api/v1/kv?after=B").json.items)
         assert.equal(200, node:delete_admin("/api/v1/kv?namespace=B&key=s").status)
         for _, case in ipairs {
             { 404, node:get("/api/v1/kv?namespace=B&key=s") },

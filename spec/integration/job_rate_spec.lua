@@ -60,7 +60,7 @@ describe("a job", function()
     it("with a rate is no faster", function()
         local node = start(COUNT)
         local began = uv.hrtime()
-        local job = ended(node, begin(node, { rate = RATE }))
+        local job = ended(node, begin(node, { all = true, rate = RATE }))
         local took = (uv.hrtime() - began) / 1e9
         assert.same({ "done", COUNT, 0 }, { job.state, job.done, job.failed })
         assert.is_true(took >= LEAST, ("%d at %d a second took %.2f s"):format(COUNT, RATE, took))
@@ -78,7 +78,7 @@ describe("a job", function()
     it("beside another over the same letters gives each once", function()
         local node = start(200)
         local jobs, done = {}, 0
-        for i, what in ipairs { { rate = 100 }, { handler = "A" }, { type = "a" } } do jobs[i] = begin(node, what) end
+        for i, what in ipairs { { all = true, rate = 100 }, { handler = "A" }, { type = "a" } } do jobs[i] = begin(node, what) end
         for _, id in ipairs(jobs) do
             local job = ended(node, id)
             assert.same({ "done", 0 }, { job.state, job.failed })
@@ -94,7 +94,7 @@ describe("a job", function()
 
     it("beside a single reprocess, or a delete, gives each once or not at all", function()
         local node = start(100)
-        local id = begin(node, { rate = 100 })
+        local id = begin(node, { all = true, rate = 100 })
         local single, deleted = 0, 0
         for seq = 100, 2, -3 do
             local letter = "/api/v1/dead-letters/1-" .. seq

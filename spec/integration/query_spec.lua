@@ -136,7 +136,7 @@ describe("events", function()
             end
             return seen[429]
         end)
-        assert.equal("too_many", seen[429].json.error.code)
+        assert.equal("busy", seen[429].json.error.code)
         assert.truthy(seen[429].json.error.message:find("admin.max_queries", 1, true))
         assert.equal("1", seen[429].headers["retry-after"])
         assert.same({}, seen[200].json.items)

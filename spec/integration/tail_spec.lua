@@ -106,7 +106,7 @@ describe("a tail", function()
         local one, two = follow(node), follow(node)
         local r = node:get "/api/v1/tail"
         assert.equal(429, r.status)
-        assert.equal("too_many", r.json.error.code)
+        assert.equal("busy", r.json.error.code)
         assert.equal("1", r.headers["retry-after"])
         one:close()
         evrt.await("a place", function()
