@@ -145,7 +145,8 @@ describe("dead letters", function()
         assert.same({ 0, 0 }, { answer.json.done, answer.json.failed })
         assert.same({ 0, 155, 0, 0 }, balance(node))
         assert.equal(404, node:post_admin("/api/v1/dead-letters/reprocess", '{"handler":"X"}').status)
-        for _, body in ipairs { "{}", '{"x":1}', '{"all":false}', '{"all":1}', '{"rate":5,"limit":1}', '{"handler":null}' } do
+        for _, body in ipairs { "{}", '{"x":1}', '{"all":false}', '{"all":1}', '{"rate":5,"limit":1}',
+            '{"handler":null}' } do
             local r = node:post_admin("/api/v1/dead-letters/reprocess", body)
             assert.same({ 400, "bad_request" }, { r.status, r.json.error.code })
         end

@@ -78,7 +78,9 @@ describe("a job", function()
     it("beside another over the same letters gives each once", function()
         local node = start(200)
         local jobs, done = {}, 0
-        for i, what in ipairs { { all = true, rate = 100 }, { handler = "A" }, { type = "a" } } do jobs[i] = begin(node, what) end
+        for i, what in ipairs { { all = true, rate = 100 }, { handler = "A" }, { type = "a" } } do
+            jobs[i] = begin(node, what)
+        end
         for _, id in ipairs(jobs) do
             local job = ended(node, id)
             assert.same({ "done", 0 }, { job.state, job.failed })
