@@ -102,8 +102,10 @@ static void read_again(struct read_job *job) {
         keep(job, r.payload);
         i++;
     }
-    job->again_done = i;
-    job->rc = rc < 0 && rc != -ENOENT ? rc : 0;
+    /* All were committed before: behind the last event that the journal has there is none of them. */
+    bool at_end = rc == 0 || rc == -ENOENT;
+    job->again_done = at_end ? job->again_count : i;
+    job->rc = rc < 0 && !at_end ? rc : 0;
 }
 
 static void read_ahead(struct read_job *job) {

@@ -150,8 +150,9 @@ static int find(struct evrt_journal_reader *r, const struct target *t, struct vi
         evrt_segment_name(v->number, name);
         v->fd = openat(r->j->folder.journal, name, O_RDONLY | O_CLOEXEC);
         if (v->fd >= 0) return 1;
-        if (errno != ENOENT || v->number == missing)
-            return evrt_error_set(err, -errno, "segment %s: %s", name, strerror(errno));
+        if (errno != ENOENT || v->number == missing) /* -ENOENT would be: not that far yet */
+            return evrt_error_set(err, errno == ENOENT ? -EIO : -errno, "segment %s: %s", name,
+                                  strerror(errno));
     }
 }
 

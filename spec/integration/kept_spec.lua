@@ -67,4 +67,28 @@ describe("an event that failed #plain", function()
         assert.same({ 2, 0, 0 }, { s.done, s.dead, s.discarded })
         assert.equal(0, node:stop())
     end)
+
+    it("is found, too, when no event is left in the journal behind it", function()
+        local dir = evrt.folder()
+        local node = evrt.start {
+            dir = dir, config = { store = { retention = "1s" } },
+            handlers = { ["a.lua"] = (HANDLERS:gsub("FOLDER", dir)), ["fill.lua"] = [[
+                local evrt = require "evrt"
+                return { name = "Fill", events = "fill", timeout = "60s", handle = function(_, ctx)
+                    local large = ("x"):rep(250000)
+                    for _ = 1, 300 do assert(evrt.kv.set("large", large)) end -- more than a segment holds
+                end }]] },
+        }
+        assert.equal(202, node:publish({ type = "first", id = "one", data = { x = 7 } }).status)
+        assert.equal(202, node:publish({ type = "fill" }).status)
+        node:await("what fails", function()
+            return #node:get("/api/v1/dead-letters").json.items == 1 and #node:get("/api/v1/retries").json.items == 1
+        end)
+        local file = oldest(node)
+        node:await("the segment to go", function() return not uv.fs_stat(file) end)
+        evrt.write(dir .. "/repaired", "x")
+        assert.equal(200, node:post_admin("/api/v1/retries/2-1/run").status)
+        node:await_log { msg = "handled", by = "Later", got = 7 }
+        assert.equal(0, node:stop())
+    end)
 end)
