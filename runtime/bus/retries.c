@@ -76,7 +76,7 @@ struct evrt_retry_row evrt_retries_take(struct evrt_retries *r, size_t index) {
 }
 
 size_t evrt_retries_find(const struct evrt_retries *r, uint64_t seq) {
-    for (size_t i = 0; i < r->n; i++)
+    for (size_t i = r->n; i-- > 0;)
         if (r->heap[i].seq == seq) return i;
     return SIZE_MAX;
 }

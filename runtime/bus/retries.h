@@ -31,7 +31,7 @@ void evrt_retries_finish(struct evrt_retries *r);
 void evrt_retries_push(struct evrt_retries *r, const struct evrt_retry_row *one);
 /* Takes the one at that index out; 0 is the first that is due. */
 struct evrt_retry_row evrt_retries_take(struct evrt_retries *r, size_t index);
-/* The index of a sequence, or SIZE_MAX. Looks at all of them. */
+/* The index of a sequence, or SIZE_MAX. Looks at all of them, from the end. */
 size_t evrt_retries_find(const struct evrt_retries *r, uint64_t seq);
 
 #endif

@@ -352,8 +352,8 @@ int64_t evrt_sub_retry_due(const struct evrt_sub *s);
 uint32_t evrt_sub_promote(struct evrt_sub *s, int64_t now_ns);
 /* The same with one, due or not; NULL: there is none, or it is under way. */
 struct evrt_delivery *evrt_sub_take_retry(struct evrt_sub *s, uint64_t seq);
-/* The sequence of one that is not in flight; 0: there is none. */
-uint64_t evrt_sub_any_retry(const struct evrt_sub *s);
+/* The sequences of some that are not in flight, at most so many. Returns how many. */
+size_t evrt_sub_some_retries(const struct evrt_sub *s, uint64_t *seqs, size_t most);
 /* As it was before the last stop: before anything is read. */
 void evrt_sub_restore_retry(struct evrt_sub *s, const struct evrt_retry_row *r);
 

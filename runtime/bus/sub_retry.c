@@ -81,13 +81,15 @@ static const struct evrt_delivery *promoted(const struct evrt_sub *s, uint32_t n
     return evrt_sub_is_retry(d->position) && d->state != EVRT_DELIVERY_DONE ? d : NULL;
 }
 
-uint64_t evrt_sub_any_retry(const struct evrt_sub *s) {
-    if (s->retries.n != 0) return s->retries.heap[s->retries.n - 1].seq;
-    for (uint32_t i = 0; s->retry_live != 0 && i < s->made; i++) {
+size_t evrt_sub_some_retries(const struct evrt_sub *s, uint64_t *seqs, size_t most) {
+    size_t count = 0; /* from the end, where a heap has them taken out for nothing */
+    for (size_t i = s->retries.n; i-- > 0 && count < most;)
+        seqs[count++] = s->retries.heap[i].seq;
+    for (uint32_t i = 0; s->retry_live != 0 && i < s->made && count < most; i++) {
         const struct evrt_delivery *d = promoted(s, i);
-        if (d != NULL && d->state != EVRT_DELIVERY_FLIGHT) return d->seq;
+        if (d != NULL && d->state != EVRT_DELIVERY_FLIGHT) seqs[count++] = d->seq;
     }
-    return 0;
+    return count;
 }
 
 void evrt_sub_forget_retry(struct evrt_sub *s, const struct evrt_delivery *d) {

@@ -18,7 +18,9 @@ void host_aside_ended(struct host_worker *w, struct evrt_sub *s, const struct ev
                                  .error_type = why->error_type,
                                  .message = why->message,
                                  .traceback = why->traceback,
+                                 .declined = why->retry_ms == EVRT_RETRY_NEVER,
                                  .generation = w->generation->number,
+                                 .script = host_script_of(w->generation, s),
                              });
 }
 

@@ -25,7 +25,8 @@ struct host_job_end {
     const struct evrt_delivery *delivery; /* its seq, attempt, names (evrt_delivery_names) */
     bool done;                            /* the handler succeeded; else: */
     struct evrt_slice error_type, message, traceback;
-    uint64_t generation; /* of the scripts that did it */
+    bool declined;               /* the policy decided against another attempt */
+    uint64_t generation, script; /* of the attempt */
 };
 
 struct host_job_kind {

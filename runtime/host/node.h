@@ -184,6 +184,7 @@ struct evrt_host {
     struct host_recent *recent; /* NULL: nothing failed of late */
     struct host_copies *copies; /* NULL: no segment was looked at */
     unsigned notices;           /* of dead letters whose event is being read */
+    bool expiring;              /* retries of vanished handlers, whose events are being read */
     uint64_t letters_dropped;   /* dead letters given up: by age, number, operators */
     struct host_snapshots snapshots;
     struct host_needed needed;

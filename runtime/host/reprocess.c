@@ -170,12 +170,12 @@ static void more(struct host_job *j) {
     j->exhausted = true;
 }
 
-static enum evrt_dead_reason reason_of(struct evrt_slice error_type) {
+static enum evrt_dead_reason reason_of(const struct host_job_end *e) {
     static const char *const costly[] = {"crashed", "stalled", "memory"};
-    if (evrt_slice_eq(error_type, EVRT_STR("rejected"))) return EVRT_DEAD_REJECTED;
+    if (evrt_slice_eq(e->error_type, EVRT_STR("rejected"))) return EVRT_DEAD_REJECTED;
     for (size_t i = 0; i < sizeof costly / sizeof costly[0]; i++)
-        if (evrt_slice_eq(error_type, evrt_slice_of(costly[i]))) return EVRT_DEAD_CRASHED;
-    return EVRT_DEAD_EXHAUSTED;
+        if (evrt_slice_eq(e->error_type, evrt_slice_of(costly[i]))) return EVRT_DEAD_CRASHED;
+    return e->declined ? EVRT_DEAD_DECLINED : EVRT_DEAD_EXHAUSTED;
 }
 
 static void die_again(struct evrt_host *h, const struct host_letter *l,
@@ -187,7 +187,7 @@ static void die_again(struct evrt_host *h, const struct host_letter *l,
                      .sub = e->sub,
                      .seq = d->seq,
                      .attempt = d->attempt,
-                     .reason = reason_of(e->error_type),
+                     .reason = reason_of(e),
                      .first_failed_ms = l->first_failed_ms,
                      .type = names.type,
                      .id = names.id,
@@ -196,7 +196,7 @@ static void die_again(struct evrt_host *h, const struct host_letter *l,
                      .message = e->message,
                      .traceback = e->traceback,
                      .generation = e->generation,
-                     .script = host_script_of(h->serving, e->sub),
+                     .script = e->script,
                      .hops = d->label->hops,
                      .trace_id = host_trace_id(d, &ids),
                      .span_id = host_span_id(e->sub, d, &ids),

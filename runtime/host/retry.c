@@ -9,8 +9,8 @@
  * its fresh events come between. Delays are monotonic time while the node runs, and wall time across
  * restarts, never longer than they were. The loop's thread. */
 #include <errno.h>
-#include <stdio.h>
 
+#include "host/fetch.h"
 #include "host/node.h"
 
 #include "core/clock.h"
@@ -23,7 +23,7 @@
 enum {
     CRASHES_MAX = 3,
     SETTLE_BYTES = 64 << 10, /* of failures in one settlement: a record has to fit into a group */
-    EXPIRE_MOST = 1000,      /* retries of vanished handlers that die in one look */
+    EXPIRE_BATCH = 100,      /* retries of vanished handlers that die at once */
     MS = 1000000,
 };
 #define DELAY_MAX_MS (INT64_C(366) * 86400 * 1000)
@@ -329,25 +329,56 @@ void host_retries_restore(struct evrt_host *h, uint32_t sub, const struct evrt_r
 
 /* ---- Handlers that left the scripts ---- */
 
-void host_retries_expire(struct evrt_host *h) {
-    const struct evrt_slice why =
-        EVRT_STR("not tried again: the handler left the scripts, and retry.ttl has passed since");
-    unsigned count = 0;
-    for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
-        struct evrt_sub *s = evrt_bus_get(h->bus, i);
-        if (s->retrying == 0 || !host_orphaned_for(s, h->config->retry.ttl)) continue;
-        for (uint64_t seq; (seq = evrt_sub_any_retry(s)) != 0 && count < EXPIRE_MOST; count++) {
-            if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD) < 0) break;
-            host_dead(h, &(struct host_dead){
-                             .sub = s,
-                             .seq = seq,
-                             .reason = EVRT_DEAD_ORPHANED,
-                             .error_type = EVRT_STR("cancelled"),
-                             .message = why,
-                         });
-            host_meter_dead(h, s->name, EVRT_STR(""));
-        }
+static void expire(struct evrt_host *h, struct evrt_sub *s, uint64_t seq, struct evrt_slice bytes) {
+    struct evrt_event e = {0};
+    struct host_trace_text ids;
+    bool known = bytes.n != 0 && evrt_event_decode(bytes.p, bytes.n, &e) == 0;
+    if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD) < 0) return;
+    host_dead(h, &(struct host_dead){
+                     .sub = s,
+                     .seq = seq,
+                     .reason = EVRT_DEAD_ORPHANED,
+                     .type = e.type,
+                     .id = e.id,
+                     .time = e.time,
+                     .error_type = EVRT_STR("cancelled"),
+                     .message = EVRT_STR("not tried again: the handler left the scripts, and "
+                                         "retry.ttl has passed since"),
+                     .hops = e.hops,
+                     .trace_id = known ? host_event_trace_id(h, bytes.p, &ids)
+                                       : (struct evrt_slice){NULL, 0},
+                 });
+    host_meter_dead(h, s->name, e.type);
+    if (s->dead_list.n > SETTLE_BYTES) host_settle(h);
+}
+
+static void on_fetched(void *arg, const struct host_fetch *f) {
+    struct evrt_host *h = arg;
+    h->expiring = false;
+    if (f->rc < 0 || h->phase != HOST_SERVING) return; /* the next look tries again */
+    for (size_t i = 0; i < f->count; i++) {
+        struct evrt_sub *s = evrt_bus_by_id(h->bus, f->items[i].sub);
+        if (s != NULL && host_orphaned_for(s, h->config->retry.ttl))
+            expire(h, s, f->items[i].seq, host_fetched(f, i));
     }
+    host_retries_expire(h);
+}
+
+void host_retries_expire(struct evrt_host *h) {
+    uint64_t seqs[EXPIRE_BATCH];
+    size_t count = 0;
+    struct evrt_sub *s;
+    for (size_t i = 0; !h->expiring && count == 0 && i < evrt_bus_count(h->bus); i++) {
+        s = evrt_bus_get(h->bus, i);
+        if (s->retrying != 0 && host_orphaned_for(s, h->config->retry.ttl))
+            count = evrt_sub_some_retries(s, seqs, EXPIRE_BATCH);
+    }
+    if (count == 0) return;
+    struct host_fetch_item *items = evrt_alloc(count * sizeof *items);
+    for (size_t i = 0; i < count; i++)
+        items[i] = (struct host_fetch_item){.sub = s->id, .seq = seqs[i]};
+    h->expiring = true;
+    host_fetch(h, items, count, on_fetched, h);
 }
 
 /* ---- By an operator ---- */

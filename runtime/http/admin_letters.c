@@ -91,7 +91,7 @@ void evrt_get_letter(struct evrt_http_request *r) {
 
 /* ---- Giving up ---- */
 
-/* The one named, or what they are chosen by; it is told when the filter's texts are gone. */
+/* The one named, or what they are chosen by: told when the filter's texts are gone. They are not in r->text. */
 static void note_target(struct evrt_http_request *r, const struct evrt_host_letter_filter *f) {
     struct evrt_slice target = r->match.params[0].p != NULL ? r->match.params[0]
                                : f->handler.p != NULL       ? f->handler
@@ -133,11 +133,14 @@ static void on_deleted(void *arg, int status, uint64_t count, uint64_t held) {
 static void delete (struct evrt_http_request *r, const struct evrt_host_letter_filter *f,
                     const struct id *id) {
     struct evrt_error err = {0};
+    struct evrt_buf texts = r->text; /* the filter's */
+    evrt_buf_init(&r->text);
     note_target(r, f);
     evrt_request_hold(r);
     evrt_request_park(r);
     int rc = evrt_host_letters_delete(evrt_request_host(r), f, (uint32_t)id->sub, id->seq,
                                       on_deleted, r, &err);
+    evrt_buf_finish(&texts);
     if (rc == 0) return;
     audit(r, "delete dead letters", err.message);
     evrt_admin_fail(r, rc, evrt_slice_of(err.message));
