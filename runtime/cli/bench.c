@@ -142,8 +142,7 @@ static void put_single(struct bench *b, struct bench_samples *bare, struct evrt_
     put_figures(text, json, "single", f, sizeof f / sizeof f[0]);
 }
 
-static void put_steady(struct bench *b, double tick_cores, struct evrt_buf *text,
-                       struct evrt_jsonout *json) {
+static void put_steady(struct bench *b, struct evrt_buf *text, struct evrt_jsonout *json) {
     double seconds = (double)b->elapsed_ns / 1e9;
     struct figure f[] = {
         {"events_per_second", "published and handled", "events/s", (double)b->handled / seconds},
@@ -153,7 +152,7 @@ static void put_steady(struct bench *b, double tick_cores, struct evrt_buf *text
         {"host_cores", "CPU of the host, load included", "cores", b->cpu_host / seconds},
         {"worker_cores", "CPU of the workers", "cores", b->cpu_workers / seconds},
         {"tick_us", "events come in every", "us", (double)b->tick_us},
-        {"tick_cores", "... waking for which costs", "cores", tick_cores},
+        {"tick_cores", "... waking for which costs", "cores", b->tick_cores},
     };
     put_figures(text, json, "steady", f, sizeof f / sizeof f[0]);
 }
@@ -162,37 +161,58 @@ static void forget(struct bench *b) {
     b->durable.n = b->done.n = 0;
 }
 
-static int run_phases(struct evrt_cli *cli, struct bench *b, const char *dir, struct evrt_buf *text,
-                      struct evrt_jsonout *json) {
-    const char *phase = evrt_cli_get(cli, "phase");
+/* ---- Phases: each puts its load on, then its figures ---- */
+
+static int flat_out(struct bench *b, const char *dir, struct evrt_buf *text,
+                    struct evrt_jsonout *json) {
+    (void)dir;
+    bench_flat_out(b);
+    put_flat_out(b, text, json);
+    return 0;
+}
+
+static int single(struct bench *b, const char *dir, struct evrt_buf *text,
+                  struct evrt_jsonout *json) {
     struct bench_samples bare = {0};
-    int rc = 0;
-    double seconds = b->seconds;
-    b->seconds = seconds < 1 ? seconds : 1;
-    bench_flat_out(b); /* warms up: the JIT, the page cache, the first segments */
-    b->seconds = seconds;
-    if (phase == NULL || strcmp(phase, "flat-out") == 0) {
-        forget(b);
-        bench_flat_out(b);
-        put_flat_out(b, text, json);
-    }
-    if (phase == NULL || strcmp(phase, "single") == 0) {
-        forget(b);
-        rc = bench_bare(dir, b->data.n + 120, seconds / 5, &bare);
-        bench_single(b);
-        put_single(b, &bare, text, json);
-    }
-    if (phase == NULL || strcmp(phase, "steady") == 0) {
-        double tick_cores = bench_tick_cost(b);
-        forget(b);
-        bench_steady(b);
-        put_steady(b, tick_cores, text, json);
-    }
+    int rc = bench_bare(dir, b->data.n + 120, b->seconds / 5, &bare);
+    bench_single(b);
+    put_single(b, &bare, text, json);
     free(bare.v);
     return rc;
 }
 
-static int report(struct evrt_cli *cli, struct bench *b, const char *dir) {
+static int steady(struct bench *b, const char *dir, struct evrt_buf *text,
+                  struct evrt_jsonout *json) {
+    (void)dir;
+    if (b->tick_cores < 0) b->tick_cores = bench_tick_cost(b);
+    bench_steady(b);
+    put_steady(b, text, json);
+    return 0;
+}
+
+static const struct phase {
+    const char *name;
+    int (*run)(struct bench *b, const char *dir, struct evrt_buf *text, struct evrt_jsonout *json);
+} phases[] = {{"flat-out", flat_out}, {"single", single}, {"steady", steady}};
+
+enum { PHASES = sizeof phases / sizeof phases[0] };
+
+static const struct phase *find_phase(const char *name) {
+    for (size_t i = 0; i < PHASES; i++)
+        if (strcmp(phases[i].name, name) == 0) return &phases[i];
+    return NULL;
+}
+
+/* The JIT, the page cache, the first segments. */
+static void warm_up(struct bench *b) {
+    double seconds = b->seconds;
+    b->seconds = seconds < 1 ? seconds : 1;
+    bench_flat_out(b);
+    b->seconds = seconds;
+}
+
+/* One phase, or all (NULL), as text or as one object of JSON. */
+static int report(struct evrt_cli *cli, struct bench *b, const char *dir, const struct phase *one) {
     struct evrt_buf text, out;
     evrt_buf_init(&text);
     evrt_buf_init(&out);
@@ -204,7 +224,12 @@ static int report(struct evrt_cli *cli, struct bench *b, const char *dir) {
     evrt_jsonout_u64(&json, b->data.n);
     evrt_buf_printf(&text, "durability %s, %zu bytes of data an event\n", evrt_durability(b->rt),
                     b->data.n);
-    int rc = run_phases(cli, b, dir, &text, &json);
+    int rc = 0;
+    for (size_t i = 0; i < PHASES && rc == 0; i++) {
+        if (one != NULL && one != &phases[i]) continue;
+        forget(b);
+        rc = phases[i].run(b, dir, &text, &json);
+    }
     evrt_jsonout_end(&json);
     evrt_buf_putc(&out, '\n');
     if (rc < 0)
@@ -216,11 +241,36 @@ static int report(struct evrt_cli *cli, struct bench *b, const char *dir) {
     return rc;
 }
 
+static int take_turns(struct evrt_cli *cli, struct bench *b, const char *dir) {
+    struct bench_turns turns;
+    struct bench_turn turn;
+    int rc = bench_turns_begin(&turns, &b->loop), code = EVRT_EXIT_OK;
+    if (rc < 0)
+        return evrt_cli_fail(EVRT_EXIT_FAILED, "--turns: standard input is no pipe: %s",
+                             uv_strerror(rc));
+    while (code == EVRT_EXIT_OK && (rc = bench_turns_next(&turns, &turn)) == 1) {
+        const struct phase *one = find_phase(turn.phase);
+        if (one == NULL) break;
+        b->seconds = turn.seconds;
+        code = report(cli, b, dir, one);
+    }
+    bench_turns_end(&turns);
+    if (rc == 0 || code != EVRT_EXIT_OK) return code;
+    return evrt_cli_fail(EVRT_EXIT_FAILED, "--turns: a line has to be PHASE MILLISECONDS, as in "
+                                           "\"steady 300\"");
+}
+
+static int measure(struct evrt_cli *cli, struct bench *b, const char *dir) {
+    const char *phase = evrt_cli_get(cli, "phase");
+    warm_up(b);
+    if (evrt_cli_has(cli, "turns")) return take_turns(cli, b, dir);
+    return report(cli, b, dir, phase == NULL ? NULL : find_phase(phase));
+}
+
 static bool read_options(struct evrt_cli *cli, struct bench *b, uint64_t *size) {
     uint64_t seconds;
     const char *phase = evrt_cli_get(cli, "phase");
-    if (phase != NULL && strcmp(phase, "flat-out") != 0 && strcmp(phase, "single") != 0 &&
-        strcmp(phase, "steady") != 0) {
+    if (phase != NULL && find_phase(phase) == NULL) {
         evrt_cli_usage(cli, "--phase: expected flat-out, single or steady, got \"%s\"", phase);
         return false;
     }
@@ -236,7 +286,7 @@ static bool read_options(struct evrt_cli *cli, struct bench *b, uint64_t *size) 
 }
 
 int evrt_cli_bench(struct evrt_cli *cli) {
-    struct bench b = {0};
+    struct bench b = {.tick_cores = -1};
     struct evrt_buf data, sets;
     struct evrt_error err;
     char dir[EVRT_PLACE_SIZE];
@@ -254,7 +304,7 @@ int evrt_cli_bench(struct evrt_cli *cli) {
         evrt_destroy(b.rt);
         rc = evrt_cli_error(rc == -EINVAL ? EVRT_EXIT_CONFIG : EVRT_EXIT_FAILED, &err);
     } else {
-        rc = report(cli, &b, dir);
+        rc = measure(cli, &b, dir);
         stop_node(&b);
     }
     uv_loop_close(&b.loop);

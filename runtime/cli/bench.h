@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#include "evrt.h"
+#include "core/buf.h"
 
 /* Durations in nanoseconds, collected and then sorted. */
 struct bench_samples {
@@ -25,6 +25,7 @@ struct bench {
     bool ids; /* events come with ids, which the node remembers (dedup) */
     uint64_t made;
     char id[32];
+    double tick_cores;     /* what bench_tick_cost() said; negative: not asked yet */
     struct evrt_error err; /* of a publish that was refused for good */
 
     /* Filled by the phases. */
@@ -47,6 +48,24 @@ double bench_tick_cost(struct bench *b);
  * -errno. */
 EVRT_MUST_CHECK int bench_bare(const char *dir, size_t n, double seconds,
                                struct bench_samples *out);
+
+/* Turns as lines of standard input ask for them: "PHASE MILLISECONDS". */
+struct bench_turns {
+    uv_loop_t *loop;
+    uv_poll_t poll;
+    struct evrt_buf in;
+    size_t at;
+    bool ended, closed;
+};
+struct bench_turn {
+    char phase[16];
+    double seconds;
+};
+/* A negative errno: standard input is no pipe or terminal. End it all the same when it was polled. */
+EVRT_MUST_CHECK int bench_turns_begin(struct bench_turns *t, uv_loop_t *loop);
+/* 1 and the next one; 0: there are no more; -EINVAL: the line is not one. Turns the loop meanwhile. */
+EVRT_MUST_CHECK int bench_turns_next(struct bench_turns *t, struct bench_turn *out);
+void bench_turns_end(struct bench_turns *t);
 
 /* CPU seconds used so far by this process, and by its live children. */
 void bench_cpu(double *own, double *children);

@@ -138,6 +138,7 @@ static const struct evrt_cli_option bench_options[] = {
     {"seconds", "N", "How long each phase goes on; default: 5.", 0},
     {"size", "N", "Bytes of an event's data, at least 200; default: 300.", 0},
     {"rate", "N", "Events a second in the steady phase; default: 10000.", 0},
+    {"turns", NULL, "Phases as lines of standard input ask: \"steady 300\" (ms).", 0},
     {"ids", NULL, "Events come with an id each, as from a client: what dedup costs.", 0},
     {"tick", "US", "Events of the steady phase come in each so many us; default: 1000.", 0},
     {"in-flight", "N", "Events published and not yet handled, flat out; default: 8000.", 0},

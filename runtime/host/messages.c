@@ -46,16 +46,15 @@ void host_cause(struct host_worker *w, uint64_t delivery, struct evrt_event *e) 
 
 void host_log_handled(struct host_worker *w, const struct evrt_sub *s,
                       const struct evrt_delivery *d, int64_t now) {
-    struct evrt_delivery_names names = evrt_delivery_names(d);
     struct host_trace_text ids;
-    evrt_log_event(w->host->log, EVENT_HANDLED, EVRT_F_STR("event_type", names.type),
-                   EVRT_F_STR("event_id", names.id), EVRT_F_CSTR("handler", s->name),
-                   EVRT_F_DURATION("duration", now - d->sent_ns), EVRT_F_CSTR("status", "success"),
-                   EVRT_F_U64("attempt", d->attempt), EVRT_F_STR("event_time", names.time),
-                   EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number),
-                   EVRT_F_STR("purpose", host_purpose(d)),
-                   EVRT_F_STR("trace_id", host_trace_id(d, &ids)),
-                   EVRT_F_STR("span_id", host_span_id(s, d, &ids)));
+    evrt_log_event_at(
+        w->host->log, now, EVENT_HANDLED, EVRT_F_STR("event_type", evrt_delivery_names(d).type),
+        EVRT_F_STR("event_id", evrt_delivery_names(d).id), EVRT_F_CSTR("handler", s->name),
+        EVRT_F_DURATION("duration", now - d->sent_ns), EVRT_F_CSTR("status", "success"),
+        EVRT_F_U64("attempt", d->attempt), EVRT_F_STR("event_time", evrt_delivery_names(d).time),
+        EVRT_F_U64("seq", d->seq), EVRT_F_U64("generation", w->generation->number),
+        EVRT_F_STR("purpose", host_purpose(d)), EVRT_F_STR("trace_id", host_trace_id(d, &ids)),
+        EVRT_F_STR("span_id", host_span_id(s, d, &ids)));
 }
 
 void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns) {

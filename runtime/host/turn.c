@@ -139,12 +139,12 @@ static void commit_event(struct evrt_host *h, struct evrt_slice event, struct ba
     uint64_t seq = evrt_event_seq(event.p);
     struct host_trace_text ids;
     if (h->tracing != NULL) host_trace_committed(h, event.p);
-    evrt_log_event(h->log, EVENT_STORED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
-                   EVRT_F_U64("seq", seq),
-                   EVRT_F_STR("trace_id", host_event_trace_id(h, event.p, &ids)),
-                   EVRT_F_STR("span_id", host_event_span_id(h, event.p, &ids)));
-    evrt_log_event(
-        h->log, EVENT_PUBLISHED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
+    evrt_log_event_at(h->log, now_ns, EVENT_STORED, EVRT_F_STR("event_type", type),
+                      EVRT_F_STR("event_id", id), EVRT_F_U64("seq", seq),
+                      EVRT_F_STR("trace_id", host_event_trace_id(h, event.p, &ids)),
+                      EVRT_F_STR("span_id", host_event_span_id(h, event.p, &ids)));
+    evrt_log_event_at(
+        h->log, now_ns, EVENT_PUBLISHED, EVRT_F_STR("event_type", type), EVRT_F_STR("event_id", id),
         EVRT_F_STR("source", evrt_event_field(event.p, EVRT_FIELD_SOURCE)), EVRT_F_U64("seq", seq),
         EVRT_F_STR("trace_id", host_event_trace_id(h, event.p, &ids)),
         EVRT_F_STR("span_id", host_event_span_id(h, event.p, &ids)));

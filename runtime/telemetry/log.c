@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/clock.h"
 #include "telemetry/log_encode.h"
@@ -115,7 +116,7 @@ void evrt_log_counts(const struct evrt_log *log, uint64_t *dropped, uint64_t *sa
     pthread_mutex_lock(lock);
     *dropped = log->writer.dropped;
     pthread_mutex_unlock(lock);
-    *sampled = atomic_load_explicit(&log->sampler.left_out, memory_order_relaxed);
+    *sampled = evrt_log_sample_left_out(&log->sampler);
 }
 
 bool evrt_log_line(struct evrt_log *log, struct evrt_slice line) {
@@ -151,15 +152,23 @@ static void put(struct evrt_log *log, enum evrt_log_level level, const char *cal
     evrt_log_writer_put(&log->writer, e->line.p, e->line.n);
 }
 
+/* Cheap (5 ns), and the turn of the second may be 4 ms late. */
+static int64_t coarse_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 void evrt_log_write(struct evrt_log *log, enum evrt_log_level level, const char *caller,
                     struct evrt_slice msg, const struct evrt_log_field *fields, size_t count) {
-    if (evrt_log_enabled(log, level) && evrt_log_sample_text(&log->sampler, level, msg))
+    if (evrt_log_enabled(log, level) &&
+        evrt_log_sample_text(&log->sampler, level, msg, coarse_ns()))
         put(log, level, caller, msg, fields, count);
 }
 
-bool evrt_log_event_admit(struct evrt_log *log, enum evrt_log_message_id id) {
+bool evrt_log_event_admit(struct evrt_log *log, enum evrt_log_message_id id, int64_t now_ns) {
     return evrt_log_enabled(log, evrt_log_message(id)->level) &&
-           evrt_log_sample_event(&log->sampler, id);
+           evrt_log_sample_event(&log->sampler, id, now_ns != 0 ? now_ns : coarse_ns());
 }
 
 void evrt_log_write_event(struct evrt_log *log, enum evrt_log_message_id id, const char *caller,

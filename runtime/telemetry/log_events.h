@@ -180,14 +180,16 @@ const struct evrt_log_message *evrt_log_message(unsigned id);
 
 /* What evrt_log_event() expands to. Sampling is asked before the fields are gathered, as most lines of a
  * busy node end there: admit counts the line and says whether it is wanted, then write_event writes it
- * without asking again. `caller` as for evrt_log_write(). */
+ * without asking again. `caller` as for evrt_log_write(). `now_ns`: the monotonic clock, where it is at hand, some
+ * milliseconds old at most; 0: it is read. */
 void evrt_log_write_event(struct evrt_log *log, enum evrt_log_message_id id, const char *caller,
                           const struct evrt_log_field *fields, size_t count);
-bool evrt_log_event_admit(struct evrt_log *log, enum evrt_log_message_id id);
+bool evrt_log_event_admit(struct evrt_log *log, enum evrt_log_message_id id, int64_t now_ns);
 
-#define evrt_log_event(log, id, ...)                                                              \
+#define evrt_log_event(log, id, ...) evrt_log_event_at((log), 0, id, __VA_ARGS__)
+#define evrt_log_event_at(log, now_ns, id, ...)                                                   \
     do {                                                                                          \
-        if (evrt_log_event_admit((log), EVRT_MSG_##id)) {                                         \
+        if (evrt_log_event_admit((log), EVRT_MSG_##id, (now_ns))) {                               \
             const struct evrt_log_field evrt_fields_[] = {__VA_ARGS__};                           \
             evrt_log_write_event((log), EVRT_MSG_##id, EVRT_LOG_FILE ":" EVRT_LOG_LINE(__LINE__), \
                                  evrt_fields_,                                                    \

@@ -13,23 +13,24 @@
 #define EVRT_LOG_SAMPLE_WAYS 4
 
 struct evrt_log_sample_slot {
-    _Atomic uint64_t key; /* hash of level and message */
-    _Atomic uint32_t second;
-    _Atomic uint32_t count;
+    _Atomic uint64_t key;   /* hash of level and message */
+    _Atomic uint64_t state; /* the second << 32 | how many came in it: one addition counts a line */
 };
 
 struct evrt_log_sampler {
     _Atomic uint32_t first, then; /* first 0: everything passes */
-    _Atomic uint64_t left_out;
+    _Atomic uint64_t left_out;    /* in seconds that are over; evrt_log_sample_left_out() has all */
     struct evrt_log_sample_slot events[EVRT_MSG_COUNT]; /* the table's messages, by id */
     struct evrt_log_sample_slot others[EVRT_LOG_SAMPLE_SETS][EVRT_LOG_SAMPLE_WAYS];
 };
 
 /* The memory is zeroed before the first call; later ones change the limits. Any thread. */
 void evrt_log_sampler_set(struct evrt_log_sampler *s, uint32_t first, uint32_t then);
-/* Whether this one is to be logged; counts it as left out otherwise. */
-bool evrt_log_sample_event(struct evrt_log_sampler *s, enum evrt_log_message_id id);
+/* Whether this one is to be logged; counts it as left out otherwise. `now_ns`: monotonic, some milliseconds old at
+ * most. */
+bool evrt_log_sample_event(struct evrt_log_sampler *s, enum evrt_log_message_id id, int64_t now_ns);
 bool evrt_log_sample_text(struct evrt_log_sampler *s, enum evrt_log_level level,
-                          struct evrt_slice msg);
+                          struct evrt_slice msg, int64_t now_ns);
+uint64_t evrt_log_sample_left_out(const struct evrt_log_sampler *s);
 
 #endif

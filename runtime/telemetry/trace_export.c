@@ -132,7 +132,7 @@ static bool pause_for(struct evrt_trace_exporter_state *x, int64_t ms, size_t mo
 
 /* Between two chunks: to be woken for each one costs its waker more than many spans do. */
 static void nap(struct evrt_trace_exporter_state *x) {
-    enum { NAP_MS = 50 };
+    enum { NAP_MS = 100 };
     if (atomic_load(&x->waiting) == 0) (void)pause_for(x, NAP_MS, x->options->queue_size / 2);
 }
 

@@ -66,7 +66,8 @@ void evrt_span_json(struct evrt_buf *out, const struct evrt_span *s, struct evrt
     evrt_jsonout_put_cstr(&o, "status", statuses[s->status]);
     evrt_jsonout_key(&o, "attributes");
     evrt_jsonout_object(&o);
-    evrt_span_attributes(s, put_attribute, &o);
+    evrt_span_shared_attributes(s, put_attribute, &o);
+    evrt_span_own_attributes(s, put_attribute, &o);
     evrt_jsonout_end(&o);
     if (s->status == EVRT_SPAN_ERROR && s->error_type.n + s->message.n != 0) put_exception(&o, s);
     evrt_jsonout_end(&o);

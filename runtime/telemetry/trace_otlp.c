@@ -2,6 +2,8 @@
  * schema's fields; what would be its generated structures costs three times as much to fill and to measure as to
  * write. Tags have the schema's names and numbers.
  *
+ * What spans of one kind, type, source and handler have in common is written once and copied.
+ *
  *     room for the head │ span │ span │ ...        resource, scope: packed once
  *               └ head, once the spans' length is known: request, resource, scope, right before the first span */
 #include "telemetry/trace_otlp.h"
@@ -63,8 +65,21 @@ enum {
  * attribute takes more than 24 bytes beside its texts, and evrt's own names are short. */
 enum { SPAN_ROOM = 2048, TIMES_ROOM = 6 };
 
+/* Fields of a span that others have, too: name and kind; behind `named` the shared attributes. */
+struct shared {
+    struct evrt_buf of; /* type, source and handler, end to end: whose they are */
+    size_t type_n, source_n;
+    uint8_t kind;
+    struct evrt_buf fields; /* empty: unused */
+    size_t named, attributes;
+};
+
+enum { SHARED = 128 };
+
 struct evrt_otlp {
     struct evrt_buf resource, scope; /* with tag and length */
+    struct shared shared[SHARED];    /* found by hash; the last one that came has the place */
+    struct shared other;             /* of a span that nothing is kept of */
     struct evrt_buf request;
     struct evrt_buf clean; /* texts that were not UTF-8, made so; room for them is made before */
 };
@@ -134,12 +149,10 @@ static void add_attribute(void *arg, const struct evrt_attribute *a) {
     to->p = put_value(evrt_pb_number(p, PAIR_VALUE, value), a, text);
 }
 
-static void add_text(struct attributes *a, const char *name, struct evrt_slice text) {
+static void add_text(struct attributes *a, struct evrt_slice name, struct evrt_slice text) {
     if (text.n == 0) return;
-    add_attribute(a, &(struct evrt_attribute){.kind = EVRT_ATTRIBUTE_TEXT,
-                                              .own = true,
-                                              .name = evrt_slice_of(name),
-                                              .text = text});
+    add_attribute(a, &(struct evrt_attribute){
+                         .kind = EVRT_ATTRIBUTE_TEXT, .own = true, .name = name, .text = text});
 }
 
 /* ---- Made once ---- */
@@ -168,12 +181,74 @@ struct evrt_otlp *evrt_otlp_create(struct evrt_slice resource) {
     return o;
 }
 
+static void shared_finish(struct shared *k) {
+    evrt_buf_finish(&k->of);
+    evrt_buf_finish(&k->fields);
+}
+
 void evrt_otlp_destroy(struct evrt_otlp *o) {
     if (o == NULL) return;
     struct evrt_buf *const all[] = {&o->resource, &o->scope, &o->request, &o->clean};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         evrt_buf_finish(all[i]);
+    for (size_t i = 0; i < SHARED; i++)
+        shared_finish(&o->shared[i]);
+    shared_finish(&o->other);
     free(o);
+}
+
+/* ---- Shared ---- */
+
+/* The end of a name tells names apart best. */
+static uint64_t tail(struct evrt_slice s) {
+    uint64_t x = s.n;
+    size_t n = s.n < sizeof x ? s.n : sizeof x;
+    if (n != 0) memcpy(&x, s.p + s.n - n, n);
+    return x;
+}
+
+static struct shared *place_of(struct evrt_otlp *o, const struct evrt_span *s) {
+    uint64_t x = tail(s->type) ^ tail(s->source) << 1 ^ tail(s->handler) << 2 ^ s->kind;
+    return &o->shared[(x * UINT64_C(0x9e3779b97f4a7c15)) >> 57];
+}
+
+static bool is_of(const struct shared *k, const struct evrt_span *s) {
+    size_t n = s->type.n + s->source.n + s->handler.n;
+    if (k->fields.n == 0 || k->kind != s->kind || k->of.n != n) return false;
+    if (k->type_n != s->type.n || k->source_n != s->source.n) return false;
+    const char *p = k->of.p;
+    return evrt_slice_eq((struct evrt_slice){p, s->type.n}, s->type) &&
+           evrt_slice_eq((struct evrt_slice){p + s->type.n, s->source.n}, s->source) &&
+           evrt_slice_eq((struct evrt_slice){p + n - s->handler.n, s->handler.n}, s->handler);
+}
+
+static void pack_shared(struct evrt_otlp *o, struct shared *k, const struct evrt_span *s) {
+    const struct evrt_slice of[] = {s->type, s->source, s->handler};
+    evrt_buf_clear(&k->of);
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++)
+        evrt_buf_put(&k->of, of[i].p, of[i].n);
+    k->kind = s->kind;
+    k->type_n = s->type.n;
+    k->source_n = s->source.n;
+    struct evrt_slice name = evrt_span_name(s);
+    evrt_buf_clear(&k->fields);
+    char *from = evrt_buf_room(&k->fields, SPAN_ROOM + TIMES_ROOM * (k->of.n + name.n)), *p = from;
+    p = evrt_pb_bytes(p, SPAN_NAME, text_of(&o->clean, name));
+    p = evrt_pb_number(p, SPAN_KIND, (uint64_t)evrt_span_otlp_kind((enum evrt_span_kind)s->kind));
+    k->named = (size_t)(p - from);
+    struct attributes a = {&o->clean, p, SPAN_ATTRIBUTES, 0, 0};
+    evrt_span_shared_attributes(s, add_attribute, &a);
+    k->attributes = a.n;
+    k->fields.n = (size_t)(a.p - from);
+}
+
+/* Texts that are long are seldom the same, and not worth keeping. */
+static const struct shared *shared_of(struct evrt_otlp *o, const struct evrt_span *s) {
+    enum { KEPT_MAX = 512 };
+    bool kept = s->kind != EVRT_SPAN_SCRIPT && s->type.n + s->source.n + s->handler.n <= KEPT_MAX;
+    struct shared *k = kept ? place_of(o, s) : &o->other;
+    if (!kept || !is_of(k, s)) pack_shared(o, k, s);
+    return k;
 }
 
 /* ---- Spans ---- */
@@ -193,9 +268,9 @@ static char *put_failure(struct evrt_otlp *o, char *open, const struct evrt_span
     char *p = evrt_pb_fixed64(evrt_pb_open(open), EVENT_TIME, end);
     p = evrt_pb_bytes(p, EVENT_NAME, EVRT_STR("exception"));
     struct attributes a = {&o->clean, p, EVENT_ATTRIBUTES, 0, 0};
-    add_text(&a, "exception.type", s->error_type);
-    add_text(&a, "exception.message", s->message);
-    add_text(&a, "exception.stacktrace", s->stack);
+    add_text(&a, EVRT_STR("exception.type"), s->error_type);
+    add_text(&a, EVRT_STR("exception.message"), s->message);
+    add_text(&a, EVRT_STR("exception.stacktrace"), s->stack);
     return evrt_pb_close(open, a.p, SPAN_EVENTS);
 }
 
@@ -205,24 +280,25 @@ static char *put_link(char *open, const struct evrt_span *s) {
 }
 
 static char *put_status(struct evrt_otlp *o, char *open, const struct evrt_span *s) {
-    char *p = evrt_pb_open(open);
-    if (s->status == EVRT_SPAN_ERROR && s->message.n != 0)
-        p = evrt_pb_bytes(p, STATUS_MESSAGE, text_of(&o->clean, s->message));
+    if (s->status != EVRT_SPAN_ERROR || s->message.n == 0)
+        return evrt_pb_number(evrt_pb_number(open, SPAN_STATUS, 2), STATUS_CODE, s->status);
+    char *p = evrt_pb_bytes(evrt_pb_open(open), STATUS_MESSAGE, text_of(&o->clean, s->message));
     return evrt_pb_close(open, evrt_pb_number(p, STATUS_CODE, s->status), SPAN_STATUS);
 }
 
 static char *put_span(struct evrt_otlp *o, char *open, const struct evrt_span *s, int64_t unix_ns) {
+    const struct shared *shared = shared_of(o, s);
     uint64_t end = (uint64_t)(s->end_ns + unix_ns);
     char *p = put_trace_id(evrt_pb_open(open), SPAN_TRACE_ID, s);
     p = put_id(p, SPAN_SPAN_ID, s->id);
     if (s->state.n != 0) p = evrt_pb_bytes(p, SPAN_TRACE_STATE, s->state);
     if (s->parent != 0) p = put_id(p, SPAN_PARENT_SPAN_ID, s->parent);
-    p = evrt_pb_bytes(p, SPAN_NAME, text_of(&o->clean, evrt_span_name(s)));
-    p = evrt_pb_number(p, SPAN_KIND, (uint64_t)evrt_span_otlp_kind((enum evrt_span_kind)s->kind));
+    p = evrt_pb_raw(p, shared->fields.p, shared->named);
     p = evrt_pb_fixed64(p, SPAN_START, (uint64_t)(s->start_ns + unix_ns));
     p = evrt_pb_fixed64(p, SPAN_END, end);
-    struct attributes a = {&o->clean, p, SPAN_ATTRIBUTES, 0, 0};
-    evrt_span_attributes(s, add_attribute, &a);
+    p = evrt_pb_raw(p, shared->fields.p + shared->named, shared->fields.n - shared->named);
+    struct attributes a = {&o->clean, p, SPAN_ATTRIBUTES, shared->attributes, 0};
+    evrt_span_own_attributes(s, add_attribute, &a);
     p = a.p;
     if (a.dropped != 0) p = evrt_pb_number(p, SPAN_DROPPED_ATTRIBUTES, a.dropped);
     if (s->status == EVRT_SPAN_ERROR && s->error_type.n + s->message.n != 0)

@@ -79,41 +79,54 @@ int evrt_span_otlp_kind(enum evrt_span_kind kind) {
 /* ---- Attributes ---- */
 
 struct teller {
-    void (*each)(void *arg, const struct evrt_attribute *a);
+    evrt_span_attribute_cb each;
     void *arg;
 };
 
-static void text(const struct teller *t, const char *name, struct evrt_slice s) {
+static void text(const struct teller *t, struct evrt_slice name, struct evrt_slice s) {
     if (s.n == 0) return;
-    t->each(t->arg,
-            &(struct evrt_attribute){
-                .kind = EVRT_ATTRIBUTE_TEXT, .own = true, .name = evrt_slice_of(name), .text = s});
+    t->each(t->arg, &(struct evrt_attribute){
+                        .kind = EVRT_ATTRIBUTE_TEXT, .own = true, .name = name, .text = s});
 }
 
-static void number(const struct teller *t, const char *name, int64_t v) {
-    t->each(t->arg, &(struct evrt_attribute){.kind = EVRT_ATTRIBUTE_INTEGER,
-                                             .own = true,
-                                             .name = evrt_slice_of(name),
-                                             .v.i = v});
+static void number(const struct teller *t, struct evrt_slice name, int64_t v) {
+    t->each(t->arg, &(struct evrt_attribute){
+                        .kind = EVRT_ATTRIBUTE_INTEGER, .own = true, .name = name, .v.i = v});
 }
 
-static void messaging(const struct teller *t, const struct evrt_span *s, const char *operation,
-                      const char *type) {
-    text(t, "messaging.system", EVRT_STR("evrt"));
-    text(t, "messaging.operation.name", evrt_slice_of(operation));
-    text(t, "messaging.operation.type", evrt_slice_of(type));
-    text(t, "messaging.destination.name", s->type);
-    text(t, "messaging.message.id", s->event_id);
-    text(t, "messaging.consumer.group.name", s->handler);
+static bool is_message(const struct evrt_span *s) {
+    return s->kind == EVRT_SPAN_PUBLISH || s->kind == EVRT_SPAN_HANDLE;
+}
+
+static void messaging(const struct teller *t, const struct evrt_span *s) {
+    bool out = s->kind == EVRT_SPAN_PUBLISH;
+    text(t, EVRT_STR("messaging.system"), EVRT_STR("evrt"));
+    text(t, EVRT_STR("messaging.operation.name"), out ? EVRT_STR("publish") : EVRT_STR("handle"));
+    text(t, EVRT_STR("messaging.operation.type"), out ? EVRT_STR("send") : EVRT_STR("process"));
+    text(t, EVRT_STR("messaging.destination.name"), s->type);
+    text(t, EVRT_STR("messaging.consumer.group.name"), s->handler);
+}
+
+static void http(const struct teller *t) {
+    text(t, EVRT_STR("http.request.method"), EVRT_STR("POST"));
+    text(t, EVRT_STR("http.route"), EVRT_STR("/events"));
+    text(t, EVRT_STR("url.path"), EVRT_STR("/events"));
+    text(t, EVRT_STR("url.scheme"), EVRT_STR("http"));
+}
+
+void evrt_span_shared_attributes(const struct evrt_span *s, evrt_span_attribute_cb each,
+                                 void *arg) {
+    const struct teller t = {each, arg};
+    text(&t, EVRT_STR("event.type"), s->type);
+    text(&t, EVRT_STR("event.source"), s->source);
+    text(&t, EVRT_STR("handler.name"), s->handler);
+    if (is_message(s)) messaging(&t, s);
+    if (s->kind == EVRT_SPAN_SERVER) http(&t);
 }
 
 static void of_request(const struct teller *t, const struct evrt_span *s) {
-    text(t, "http.request.method", EVRT_STR("POST"));
-    text(t, "http.route", EVRT_STR("/events"));
-    text(t, "url.path", EVRT_STR("/events"));
-    text(t, "url.scheme", EVRT_STR("http"));
-    number(t, "http.response.status_code", s->number);
-    text(t, "client.address", s->name);
+    number(t, EVRT_STR("http.response.status_code"), s->number);
+    text(t, EVRT_STR("client.address"), s->name);
 }
 
 static void of_script(const struct teller *t, const struct evrt_span *s) {
@@ -123,21 +136,16 @@ static void of_script(const struct teller *t, const struct evrt_span *s) {
             t->each(t->arg, &a);
 }
 
-void evrt_span_attributes(const struct evrt_span *s,
-                          void (*each)(void *arg, const struct evrt_attribute *a), void *arg) {
-    struct teller t = {each, arg};
-    text(&t, "event.type", s->type);
-    text(&t, "event.source", s->source);
-    text(&t, "handler.name", s->handler);
+void evrt_span_own_attributes(const struct evrt_span *s, evrt_span_attribute_cb each, void *arg) {
+    const struct teller t = {each, arg};
+    if (is_message(s)) text(&t, EVRT_STR("messaging.message.id"), s->event_id);
     switch ((enum evrt_span_kind)s->kind) {
-    case EVRT_SPAN_PUBLISH: messaging(&t, s, "publish", "send"); break;
-    case EVRT_SPAN_HANDLE: messaging(&t, s, "handle", "process"); break;
-    case EVRT_SPAN_RETRY: number(&t, "retry.attempt", (int64_t)s->number - 1); break;
+    case EVRT_SPAN_HANDLE: number(&t, EVRT_STR("event.attempt"), s->number); break;
+    case EVRT_SPAN_RETRY: number(&t, EVRT_STR("retry.attempt"), (int64_t)s->number - 1); break;
     case EVRT_SPAN_SERVER: of_request(&t, s); break;
     case EVRT_SPAN_SCRIPT: of_script(&t, s); break;
     default: break;
     }
-    if (s->kind == EVRT_SPAN_HANDLE) number(&t, "event.attempt", s->number);
-    if (s->seq != 0) number(&t, "event.seq", (int64_t)s->seq);
-    if (s->status == EVRT_SPAN_ERROR) text(&t, "error.type", s->error_type);
+    if (s->seq != 0) number(&t, EVRT_STR("event.seq"), (int64_t)s->seq);
+    if (s->status == EVRT_SPAN_ERROR) text(&t, EVRT_STR("error.type"), s->error_type);
 }

@@ -20,9 +20,11 @@ bool evrt_span_next(struct evrt_slice records, size_t *at, struct evrt_span *s);
 struct evrt_slice evrt_span_name(const struct evrt_span *s);
 int evrt_span_otlp_kind(enum evrt_span_kind kind);
 
-/* The attributes of a span, each told to `each`: what both exporters show. */
+/* The attributes of a span, each told to `each`: what both exporters show. First those that every span of its
+ * kind, type, source and handler has, then its own. */
 struct evrt_attribute;
-void evrt_span_attributes(const struct evrt_span *s,
-                          void (*each)(void *arg, const struct evrt_attribute *a), void *arg);
+typedef void (*evrt_span_attribute_cb)(void *arg, const struct evrt_attribute *a);
+void evrt_span_shared_attributes(const struct evrt_span *s, evrt_span_attribute_cb each, void *arg);
+void evrt_span_own_attributes(const struct evrt_span *s, evrt_span_attribute_cb each, void *arg);
 
 #endif

@@ -3,9 +3,13 @@
 #include "telemetry/trace_send.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/error.h"
 #include "libcurl/libcurl.h"
@@ -22,7 +26,8 @@ struct evrt_trace_sender {
     struct evrt_curl curl;
     const struct evrt_trace_options *options;
     CURLM *multi;
-    CURL *easy; /* kept, and its connection with it */
+    CURL *easy;           /* kept, and its connection with it */
+    curl_socket_t socket; /* that connection's */
     struct curl_slist *headers;
     bool zips;
     struct evrt_buf answer;
@@ -70,6 +75,21 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg) {
     return all;
 }
 
+/* ---- The connection ---- */
+
+static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose) {
+    struct evrt_trace_sender *s = arg;
+    (void)purpose;
+    s->socket = fd;
+    return CURL_SOCKOPT_OK;
+}
+
+static int on_close(void *arg, curl_socket_t fd) {
+    struct evrt_trace_sender *s = arg;
+    if (s->socket == fd) s->socket = CURL_SOCKET_BAD;
+    return close(fd);
+}
+
 /* ---- Made once ---- */
 
 static bool is_local(const char *url) {
@@ -112,6 +132,10 @@ static void set_up(struct evrt_trace_sender *s) {
     c->easy_setopt(s->easy, CURLOPT_HEADERFUNCTION, on_header);
     c->easy_setopt(s->easy, CURLOPT_HEADERDATA, s);
     c->easy_setopt(s->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)PIECE);
+    c->easy_setopt(s->easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    c->easy_setopt(s->easy, CURLOPT_SOCKOPTDATA, s);
+    c->easy_setopt(s->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    c->easy_setopt(s->easy, CURLOPT_CLOSESOCKETDATA, s);
     if (is_local(o->url.p)) c->easy_setopt(s->easy, CURLOPT_PROXY, "");
     set_file(s, CURLOPT_CAINFO, &o->ca);
     set_file(s, CURLOPT_SSLCERT, &o->certificate);
@@ -122,6 +146,7 @@ int evrt_trace_sender_create(struct evrt_trace_sender **out,
                              const struct evrt_trace_options *options, struct evrt_error *err) {
     struct evrt_trace_sender *s = evrt_zalloc(sizeof *s);
     s->options = options;
+    s->socket = CURL_SOCKET_BAD;
     s->zips = options->compression == EVRT_TRACE_GZIP ||
               (options->compression == EVRT_TRACE_AUTO && !is_local(options->url.p));
     int rc = evrt_curl_open(&s->curl, err);
@@ -160,14 +185,31 @@ void evrt_trace_sender_wake(struct evrt_trace_sender *s) {
 
 /* ---- One request ---- */
 
+/* libcurl sends a large body apart from its head, which would wake the collector twice: what is kept from the last
+ * request holds the head back until the body is there, too. */
+static void hold_back(struct evrt_trace_sender *s, int on) {
+    if (s->socket != CURL_SOCKET_BAD)
+        (void)setsockopt(s->socket, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+}
+
+static CURLMcode begin(struct evrt_trace_sender *s, int *running) {
+    s->curl.multi_add_handle(s->multi, s->easy);
+    hold_back(s, 1);
+    CURLMcode rc = s->curl.multi_perform(s->multi, running);
+    hold_back(s, 0);
+    return rc;
+}
+
 /* The result, or CURLE_ABORTED_BY_CALLBACK when it was stopped. */
 static CURLcode drive(struct evrt_trace_sender *s, bool (*stop)(void *arg), void *arg) {
     const struct evrt_curl *c = &s->curl;
     CURLcode rc = CURLE_ABORTED_BY_CALLBACK;
     int running = 1, left;
-    c->multi_add_handle(s->multi, s->easy);
-    while (c->multi_perform(s->multi, &running) == CURLM_OK && running > 0 && !stop(arg))
+    CURLMcode ok = begin(s, &running);
+    while (ok == CURLM_OK && running > 0 && !stop(arg)) {
         c->multi_poll(s->multi, NULL, 0, LOOK_MS, NULL);
+        ok = c->multi_perform(s->multi, &running);
+    }
     for (CURLMsg *m; (m = c->multi_info_read(s->multi, &left)) != NULL;)
         if (m->msg == CURLMSG_DONE) rc = m->data.result;
     c->multi_remove_handle(s->multi, s->easy);

@@ -108,7 +108,7 @@ end
 ---@field cwd? string
 ---@field program? string default: the evrt of this build
 ---@field wrap? string[] a command to run it under, as { "strace", "-f" }
----@field stdin? string
+---@field stdin? string|true true: it stays open, as node.stdin
 
 --- Starts the binary with arguments; returns at once.
 ---@param options SpawnOptions
@@ -142,8 +142,12 @@ function evrt.spawn(options)
         node.lines[#node.lines + 1] = ok and type(decoded) == "table" and decoded or { raw = line }
     end, closed)
     read_lines(stderr, function(line) node.err[#node.err + 1] = line end, closed)
-    if options.stdin then stdin:write(options.stdin) end
-    stdin:shutdown(function() stdin:close() end)
+    if options.stdin == true then
+        node.stdin = stdin
+    else
+        if options.stdin then stdin:write(options.stdin) end
+        stdin:shutdown(function() stdin:close() end)
+    end
     node.pid, node.handle = pid, handle
     nodes[node] = true
     return node

@@ -88,7 +88,7 @@ describe("telemetry/log", function()
         for _ = 1, 1000 do write "often" end
         for i = 1, 5 do write("rare " .. i) end
         for _ = 1, 1000 do
-            if lib.evrt_log_event_admit(log, lib.EVRT_MSG_EVENT_HANDLED) then
+            if lib.evrt_log_event_admit(log, lib.EVRT_MSG_EVENT_HANDLED, 0) then
                 lib.evrt_log_write_event(log, lib.EVRT_MSG_EVENT_HANDLED, nil, field.list {})
             end
         end
