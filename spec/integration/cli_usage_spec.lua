@@ -82,6 +82,21 @@ describe("the command line", function()
         assert.equal("service.name", keys.items[1].key)
     end)
 
+    it("takes the turns of a benchmark from standard input", function()
+        local function bench(lines)
+            return evrt.run({ "bench", "--turns", "--json", "--dir", evrt.folder(), "--in-flight", "10",
+                "--set", "store.durability=memory", "--set", "workers.count=1" }, { stdin = lines })
+        end
+        local code, out = bench "steady 20\nflat-out 20\n"
+        local first, second = out:match "^(.-)\n(.*)$"
+        assert.truthy(code == 0 and first, out)
+        assert.truthy(cjson.decode(first).steady.handled_p99_us > 0, first)
+        assert.truthy(cjson.decode(second)["flat-out"].events_per_second >= 0, second)
+        local bad, _, err = bench "steady\n"
+        assert.equal(1, bad)
+        has(err, '--turns: a line has to be PHASE MILLISECONDS, as in "steady 300"')
+    end)
+
     it("fails when its output cannot be written", function()
         local node = evrt.spawn { program = "/bin/sh", args = { "-c", '"$0" help >/dev/full', evrt.binary() } }
         assert.equal(1, (node:wait()))
