@@ -80,12 +80,13 @@ static void on_exit_of(struct host_worker *w, int status, int signal) {
     host_generation_lost(w, status, signal);
     w->generation->redelivered += again;
     describe_exit(w, status, signal);
-    if (!expected) host_meter_died(h, w, status, signal, again);
+    bool refused = w->generation->refused; /* that is told once, with the reason; nobody restarts */
+    if (!expected && !refused) host_meter_died(h, w, status, signal, again);
     w->died_ns = evrt_mono_ns();
     bool quick = w->died_ns - w->started_ns < (int64_t)QUICK_DEATH_MS * 1000000;
     /* Where a delivery is to blame, its handler is held back and not the worker. */
     w->failures = quick && !charged ? w->failures + 1 : 0;
-    if (expected || w->generation->refused) /* that is told once, with the reason */
+    if (expected || refused)
         evrt_log_event(
             h->log, WORKER_EXITED, EVRT_F_U64("worker", w->slot), EVRT_F_I64("worker_pid", w->pid),
             EVRT_F_U64("generation", w->generation->number), EVRT_F_CSTR("status", w->reason));

@@ -239,11 +239,19 @@ describe("/metrics", function()
         assert.is_true(metrics(node)['evrt_limit_hits_total{limit="workers.stall_timeout"}'] >= 1)
     end)
 
-    it("has all causes for which workers end from the start, so that a first one is seen as growth", function()
-        local m = metrics(evrt.start { handlers = handlers })
-        for _, cause in ipairs { "crashed", "stalled", "memory", "exited", "protocol" } do
-            assert.equal(0, m[('evrt_worker_restarts_total{cause="%s"}'):format(cause)], cause)
+    it("has all causes for which workers end from the start, and refusing scripts is none", function()
+        local node = evrt.start { handlers = handlers }
+        local function none()
+            local m = metrics(node)
+            for _, cause in ipairs { "crashed", "stalled", "memory", "exited", "protocol" } do
+                assert.equal(0, m[('evrt_worker_restarts_total{cause="%s"}'):format(cause)], cause)
+            end
         end
+        none()
+        evrt.write(node.dir .. "/handlers/b.lua", "return {")
+        assert.equal(422, node:post_admin("/api/v1/reload").status)
+        node:await_log { msg = "Worker exited", generation = 2 }
+        none()
     end)
 
     it("has Lua memory and time of full collections of each worker", function()
