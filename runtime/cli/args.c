@@ -215,15 +215,19 @@ bool evrt_cli_number(const struct evrt_cli *cli, const char *name, uint64_t def,
 const char *evrt_cli_config(const struct evrt_cli *cli) {
     const char *named = evrt_cli_get(cli, "config");
     if (cli->nargs > 0 && strcmp(cli->command->args, "[CONFIG]") == 0) named = cli->args[0];
-    return named != NULL ? named : evrt_config_find();
+    if (named != NULL) return named;
+    /* Who tests stands in the folder of the scripts. */
+    bool beside = cli->command->rest && access("conf/evrt.yaml", F_OK) != 0;
+    return beside && access("evrt.yaml", F_OK) == 0 ? "evrt.yaml" : evrt_config_find();
 }
 
 const char *evrt_cli_need_config(const struct evrt_cli *cli) {
     const char *found = evrt_cli_config(cli);
     if (found == NULL)
         evrt_cli_fail(EVRT_EXIT_CONFIG,
-                      "no configuration: neither conf/evrt.yaml nor /etc/evrt/evrt.yaml exists; "
+                      "no configuration: neither conf/evrt.yaml%s nor /etc/evrt/evrt.yaml exists; "
                       "name one: evrt %s %sFILE",
-                      cli->command->name, cli->command->rest ? "--config " : "");
+                      cli->command->rest ? ", evrt.yaml" : "", cli->command->name,
+                      cli->command->rest ? "--config " : "");
     return found;
 }

@@ -31,6 +31,20 @@ struct evrt_cli_option {
     char letter; /* 0: none */
 };
 
+/* What an option's value, or an argument, may be: what it is called says it, or the option's name. */
+enum evrt_cli_kind {
+    EVRT_CLI_FREE,
+    EVRT_CLI_WORDS, /* of a list */
+    EVRT_CLI_FILES,
+    EVRT_CLI_HANDLERS, /* of the node */
+    EVRT_CLI_KEYS,     /* KEY=VALUE of the configuration */
+};
+/* *words: those of EVRT_CLI_WORDS, joined by ' '. */
+enum evrt_cli_kind evrt_cli_value_kind(const struct evrt_cli_option *o, const char **words);
+/* Of what stands behind the command (and its word). */
+struct evrt_command;
+enum evrt_cli_kind evrt_cli_argument_kind(const struct evrt_command *c);
+
 /* What a command does that cannot be taken back: it asks first, or wants --yes (evrt_cli_confirm). */
 struct evrt_cli_loss {
     const char *what; /* "delete", its first argument; "--cancel", an option; "": the command */

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "core/distance.h"
+#include "core/record.h"
 
 /* clang-format off */
 #define END {NULL, NULL, NULL, 0}
@@ -131,7 +132,7 @@ static const struct evrt_cli_option store_options[] = {
 };
 
 static const struct evrt_cli_option test_options[] = {
-    {"config", "FILE", "Configuration; default conf/evrt.yaml, then /etc/evrt/evrt.yaml.", 0}, SET, END};
+    {"config", "FILE", "Configuration; default conf/evrt.yaml, evrt.yaml, then /etc/evrt/evrt.yaml.", 0}, SET, END};
 
 static const struct evrt_cli_option bench_options[] = {
     {"phase", "PHASE", "Only flat-out, single (one event in flight) or steady.", 'p'},
@@ -363,6 +364,41 @@ const struct evrt_command evrt_commands[] = {
     {.name = NULL},
 };
 /* clang-format on */
+
+enum evrt_cli_kind evrt_cli_value_kind(const struct evrt_cli_option *o, const char **words) {
+    static const struct {
+        const char *option, *words;
+    } lists[] = {
+        {"state", "pending running retrying done dead discarded"},
+#define X(id, number, name, help) name " "
+        {"reason", EVRT_DEAD_REASONS(X)},
+#undef X
+        {"phase", "flat-out single steady"},
+        {"completion", "bash zsh fish"},
+    };
+    static const struct {
+        const char *arg;
+        enum evrt_cli_kind kind;
+    } kinds[] = {
+        {"FILE", EVRT_CLI_FILES},    {"DIR", EVRT_CLI_FILES},      {"PATH", EVRT_CLI_FILES},
+        {"NAME", EVRT_CLI_HANDLERS}, {"KEY=VALUE", EVRT_CLI_KEYS},
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        if (strcmp(o->name, lists[i].option) == 0) {
+            *words = lists[i].words;
+            return EVRT_CLI_WORDS;
+        }
+    for (size_t i = 0; o->arg != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(o->arg, kinds[i].arg) == 0) return kinds[i].kind;
+    return EVRT_CLI_FREE;
+}
+
+enum evrt_cli_kind evrt_cli_argument_kind(const struct evrt_command *c) {
+    if (strstr(c->args, "NAME") != NULL) return EVRT_CLI_HANDLERS;
+    bool file = strstr(c->args, "CONFIG") != NULL || strstr(c->args, "PATH") != NULL ||
+                strstr(c->args, "DIR") != NULL || c->rest;
+    return file ? EVRT_CLI_FILES : EVRT_CLI_FREE;
+}
 
 const struct evrt_command *evrt_command_find(const char *name) {
     for (const struct evrt_command *c = evrt_commands; c->name != NULL; c++)

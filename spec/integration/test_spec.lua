@@ -141,7 +141,7 @@ describe("evrt test", function()
     end)
 
     it("runs the quickstart's", function()
-        local code, out, err = evrt.run({ "test", "--config", "evrt.yaml" }, { cwd = "examples/quickstart" })
+        local code, out, err = evrt.run({ "test" }, { cwd = "examples/quickstart" })
         assert.equal(0, code, out .. err)
         assert.truthy(out:find("4 successes / 0 failures", 1, true), out)
     end)

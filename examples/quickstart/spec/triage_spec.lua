@@ -1,4 +1,4 @@
--- Specs of the handlers: cd examples/quickstart && evrt test --config evrt.yaml
+-- Specs of the handlers: cd examples/quickstart && evrt test
 -- They run in a worker, with an empty store in memory; what is published here is handled.
 local evrt = require "evrt"
 

@@ -1,5 +1,6 @@
 local ffi = require "ffi"
 local c = require "spec.support.c"
+local files = require "spec.support.files"
 local lib = c.load("cli", { "cli/cli.h", "cli/help.h", "config/options.h" })
 
 local function out_of(fn) return c.collect(lib, fn) end
@@ -58,23 +59,64 @@ describe("completion", function()
         assert.are.equal(-2, select(2, completion "csh"))
     end)
 
-    it("completes in bash", function()
+    -- What a shell says to its completion and more.
+    local function said_by(shell, more)
         local path = os.tmpname()
         local file = assert(io.open(path, "w"))
-        file:write(completion "bash", [[
-
-try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _evrt; echo "${COMPREPLY[*]}"; }
-try evrt pub
-try evrt store ''
-try evrt publish --w
-try evrt help con
-try evrt run ''
-]])
+        file:write(completion(shell), more)
         file:close()
-        local pipe = io.popen("bash " .. path .. " 2>&1")
+        local pipe = io.popen(shell .. " " .. path .. " 2>&1")
         local said = pipe:read "*a"
         pipe:close()
         os.remove(path)
-        assert.are.equal("publish\nverify repair\n--wait\nconfig\n\n", said)
+        return said
+    end
+
+    -- A node that has two handlers.
+    local node = "evrt() { printf 'NAME  EVENTS\\nA     a.*\\nB     b\\n'; }\n"
+
+    it("completes in bash", function()
+        local lines, wanted = { node .. [[
+try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _evrt; echo "${COMPREPLY[*]}"; }]] }, {}
+        for i, case in ipairs {
+            { "pub", "publish" }, { "store ''", "verify repair" }, { "publish --w", "--wait" }, { "help con", "config" },
+            { "run ''", "" }, { "events --handler A --state d", "done dead discarded" },
+            { "events --state = d", "done dead discarded" }, { "dead-letters --reason e", "exhausted" },
+            { "help --completion b", "bash" }, { "run --set logging.e", "logging.encoding=" },
+            { "run --set logging.level = de", "debug" }, { "run --set logging.encoding =", "json console" },
+            { "check --set logging.caller = ''", "true false" }, { "handlers ''", "pause resume A B" },
+            { "handlers pause B", "B" }, { "replay --handler ''", "A B" }, { "kv --limit ''", "" },
+        } do
+            lines[i + 1], wanted[i] = "try evrt " .. case[1], case[2] .. "\n"
+        end
+        assert.are.equal(table.concat(wanted), said_by("bash", table.concat(lines, "\n") .. "\n"))
+    end)
+
+    it("is read by the other shells, where there are such", function()
+        for _, shell in ipairs { "zsh", "fish" } do
+            local path = os.tmpname()
+            local file = assert(io.open(path, "w"))
+            file:write(completion(shell))
+            file:close()
+            local pipe = io.popen(("if command -v %s > /dev/null; then %s -n %s 2>&1; fi"):format(shell, shell, path))
+            assert.are.equal("", pipe:read "*a")
+            pipe:close()
+            os.remove(path)
+        end
+    end)
+
+    it("names what the node names", function()
+        local words = ffi.new "const char *[1]"
+        local function list(name)
+            local o = ffi.new("struct evrt_cli_option", { name = name, arg = "X" })
+            assert.are.equal("EVRT_CLI_WORDS", lib.evrt_cli_value_kind(o, words) == 1 and "EVRT_CLI_WORDS")
+            return ffi.string(words[0])
+        end
+        assert.are.equal("bash zsh fish", list "completion")
+        assert.are.equal("unknown exhausted rejected crashed declined orphaned ", list "reason")
+        local states, said = assert(files.read "runtime/host/list.c"), list "state"
+        for state in states:match "#define STATES%(X%)(.-)\n\n":gmatch '"(%w+)"' do
+            assert.is_truthy(said:find(state, 1, true), state)
+        end
     end)
 end)
