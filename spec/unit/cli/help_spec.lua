@@ -79,7 +79,8 @@ describe("completion", function()
         local lines, wanted = { node .. [[
 try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _evrt; echo "${COMPREPLY[*]}"; }]] }, {}
         for i, case in ipairs {
-            { "pub", "publish" }, { "store ''", "verify repair" }, { "publish --w", "--wait" }, { "help con", "config" },
+            { "pub", "publish" }, { "store ''", "verify repair" }, { "publish --w", "--wait" },
+            { "help con", "config" },
             { "run ''", "" }, { "events --handler A --state d", "done dead discarded" },
             { "events --state = d", "done dead discarded" }, { "dead-letters --reason e", "exhausted" },
             { "help --completion b", "bash" }, { "run --set logging.e", "logging.encoding=" },
