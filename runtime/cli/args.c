@@ -85,8 +85,9 @@ static int unknown(const struct evrt_cli *cli, struct evrt_slice name) {
         unsigned apart = evrt_distance(name, evrt_slice_of(o->name));
         if (apart < best_apart) best_apart = apart, best = o->name;
     }
-    return evrt_cli_usage(cli, "unknown option --%.*s; the nearest is --%s", (int)name.n, name.p,
-                          best);
+    bool near = evrt_distance_is_near(best_apart, name);
+    return evrt_cli_usage(cli, "unknown option --%.*s%s%s", (int)name.n, name.p,
+                          near ? "; the nearest is --" : "", near ? best : "");
 }
 
 static int store(struct evrt_cli *cli, const struct evrt_cli_option *o, int slot, const char *value,

@@ -413,5 +413,5 @@ const char *evrt_command_nearest(const char *name) {
         unsigned apart = evrt_distance(evrt_slice_of(name), evrt_slice_of(c->name));
         if (apart < best_apart) best_apart = apart, best = c->name;
     }
-    return best;
+    return evrt_distance_is_near(best_apart, evrt_slice_of(name)) ? best : "";
 }

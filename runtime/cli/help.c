@@ -97,8 +97,9 @@ static int put_topic(const struct evrt_cli *cli, const char *topic, struct evrt_
     } else if (c != NULL) {
         put_command(c, out);
     } else {
-        return evrt_cli_usage(cli, "no command \"%s\"; the nearest is %s", topic,
-                              evrt_command_nearest(topic));
+        const char *near = evrt_command_nearest(topic);
+        return evrt_cli_usage(cli, "no command \"%s\"%s%s", topic,
+                              *near == '\0' ? "" : "; the nearest is ", near);
     }
     return EVRT_EXIT_OK;
 }

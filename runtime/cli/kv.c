@@ -3,6 +3,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/view.h"
+#include "core/error.h"
 #include "json/json.h"
 
 enum { TIMEOUT_MS = 30000 };
@@ -79,6 +80,14 @@ static int change(struct evrt_cli *cli, const char *method, const char *key, con
     return rc;
 }
 
+static int set(struct evrt_cli *cli, const char *key, const char *value) {
+    struct evrt_json_info info;
+    struct evrt_error err;
+    if (evrt_cli_has(cli, "text") || evrt_json_check(evrt_slice_of(value), &info, &err) == 0)
+        return change(cli, "PUT", key, value);
+    return evrt_cli_usage(cli, "VALUE is JSON: %s; with --text it is any text", err.message);
+}
+
 int evrt_cli_kv(struct evrt_cli *cli) {
     static const struct {
         const char *name;
@@ -99,7 +108,7 @@ int evrt_cli_kv(struct evrt_cli *cli) {
         if (evrt_cli_get(cli, "namespace") == NULL)
             return evrt_cli_usage(cli, "of which namespace? Say --namespace NAME, as a handler's");
         if (i == 1) return read_keys(cli, cli->args[1]);
-        if (i == 2) return change(cli, "PUT", cli->args[1], cli->args[2]);
+        if (i == 2) return set(cli, cli->args[1], cli->args[2]);
         int rc = evrt_cli_confirm(cli, verb);
         return rc == EVRT_EXIT_OK ? change(cli, "DELETE", cli->args[1], "") : rc;
     }

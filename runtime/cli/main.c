@@ -48,10 +48,11 @@ int main(int argc, char **argv) {
     }
     const char *name = command_name(argv[1]);
     const struct evrt_command *command = evrt_command_find(name);
-    if (command == NULL)
-        return evrt_cli_fail(EVRT_EXIT_USAGE,
-                             "unknown command \"%s\"; the nearest is %s\nTry: evrt help", name,
-                             evrt_command_nearest(name));
+    if (command == NULL) {
+        const char *near = evrt_command_nearest(name);
+        return evrt_cli_fail(EVRT_EXIT_USAGE, "unknown command \"%s\"%s%s\nTry: evrt help", name,
+                             *near == '\0' ? "" : "; the nearest is ", near);
+    }
     struct evrt_cli cli;
     bool help;
     int rc = evrt_cli_parse(&cli, command, argc - 2, argv + 2, &help);

@@ -12,6 +12,8 @@ describe("the command line", function()
     local wrong = {
         { {}, "which command?" },
         { { "pubish" }, 'unknown command "pubish"; the nearest is publish' },
+        { { "frobnicate" }, 'unknown command "frobnicate"\nTry: evrt help' },
+        { { "publish", "a", "--frobnicate" }, "unknown option --frobnicate\n" },
         { { "--jsn" }, 'unknown command "--jsn"' },
         { { "publish" }, "expected: evrt publish TYPE" },
         { { "publish", "a", "b" }, 'unexpected argument "b"' },
