@@ -22,15 +22,13 @@ static void each(void *arg, const struct evrt_error *err) {
         return;
     }
     evrt_jsonout_object(&c->o);
-    evrt_jsonout_key(&c->o, "file");
-    evrt_jsonout_cstr(&c->o, err->file[0] != '\0' ? err->file : NULL);
+    evrt_jsonout_put_cstr(&c->o, "file", err->file[0] != '\0' ? err->file : NULL);
     evrt_jsonout_key(&c->o, "line");
     if (err->line > 0)
         evrt_jsonout_i64(&c->o, err->line);
     else
         evrt_jsonout_null(&c->o);
-    evrt_jsonout_key(&c->o, "message");
-    evrt_jsonout_cstr(&c->o, err->message);
+    evrt_jsonout_put_cstr(&c->o, "message", err->message);
     evrt_jsonout_end(&c->o);
 }
 
@@ -67,10 +65,8 @@ static void check_scripts(const char *file, const struct evrt_cli *cli, struct c
 
 static int finish_json(struct check *c, unsigned handlers) {
     evrt_jsonout_end(&c->o);
-    evrt_jsonout_key(&c->o, "handlers");
-    evrt_jsonout_u64(&c->o, handlers);
-    evrt_jsonout_key(&c->o, "ok");
-    evrt_jsonout_bool(&c->o, c->errors == 0);
+    evrt_jsonout_put_u64(&c->o, "handlers", handlers);
+    evrt_jsonout_put_bool(&c->o, "ok", c->errors == 0);
     evrt_jsonout_end(&c->o);
     evrt_buf_putc(&c->out, '\n');
     return evrt_cli_print(&c->out);

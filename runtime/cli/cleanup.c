@@ -44,10 +44,8 @@ static void put_body(struct evrt_buf *body, const char *key, const char *text, c
                      bool on) {
     struct evrt_jsonout o = evrt_jsonout_start(body);
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, key);
-    evrt_jsonout_cstr(&o, text);
-    evrt_jsonout_key(&o, flag);
-    evrt_jsonout_bool(&o, on);
+    evrt_jsonout_put_cstr(&o, key, text);
+    evrt_jsonout_put_bool(&o, flag, on);
     evrt_jsonout_end(&o);
 }
 

@@ -55,18 +55,12 @@ static void put_key(struct evrt_jsonout *o, const struct evrt_option *option,
     evrt_buf_clear(expects);
     evrt_option_expects(option, expects);
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "key");
-    evrt_jsonout_cstr(o, option->key);
-    evrt_jsonout_key(o, "default");
-    evrt_jsonout_cstr(o, option->def);
-    evrt_jsonout_key(o, "expects");
-    evrt_jsonout_str(o, evrt_buf_slice(expects));
-    evrt_jsonout_key(o, "reloadable");
-    evrt_jsonout_bool(o, option->reloadable);
-    evrt_jsonout_key(o, "secret");
-    evrt_jsonout_bool(o, option->secret);
-    evrt_jsonout_key(o, "help");
-    evrt_jsonout_cstr(o, option->help);
+    evrt_jsonout_put_cstr(o, "key", option->key);
+    evrt_jsonout_put_cstr(o, "default", option->def);
+    evrt_jsonout_put_str(o, "expects", evrt_buf_slice(expects));
+    evrt_jsonout_put_bool(o, "reloadable", option->reloadable);
+    evrt_jsonout_put_bool(o, "secret", option->secret);
+    evrt_jsonout_put_cstr(o, "help", option->help);
     evrt_jsonout_end(o);
 }
 

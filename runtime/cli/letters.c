@@ -237,8 +237,7 @@ static bool put_number(struct evrt_cli *cli, struct evrt_jsonout *o, const char 
     uint64_t value;
     if (!evrt_cli_has(cli, option)) return true;
     if (!evrt_cli_number(cli, option, 0, 1, UINT64_MAX - 1, &value)) return false;
-    evrt_jsonout_key(o, option);
-    evrt_jsonout_u64(o, value);
+    evrt_jsonout_put_u64(o, option, value);
     return true;
 }
 
@@ -248,8 +247,7 @@ static bool put_body(struct evrt_cli *cli, struct evrt_buf *body) {
     for (size_t i = 0; filters[i] != NULL; i++) {
         const char *value = evrt_cli_get(cli, filters[i]);
         if (value == NULL) continue;
-        evrt_jsonout_key(&o, filters[i]);
-        evrt_jsonout_cstr(&o, value);
+        evrt_jsonout_put_cstr(&o, filters[i], value);
     }
     if (evrt_cli_has(cli, "all")) evrt_jsonout_put_bool(&o, "all", true);
     bool good = put_number(cli, &o, "limit") && put_number(cli, &o, "rate");

@@ -178,8 +178,7 @@ static int wait_for(struct evrt_cli *cli, const char *id, struct evrt_buf *json)
 static void put_text(struct evrt_cli *cli, struct evrt_jsonout *o, const char *option) {
     const char *value = evrt_cli_get(cli, option);
     if (value == NULL) return;
-    evrt_jsonout_key(o, option);
-    evrt_jsonout_cstr(o, value);
+    evrt_jsonout_put_cstr(o, option, value);
 }
 
 static bool put_number(struct evrt_cli *cli, struct evrt_jsonout *o, const char *option,
@@ -187,8 +186,7 @@ static bool put_number(struct evrt_cli *cli, struct evrt_jsonout *o, const char 
     uint64_t value;
     if (!evrt_cli_has(cli, option)) return true;
     if (!evrt_cli_number(cli, option, 0, 1, UINT64_MAX - 1, &value)) return false;
-    evrt_jsonout_key(o, key);
-    evrt_jsonout_u64(o, value);
+    evrt_jsonout_put_u64(o, key, value);
     return true;
 }
 
@@ -201,8 +199,7 @@ static bool put_body(struct evrt_cli *cli, struct evrt_buf *body) {
     bool good = put_number(cli, &o, "from-seq", "from_seq") &&
                 put_number(cli, &o, "to-seq", "to_seq") && put_number(cli, &o, "limit", "limit") &&
                 put_number(cli, &o, "rate", "rate");
-    evrt_jsonout_key(&o, "dry_run");
-    evrt_jsonout_bool(&o, evrt_cli_has(cli, "dry-run"));
+    evrt_jsonout_put_bool(&o, "dry_run", evrt_cli_has(cli, "dry-run"));
     evrt_jsonout_end(&o);
     return good;
 }

@@ -47,8 +47,7 @@ int evrt_cli_version(struct evrt_cli *cli) {
             evrt_buf_printf(&out, "%s %s\n", p->name, p->version());
             continue;
         }
-        evrt_jsonout_key(&o, p->key);
-        evrt_jsonout_cstr(&o, p->version());
+        evrt_jsonout_put_cstr(&o, p->key, p->version());
     }
     if (json) {
         evrt_jsonout_end(&o);

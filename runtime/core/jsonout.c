@@ -127,6 +127,16 @@ void evrt_jsonout_put_bool(struct evrt_jsonout *o, const char *key, bool v) {
     evrt_jsonout_bool(o, v);
 }
 
+void evrt_jsonout_put_null(struct evrt_jsonout *o, const char *key) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_null(o);
+}
+
+void evrt_jsonout_put_raw(struct evrt_jsonout *o, const char *key, struct evrt_slice json) {
+    evrt_jsonout_key(o, key);
+    evrt_jsonout_raw(o, json);
+}
+
 void evrt_jsonout_put_time(struct evrt_jsonout *o, const char *key, int64_t ms) {
     char text[EVRT_RFC3339_SIZE];
     evrt_jsonout_put_cstr(o, key, evrt_rfc3339_format(ms, text));

@@ -45,6 +45,8 @@ void evrt_jsonout_put_u64(struct evrt_jsonout *o, const char *key, uint64_t v);
 void evrt_jsonout_put_i64(struct evrt_jsonout *o, const char *key, int64_t v);
 void evrt_jsonout_put_double(struct evrt_jsonout *o, const char *key, double v);
 void evrt_jsonout_put_bool(struct evrt_jsonout *o, const char *key, bool v);
+void evrt_jsonout_put_null(struct evrt_jsonout *o, const char *key);
+void evrt_jsonout_put_raw(struct evrt_jsonout *o, const char *key, struct evrt_slice json);
 /* Milliseconds of the epoch as RFC 3339 has them. */
 void evrt_jsonout_put_time(struct evrt_jsonout *o, const char *key, int64_t ms);
 /* The same of what may be left out: nothing at all when it is empty or 0. */

@@ -191,8 +191,7 @@ void host_kv_stats(const struct evrt_host *h, struct evrt_jsonout *o) {
     evrt_jsonout_key(o, "kv");
     evrt_jsonout_object(o);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        evrt_jsonout_key(o, all[i].name);
-        evrt_jsonout_u64(o, all[i].value);
+        evrt_jsonout_put_u64(o, all[i].name, all[i].value);
     }
     evrt_jsonout_end(o);
 }

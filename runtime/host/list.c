@@ -115,10 +115,8 @@ static int seek(struct list *l) {
 static void put_delivery(struct list *l, enum state state) {
     evrt_jsonout_key(&l->out, "delivery");
     evrt_jsonout_object(&l->out);
-    evrt_jsonout_key(&l->out, "handler");
-    evrt_jsonout_cstr(&l->out, l->handler);
-    evrt_jsonout_key(&l->out, "outcome");
-    evrt_jsonout_cstr(&l->out, state_names[state]);
+    evrt_jsonout_put_cstr(&l->out, "handler", l->handler);
+    evrt_jsonout_put_cstr(&l->out, "outcome", state_names[state]);
     evrt_jsonout_end(&l->out);
 }
 

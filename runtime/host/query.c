@@ -150,8 +150,7 @@ static void put_handler(struct query *q, struct evrt_jsonout *o, const struct st
     evrt_jsonout_put_str(o, "handler", evrt_slice_of(name));
     evrt_jsonout_put_cstr(o, "outcome", outcome_of(q, s, dead));
     if (dead != NULL) {
-        evrt_jsonout_key(o, "error");
-        evrt_jsonout_raw(o, (struct evrt_slice){q->dead_text.p + dead->at, dead->n});
+        evrt_jsonout_put_raw(o, "error", (struct evrt_slice){q->dead_text.p + dead->at, dead->n});
     }
     evrt_jsonout_end(o);
 }

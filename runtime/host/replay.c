@@ -327,8 +327,7 @@ static void describe(const struct host_job *j, struct evrt_jsonout *o) {
     evrt_jsonout_put_u64(o, "failed_count", j->r.failed);
     evrt_jsonout_put_u64(o, "skipped_count", j->r.skipped);
     evrt_jsonout_put_bool(o, "dry_run", is_dry(&j->r));
-    evrt_jsonout_key(o, "handler");
-    evrt_jsonout_raw(o, evrt_json_at(j->r.spec, EVRT_STR("handler")));
+    evrt_jsonout_put_raw(o, "handler", evrt_json_at(j->r.spec, EVRT_STR("handler")));
     evrt_jsonout_put_u64(o, "from_seq", host_job_number(j, "from_seq"));
     evrt_jsonout_put_u64(o, "to_seq", j->r.until - 1);
     evrt_jsonout_put_u64(o, "next_seq", j->r.cursor);

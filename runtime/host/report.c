@@ -29,8 +29,7 @@ static void put_data(struct evrt_jsonout *o, const struct evrt_event *e) {
     bool base64 =
         (e->flags & EVRT_EVENT_BASE64) || evrt_utf8_check(e->data.p, e->data.n) != e->data.n;
     if (e->flags & EVRT_EVENT_JSON) {
-        evrt_jsonout_key(o, "data");
-        evrt_jsonout_raw(o, e->data);
+        evrt_jsonout_put_raw(o, "data", e->data);
     } else if (base64) {
         put_base64(o, e->data);
     } else {
@@ -141,8 +140,7 @@ static void put_handler(struct evrt_host *h, struct evrt_jsonout *o, const struc
         evrt_jsonout_put_i64(o, "priority", s->priority);
         if (s->ordered) evrt_jsonout_put_str(o, "ordered_by", evrt_slice_of(s->ordered_by));
         host_timer_json(h, s, o);
-        evrt_jsonout_key(o, "policies");
-        evrt_jsonout_raw(o, evrt_slice_of(handler->policies));
+        evrt_jsonout_put_raw(o, "policies", evrt_slice_of(handler->policies));
     } else {
         evrt_jsonout_put_time(o, "orphaned", s->orphaned_ms);
     }
@@ -170,8 +168,7 @@ void evrt_host_handlers(struct evrt_host *h, struct evrt_buf *out) {
     for (size_t i = 0; h->phase != HOST_CLOSED && i < evrt_bus_count(h->bus); i++)
         put_handler(h, &o, evrt_bus_get(h->bus, i));
     evrt_jsonout_end(&o);
-    evrt_jsonout_key(&o, "next");
-    evrt_jsonout_null(&o);
+    evrt_jsonout_put_null(&o, "next");
     host_reload_state(h, &o);
     evrt_jsonout_end(&o);
 }

@@ -205,8 +205,7 @@ static void add_apply(struct reading *r, const struct evrt_config *config) {
     for (size_t i = 0; i < config->apply.n; i++) {
         const struct evrt_apply *a = &config->apply.v[i];
         evrt_jsonout_object(&o);
-        evrt_jsonout_key(&o, "line");
-        evrt_jsonout_i64(&o, a->line);
+        evrt_jsonout_put_i64(&o, "line", a->line);
         put_strings(&o, "events", &a->events);
         put_strings(&o, "policies", &a->policies);
         evrt_jsonout_end(&o);

@@ -66,14 +66,10 @@ static void put_gap(struct evrt_host_tail *t, uint64_t skipped, uint64_t first, 
     evrt_jsonout_object(&o);
     evrt_jsonout_key(&o, "gap");
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "skipped");
-    evrt_jsonout_u64(&o, skipped);
-    evrt_jsonout_key(&o, "from");
-    evrt_jsonout_u64(&o, first);
-    evrt_jsonout_key(&o, "to");
-    evrt_jsonout_u64(&o, last);
-    evrt_jsonout_key(&o, "reason");
-    evrt_jsonout_cstr(&o, reason);
+    evrt_jsonout_put_u64(&o, "skipped", skipped);
+    evrt_jsonout_put_u64(&o, "from", first);
+    evrt_jsonout_put_u64(&o, "to", last);
+    evrt_jsonout_put_cstr(&o, "reason", reason);
     evrt_jsonout_end(&o);
     evrt_jsonout_end(&o);
     evrt_buf_putc(&t->lines, '\n');

@@ -129,13 +129,11 @@ static void put_spec(const struct evrt_handler *handler, struct evrt_buf *out) {
     struct evrt_jsonout o = evrt_jsonout_start(out);
     evrt_jsonout_object(&o);
     if (handler->every_ms > 0) {
-        evrt_jsonout_key(&o, "every_ms");
-        evrt_jsonout_i64(&o, handler->every_ms);
+        evrt_jsonout_put_i64(&o, "every_ms", handler->every_ms);
     } else {
-        evrt_jsonout_key(&o, "schedule");
-        evrt_jsonout_cstr(&o, handler->schedule);
-        evrt_jsonout_key(&o, "timezone");
-        evrt_jsonout_cstr(&o, handler->timezone[0] == '\0' ? "UTC" : handler->timezone);
+        evrt_jsonout_put_cstr(&o, "schedule", handler->schedule);
+        evrt_jsonout_put_cstr(&o, "timezone",
+                              handler->timezone[0] == '\0' ? "UTC" : handler->timezone);
     }
     evrt_jsonout_end(&o);
 }
@@ -167,10 +165,8 @@ static void put_firing(struct evrt_host *h, const char *name, int64_t at_ms, int
     evrt_rfc3339_format(at_ms, at);
     snprintf(id, sizeof id, "%s/%s", name, at);
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "scheduled_at");
-    evrt_jsonout_cstr(&o, at);
-    evrt_jsonout_key(&o, "missed");
-    evrt_jsonout_i64(&o, missed);
+    evrt_jsonout_put_cstr(&o, "scheduled_at", at);
+    evrt_jsonout_put_i64(&o, "missed", missed);
     evrt_jsonout_end(&o);
     put_event(h, name, id, evrt_buf_slice(&data), out);
     evrt_buf_finish(&data);
@@ -405,10 +401,8 @@ void host_timer_json(const struct evrt_host *h, const struct evrt_sub *s, struct
     int64_t at = t->zone == NULL ? evrt_wall_ms() + (t->due_mono - mono_ms()) : t->due_ms;
     evrt_jsonout_key(o, "timer");
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "spec");
-    evrt_jsonout_raw(o, evrt_slice_of(t->spec));
-    evrt_jsonout_key(o, "catch_up");
-    evrt_jsonout_cstr(o, policies[t->catch_up]);
+    evrt_jsonout_put_raw(o, "spec", evrt_slice_of(t->spec));
+    evrt_jsonout_put_cstr(o, "catch_up", policies[t->catch_up]);
     evrt_jsonout_key(o, "next");
     evrt_jsonout_array(o);
     for (int i = 0; i < NEXT && at != INT64_MAX; i++, at = after(t, at))

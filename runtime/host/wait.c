@@ -90,17 +90,13 @@ static void unlink_wait(struct evrt_host_wait *w) {
 static void put_outcome(struct evrt_jsonout *o, const struct outcome *x) {
     static const char *const names[] = {"success", "dead", "discarded", "retrying"};
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "handler");
-    evrt_jsonout_cstr(o, x->handler);
-    evrt_jsonout_key(o, "outcome");
-    evrt_jsonout_cstr(o, x->outcome < 0 ? "pending" : names[x->outcome]);
+    evrt_jsonout_put_cstr(o, "handler", x->handler);
+    evrt_jsonout_put_cstr(o, "outcome", x->outcome < 0 ? "pending" : names[x->outcome]);
     if (x->message != NULL) {
         evrt_jsonout_key(o, "error");
         evrt_jsonout_object(o);
-        evrt_jsonout_key(o, "type");
-        evrt_jsonout_cstr(o, x->error_type);
-        evrt_jsonout_key(o, "message");
-        evrt_jsonout_cstr(o, x->message);
+        evrt_jsonout_put_cstr(o, "type", x->error_type);
+        evrt_jsonout_put_cstr(o, "message", x->message);
         evrt_jsonout_end(o);
     }
     evrt_jsonout_end(o);

@@ -110,8 +110,7 @@ static void get_routes(struct evrt_http_request *r) {
         if (strncmp(evrt_admin_routes[i].pattern, "/api/", 5) == 0)
             put_route(&o, &evrt_admin_routes[i]);
     evrt_jsonout_end(&o);
-    evrt_jsonout_key(&o, "next");
-    evrt_jsonout_null(&o);
+    evrt_jsonout_put_null(&o, "next");
     evrt_jsonout_end(&o);
     evrt_buf_putc(&r->out, '\n');
     evrt_request_answer(r, 200);

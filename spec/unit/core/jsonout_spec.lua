@@ -52,13 +52,15 @@ describe("core/jsonout", function()
         lib.evrt_jsonout_put_i64(o, "i", -5)
         lib.evrt_jsonout_put_double(o, "d", 0.5)
         lib.evrt_jsonout_put_bool(o, "no", false)
+        lib.evrt_jsonout_put_null(o, "nil")
+        lib.evrt_jsonout_put_raw(o, "raw", c.slice "[1]")
         lib.evrt_jsonout_put_time(o, "t", 1234)
         lib.evrt_jsonout_put_given_str(o, "empty", c.slice "")
         lib.evrt_jsonout_put_given_str(o, "given", c.slice "x")
         lib.evrt_jsonout_put_given_u64(o, "zero", 0)
         lib.evrt_jsonout_put_given_u64(o, "one", 1)
         lib.evrt_jsonout_end(o)
-        assert.equal('{"s":"a\\"b","none":null,"u":18446744073709551615,"i":-5,"d":0.5,"no":false,'
+        assert.equal('{"s":"a\\"b","none":null,"u":18446744073709551615,"i":-5,"d":0.5,"no":false,"nil":null,"raw":[1],'
             .. '"t":"1970-01-01T00:00:01.234Z","given":"x","one":1}', c.string(b))
     end)
 
