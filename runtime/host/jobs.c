@@ -473,8 +473,7 @@ void host_job_note_failure(struct host_job *j, const char *name, struct evrt_sli
     if (j->failure_count++ > 0) evrt_buf_putc(&j->failures, ',');
     struct evrt_jsonout o = evrt_jsonout_start(&j->failures);
     evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, name);
-    evrt_jsonout_raw(&o, key);
+    evrt_jsonout_put_raw(&o, name, key);
     host_error_json(&o, type, evrt_utf8_cut(message, FAILURE_MAX), (struct evrt_slice){NULL, 0});
     evrt_jsonout_end(&o);
 }
@@ -509,8 +508,7 @@ void host_job_json_open(const struct host_job *j, struct evrt_jsonout *o) {
     evrt_jsonout_put_u64(o, "in_flight", j->in_flight);
     evrt_jsonout_put_given_str(o, "error", j->r.error);
     if (j->kind->describe != NULL) j->kind->describe(j, o);
-    evrt_jsonout_key(o, "asked");
-    evrt_jsonout_raw(o, j->r.spec);
+    evrt_jsonout_put_raw(o, "asked", j->r.spec);
     evrt_jsonout_key(o, "failures");
     evrt_jsonout_array(o);
     if (j->failures.n != 0) evrt_jsonout_raw(o, evrt_buf_slice(&j->failures));
@@ -528,8 +526,7 @@ void evrt_host_jobs(struct evrt_host *h, const char *kind, struct evrt_buf *out)
         evrt_jsonout_end(&o);
     }
     evrt_jsonout_end(&o);
-    evrt_jsonout_key(&o, "next");
-    evrt_jsonout_null(&o);
+    evrt_jsonout_put_null(&o, "next");
     evrt_jsonout_end(&o);
 }
 
