@@ -255,3 +255,31 @@ describe("the delay before a retry", function()
         assert.equal(0, node:stop())
     end)
 end)
+
+describe("retries that wait for long", function()
+    require("spec.support.leak").guard(before_each, after_each)
+
+    -- The host's thread sleeps in epoll_wait: each time it wakes is a voluntary switch. It does some a second for
+    -- other reasons, and others may take it a few more; a window in which there are none of these comes.
+    it("do not wake the host", function()
+        local node = start({}, { ["A.lua"] = handler("A", "a", "error 'boom'") }, { count = 1 })
+        local function wakes()
+            local path = ("/proc/%d/task/%d/status"):format(node.pid, node.pid)
+            local function count() return tonumber(evrt.read(path):match "\nvoluntary_ctxt_switches:%s*(%d+)") end
+            local before = count()
+            evrt.idle(1)
+            return count() - before
+        end
+        local most = math.max(wakes(), wakes()) + 4
+        for _ = 1, 100 do node:accept { type = "a" } end
+        node:await("all to wait", function() return node:get("/api/v1/stats").json.retrying == 100 end)
+        local few
+        for _ = 1, 10 do
+            few = wakes()
+            if few <= most then break end
+        end
+        assert.is_true(few <= most, ("woke %d times in a second, at most %d without retries"):format(few, most))
+        assert.equal(100, #rows(node))
+        assert.equal(0, node:stop())
+    end)
+end)
