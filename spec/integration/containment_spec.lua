@@ -184,6 +184,70 @@ describe("an answer for what the worker does not have", function()
         assert.equal("done", node:outcome(seq, "A").outcome)
         assert.equal(0, node:stop())
     end)
+
+    -- Generation 1 has two workers: one with the delivery of p, one with that of q. After a reload the first is
+    -- killed, so p is delivered again, under the number it had, to generation 2. Then the other one, which still
+    -- drains, answers for it.
+    it("is refused and counted when it comes from a generation that drains, for what was taken from it", function()
+        local script = [[
+            local evrt = require "evrt"
+            local ffi = require "ffi"
+            ffi.cdef "long write(int fd, const void *p, size_t n); int getpid(void);"
+            local dir, generation = %q, %d
+            local function read(name)
+                local file = io.open(dir .. name)
+                local text = file and file:read "*a"
+                if file then file:close() end
+                return text
+            end
+            -- The page shared with the host names the delivery that runs.
+            local function number()
+                for line in io.lines "/proc/self/maps" do
+                    local at = line:match "^(%%x+)%%-.*evrt%%-page"
+                    if at then return tonumber(ffi.cast("uint64_t *", tonumber(at, 16))[1]) end
+                end
+            end
+            return { name = "A", events = "*", handle = function(event, ctx)
+                ctx.log.info("waits", { type = event.type, mark = generation, number = number(), pid = ffi.C.getpid() })
+                if event.type == "p" and generation == 1 then evrt.sleep(3600) end
+                local told = false
+                while not read "/gate" do
+                    local forge = event.type == "q" and not told and tonumber(read "/forge")
+                    if forge then -- DONE, as above
+                        ffi.C.write(3, ffi.new("uint64_t[2]", { 34 * 2 ^ 32 + 16, forge }), 16)
+                        told = true
+                    end
+                    evrt.sleep(0.02)
+                end
+            end }
+        ]]
+        local dir = evrt.folder()
+        local node = evrt.start {
+            dir = dir,
+            config = { workers = { count = 2, allow_ffi = true, drain_timeout = "1h" }, reload = { watch = false } },
+            handlers = { ["a.lua"] = script:format(dir, 1) },
+        }
+        local p = node:accept { type = "p" }
+        local first = node:await_log { msg = "waits", type = "p" } -- told when it sleeps, so it is not to blame
+        local q = node:accept { type = "q" }
+        assert.are_not.equal(first.pid, node:await_log({ msg = "waits", type = "q" }).pid)
+        evrt.write(dir .. "/handlers/a.lua", script:format(dir, 2))
+        assert.equal("reloaded", node:post_admin("/api/v1/reload").json.outcome)
+        require("luv").kill(first.pid, "sigkill")
+        local again = node:await_log { msg = "waits", type = "p", mark = 2 }
+        assert.equal(first.number, again.number)
+        evrt.write(dir .. "/forge", ("%.0f"):format(first.number))
+        node:await("the answer", function() return node:get("/api/v1/stats").json.stale_answers == 1 end)
+        assert.same({ 0, 2 }, { node:handler("A").done, node:handler("A").running })
+        evrt.write(dir .. "/gate", "")
+        local stats = node:await_end()
+        assert.same({ 1, 2, 0 }, { stats.stale_answers, stats.done, stats.dead })
+        for seq, generation in pairs { [p] = 2, [q] = 1 } do
+            local line = node:await_log { msg = "Event handled successfully", seq = seq }
+            assert.equal(generation, line.generation)
+        end
+        assert.equal(0, node:stop())
+    end)
 end)
 
 describe("a timeout", function()
@@ -240,16 +304,22 @@ describe("what a handler raises", function()
             { "(('x'):rep(3)):gsub('x', function() require('evrt').sleep(0.01) end)",
                 "evrt.sleep: cannot wait inside a callback of a C function (string.gsub, table.sort, require, ...); "
                 .. "do the waiting before or after it" },
-            { "(('x'):rep(3)):gsub('x', coroutine.yield)", "" },
+            { "(('x'):rep(3)):gsub('x', coroutine.yield)",
+                "coroutine.yield: not in a coroutine that the script made" },
+            { "coroutine.wrap(function() ('x'):gsub('x', coroutine.yield) end)()",
+                "attempt to yield across C-call boundary" },
         }
         local handlers = {}
         for i, case in ipairs(cases) do
             handlers[("h%02d.lua"):format(i)] =
                 ("return { name = 'H%d', events = 'a', handle = function()\n%s\nend }"):format(i, case[1])
         end
+        handlers["good.lua"] = "return { name = 'Good', events = { 'a', 'b' }, handle = function() end }"
         local node = evrt.start { handlers = handlers }
         local seq = node:accept { type = "a" }
-        node:await_end()
+        local stats = node:await_end()
+        assert.same({ #cases, 1, 0 }, { stats.dead, stats.done, stats.worker_restarts })
+        assert.equal(200, node:publish({ type = "b" }, "?wait=handled").status) -- the one worker goes on
         for i, case in ipairs(cases) do
             local h = node:outcome(seq, "H" .. i)
             assert.same({ case[1], "dead", "error" }, { case[1], h.outcome, h.error.type })
