@@ -301,9 +301,8 @@ static void collect_dedup(struct evrt_host *h, struct evrt_metrics *m) {
 }
 
 static void collect_spans(struct evrt_host *h, struct evrt_metrics *m) {
-    struct evrt_tracer_counts c;
-    if (h->tracing == NULL) return;
-    evrt_tracer_counts(h->tracing->tracer, &c);
+    struct evrt_tracer_counts c = {0}; /* all outcomes are there from the start */
+    if (h->tracing != NULL) evrt_tracer_counts(h->tracing->tracer, &c);
     const struct {
         const char *outcome;
         uint64_t n;

@@ -217,7 +217,7 @@ print(sum(len(f.samples) for f in families) > 300, len(families) == len({f.name 
                 P.increase(refused, { limit = "store.max_backlog" }), P.exactly(0, { limit = "http.max_batch" }),
                 P.increase(slow, { limit = "metrics.max_series" }),
             } },
-            ["Telemetry lost"] = { { P.exactly(0) }, { P.increase(slow) } },
+            ["Telemetry lost"] = { { P.exactly(0) }, { P.increase(slow) }, { P.exactly(0, { outcome = "failed" }) } },
             ["CPU of the host process"] = { { P.between(1e-6, 100) } },
             ["Memory and descriptors"] = { { P.at_least(1e6) } },
         }
