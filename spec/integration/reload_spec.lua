@@ -296,7 +296,8 @@ describe("a reload that is refused", function()
 
     it("for one that ends its worker while it is loaded", function()
         expect({ ["bad.lua"] = "\nos.exit(3)" }, 2, "os.exit: a script must not end its worker while it is loaded")
-        expect({ ["bad.lua"] = "require('evrt.c.script').exit(3)" }, nil, "ended its worker while it was loaded (exit code 3)")
+        expect({ ["bad.lua"] = "require('evrt.c.script').exit(3)" }, nil,
+            "ended its worker while it was loaded (exit code 3)")
         expect({ ["bad.lua"] = "local f = io.open('/proc/self/stat')\nlocal pid = f:read '*n'\nf:close()\n"
             .. "os.execute('kill -KILL ' .. pid)" }, nil, "killed its worker while it was loaded")
         expect({ ["bad.lua"] = "local c = 0\nlocal f = io.open('/proc/self/stat')\nlocal pid = f:read '*n'\n"
