@@ -17,18 +17,20 @@ enum {
 
 /* ---- Finding meters ---- */
 
-/* Which place of a cache: the end of a name tells names apart best. */
-static size_t place(struct evrt_slice s, uint64_t salt) {
-    uint64_t x = 0;
-    size_t n = s.n < sizeof x ? s.n : sizeof x;
-    if (n != 0) memcpy(&x, s.p + s.n - n, n);
-    return ((x ^ salt ^ s.n) * UINT64_C(0x9e3779b97f4a7c15)) >> 54;
-}
-
 static uint64_t eight(const char *p) {
     uint64_t x;
     memcpy(&x, p, sizeof x);
     return x;
+}
+
+/* Which place of a cache: the end of a name tells names apart best. */
+static size_t place(struct evrt_slice s, uint64_t salt) {
+    uint64_t x = 0;
+    if (s.n >= sizeof x)
+        x = eight(s.p + s.n - sizeof x); /* without a call */
+    else if (s.n != 0)
+        memcpy(&x, s.p, s.n);
+    return ((x ^ salt ^ s.n) * UINT64_C(0x9e3779b97f4a7c15)) >> 54;
 }
 
 /* Names are mostly of 8 to 32 bytes: without a call. */

@@ -119,6 +119,7 @@ static void find_extensions(const struct evrt_event *e, struct evrt_slice *paren
                             struct evrt_slice *state) {
     struct evrt_extension x;
     *parent = *state = (struct evrt_slice){NULL, 0};
+    if (e->extensions.n == 0) return; /* most events */
     for (size_t at = 0; evrt_extensions_next(e->extensions, &at, &x);) {
         if (evrt_slice_eq(x.name, EVRT_STR("traceparent"))) *parent = x.value;
         if (evrt_slice_eq(x.name, EVRT_STR("tracestate"))) *state = x.value;
