@@ -54,9 +54,9 @@ struct evrt_http_request {
     const char *raw_uri; /* where the target stood in the server's memory */
     bool begun, complete, queued, park, parked, dropped;
     uint64_t body_limit, drained;
-    unsigned body_key; /* of body_limit; EVRT_LIMIT_COUNT: it is no key's */
-    unsigned holds;    /* callbacks that are still to come */
-    struct evrt_http_request *next;
+    unsigned body_key;                         /* of body_limit; EVRT_LIMIT_COUNT: it is no key's */
+    unsigned holds;                            /* callbacks that are still to come */
+    struct evrt_http_request *next, *previous; /* among those to be used again, or orphans */
 
     /* An answer that goes on: `out` is what is still to be sent, from out_at on. */
     const struct evrt_stream_events *stream_events; /* NULL: it is none */

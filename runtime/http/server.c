@@ -22,7 +22,8 @@
 
 enum {
     SWEEP_MS = 1000,
-    STOP_MS = 500, /* for answers to be read by their clients */
+    STOP_MS = 500,  /* for answers to be read by their clients */
+    LOST_MS = 5000, /* and for callbacks to come */
 };
 
 static void check_stopped(struct evrt_http_server *s);
@@ -186,10 +187,23 @@ static void close_all(struct evrt_http_server *s) {
         uv_close(handles[i], on_closed);
 }
 
-/* Callbacks to come are waited for without limit: the journal answers, or the process ends. */
+/* The daemon ends with none suspended. */
+static void resume_all(struct evrt_http_server *s) {
+    for (struct evrt_http_peer *p = s->peers; p != NULL; p = p->next) {
+        if (p->request == NULL || !p->request->parked) continue;
+        p->request->parked = false;
+        s->mhd.resume_connection(p->request->connection);
+    }
+}
+
+/* Callbacks to come are waited for. But the store is closed by now: of a commit that a full disk did not take
+ * none comes, and whoever waits for it is cut off. */
 static void check_stopped(struct evrt_http_server *s) {
-    if (s->holds != 0 || s->closing != 0) return;
-    if (s->answering == 0 || (int64_t)uv_now(s->loop) >= s->stop_deadline) {
+    if (s->closing != 0) return;
+    int64_t late = (int64_t)uv_now(s->loop) - s->stop_deadline;
+    bool waits = s->holds != 0 ? late < LOST_MS : s->answering != 0 && late < 0;
+    if (!waits) {
+        resume_all(s);
         close_all(s);
         return;
     }
@@ -210,6 +224,11 @@ void evrt_http_server_stop(struct evrt_http_server *s, void (*cb)(void *arg), vo
 void evrt_http_server_destroy(struct evrt_http_server *s) {
     if (s == NULL) return;
     if (s->daemon != NULL) s->mhd.stop_daemon(s->daemon);
+    while (s->orphans != NULL) { /* nobody calls back any more */
+        struct evrt_http_request *r = s->orphans;
+        s->orphans = r->next;
+        evrt_http_request_free(r);
+    }
     while (s->spare != NULL) {
         struct evrt_http_request *r = s->spare;
         s->spare = r->next;

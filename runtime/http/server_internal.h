@@ -65,9 +65,10 @@ struct evrt_http_server {
     unsigned accepted;               /* of peers: not refused */
     struct evrt_http_request *spare; /* requests to reuse */
     unsigned spare_count;
-    unsigned live;      /* requests that are begun and not let go by the daemon */
-    unsigned answering; /* of them: complete, so that an answer is due */
-    unsigned holds;     /* callbacks to come, over all requests */
+    unsigned live;                     /* requests that are begun and not let go by the daemon */
+    unsigned answering;                /* of them: complete, so that an answer is due */
+    unsigned holds;                    /* callbacks to come, over all requests */
+    struct evrt_http_request *orphans; /* that wait for theirs, and whose client is gone */
     struct evrt_http_counts counts;
 
     void (*on_stopped)(void *arg);

@@ -80,6 +80,19 @@ static void give_back(struct evrt_http_request *r) {
     s->spare_count++;
 }
 
+static void put_orphan(struct evrt_http_request *r) {
+    struct evrt_http_server *s = r->server;
+    r->previous = NULL;
+    r->next = s->orphans;
+    if (r->next != NULL) r->next->previous = r;
+    s->orphans = r;
+}
+
+static void take_orphan(struct evrt_http_request *r) {
+    *(r->previous == NULL ? &r->server->orphans : &r->previous->next) = r->next;
+    if (r->next != NULL) r->next->previous = r->previous;
+}
+
 void evrt_request_hold(struct evrt_http_request *r) {
     r->holds++;
     r->server->holds++;
@@ -89,7 +102,10 @@ void evrt_request_release(struct evrt_http_request *r) {
     struct evrt_http_server *s = r->server;
     r->holds--;
     s->holds--;
-    if (r->holds == 0 && r->connection == NULL) give_back(r);
+    if (r->holds == 0 && r->connection == NULL) {
+        take_orphan(r);
+        give_back(r);
+    }
     if (s->stopping && s->holds == 0) evrt_http_server_wake(s);
 }
 
@@ -263,6 +279,7 @@ void evrt_http_on_completed(void *cls, struct MHD_Connection *connection, void *
     r->peer->request = NULL;
     r->connection = NULL;
     r->peer = NULL;
+    if (r->holds != 0) put_orphan(r);
     if (r->stream_events != NULL && !r->stream_ended)
         evrt_http_stream_gone(r);
     else if (r->holds == 0)

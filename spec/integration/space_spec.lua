@@ -3,6 +3,7 @@
 local uv = require "luv"
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local http = require "spec.support.http"
 
 -- Quick ends with an event at once; Held does when the file GATE is there, and pins the journal until then.
 local HANDLERS = [[
@@ -82,26 +83,28 @@ end
 
 -- A node whose disk has room for the first segment, one more and the reserve; what it says when there is no
 -- more; and a function that makes room. The disk is a file system of its own, which goes with the node, or,
--- where none may be mounted, a limit on the size of its files.
+-- where none may be mounted, a limit on the size of its files. It is filled up when those files are there.
 local function on_small_disk(options)
     local data = options.dir .. "/data"
     assert(uv.fs_mkdir(data, 448))
     local isolated = { "unshare", "--map-root-user", "--mount", "sh", "-c" }
-    local mount = ('mount -t tmpfs -o size=176m tmpfs "%s"'):format(data)
-    if os.execute(("%s '%s' 2>/dev/null"):format(table.concat(isolated, " "), mount)) == 0 then
-        isolated[#isolated + 1] = ('%s && head -c 76m /dev/zero >"%s/ballast" && exec "$0" "$@"'):format(mount, data)
+    local mount = ('mount -t tmpfs -o size=216m tmpfs "%s"'):format(data)
+    local mounted = os.execute(("%s '%s' 2>/dev/null"):format(table.concat(isolated, " "), mount)) == 0
+    if mounted then
+        isolated[#isolated + 1] = mount .. ' && exec "$0" "$@"'
         options.wrap = isolated
-        local node = evrt.start(options)
-        return node, "No space left on device", function()
-            assert(uv.fs_unlink(("/proc/%d/root%s/ballast"):format(node.pid, data)))
-        end
     end
     local node = evrt.start(options)
+    local seen = mounted and ("/proc/%d/root%s"):format(node.pid, data) or data
+    for _, name in ipairs { "spare", "reserve" } do
+        node:await(name, function() return uv.fs_stat(seen .. "/journal/" .. name) end)
+    end
+    if mounted then
+        assert.equal(0, os.execute(('head -c 76m /dev/zero >"%s/ballast"'):format(seen)))
+        return node, "No space left on device", function() assert(uv.fs_unlink(seen .. "/ballast")) end
+    end
     local function limit(bytes)
         assert.equal(0, os.execute(("prlimit --pid %d --fsize=%s:"):format(node.pid, bytes)))
-    end
-    for _, name in ipairs { "spare", "reserve" } do
-        node:await(name, function() return uv.fs_stat(data .. "/journal/" .. name) end)
     end
     limit(32 * MIB)
     return node, "File too large", function() limit "unlimited" end
@@ -153,6 +156,27 @@ describe("a store", function()
         open_gate(node)
         nothing_lost(node, accepted + 1)
         assert.equal(0, (node:stop()))
+    end)
+
+    it("whose reserve is used up, too, ends when it is told to, whoever waits for a commit", function()
+        local options = laid {
+            http = { max_event_size = "2MiB" }, workers = { drain_timeout = "1s" },
+            retry = { policy = "fixed", max_retries = 65000, initial_delay = "5ms" },
+            logging = { sampling = { first = 5, then_every = 0 } },
+        }
+        options.handlers["b.lua"] = [[
+            return { name = "Loud", events = "loud", handle = function() error(("x"):rep(8000)) end }]]
+        local node = on_small_disk(options)
+        for _ = 1, 20 do assert.equal(202, node:publish { type = "loud" }.status) end
+        fill(node, MIB)
+        node:await("the reserve to be used up", function()
+            return node:get "/api/v1/stats".json.store.backlog_bytes > 2 * MIB
+        end)
+        local operator = http.connect(node.admin)
+        operator:send(http.format("POST", "/api/v1/handlers/Quick/pause", ""))
+        node:await("the handler to be paused", function() return node:handler "Quick".paused end)
+        assert.equal(0, (node:stop()))
+        operator:close()
     end)
 
     it("that more events wait for than store.max_backlog answers 429, and keeps what it took", function()
