@@ -63,6 +63,65 @@ describe("--json", function()
         same("replay show " .. replays[1].id, "/api/v1/replays/" .. replays[1].id, 1) -- some failed
     end)
 
+    it("is what the API says of events and handlers", function()
+        assert.equal(3, #same("events --type b", "/api/v1/events?type=b").items)
+        assert.equal(1, #same("events --handler A --state done --limit 1",
+            "/api/v1/events?handler=A&state=done&limit=1").items)
+        assert.equal(1, same("events 1", "/api/v1/events/1").seq)
+        assert.same("A", same("why 1", "/api/v1/events/1/why").handlers[1].handler)
+        assert.equal("A", same("handlers", "/api/v1/handlers").items[1].name)
+        assert.same(node:handler "A", run "handlers A")
+        -- These go on counting.
+        for line, path in pairs { stats = "/api/v1/stats", ["top --count 1"] = "/api/v1/dashboard" } do
+            local said, answer = run(line), node:get(path).json
+            for key, value in pairs(answer) do assert.equal(type(value), type(said[key]), key) end
+        end
+
+        node:accept { type = "c", deliverafter = "1h", id = "late" }
+        local late = same("events --scheduled", "/api/v1/scheduled").items[1]
+        assert.equal("late", late.event.id)
+        assert.equal("string", type(run("events --yes --cancel " .. late.id).state))
+        assert.same({}, same("events --scheduled", "/api/v1/scheduled").items)
+    end)
+
+    it("is what the API says of what a command does", function()
+        local job = run("dead-letters reprocess 1-1", 1)
+        assert.same({ "done", 0, 1 }, { job.state, job.done, job.failed })
+        assert.same(node:get("/api/v1/jobs/" .. job.id).json, job)
+        job = run("dead-letters reprocess --all", 1)
+        assert.same({ "done", 0, 3 }, { job.state, job.done, job.failed })
+        assert.same(node:get("/api/v1/jobs/" .. job.id).json, job)
+        assert.same({ deleted = 1, reprocessing = 0 }, run "dead-letters delete 1-1 --yes")
+        assert.same({ deleted = 2, reprocessing = 0 }, run "dead-letters delete --reason exhausted --yes")
+
+        local replay = run("replay --handler A --from-seq 1", 1)
+        assert.same({ "done", 3, 3 }, { replay.state, replay.replayed_count, replay.failed_count })
+        same("replay wait " .. replay.id, "/api/v1/replays/" .. replay.id, 1)
+        replay = run "replay --handler A --from-seq 1 --dry-run"
+        assert.same({ 0, 6 }, { replay.replayed_count, replay.skipped_count })
+
+        -- What is paused gets nothing, and so they do not end.
+        assert.same({ paused = "A" }, run "handlers pause A")
+        replay = run "replay --handler A --from-seq 1 --detach"
+        assert.equal("running", replay.state)
+        assert.equal("cancelled", run("replay cancel " .. replay.id).state)
+        job = run "replay --handler A --from-seq 2 --detach"
+        assert.equal("cancelled", run("jobs cancel " .. job.id).state)
+        assert.same({ resumed = "A" }, run "handlers resume A")
+        node:await("their last to end", function()
+            return node:get("/api/v1/jobs/" .. replay.id).json.in_flight == 0
+                and node:get("/api/v1/jobs/" .. job.id).json.in_flight == 0
+        end)
+        job = run "dead-letters reprocess --all --detach"
+        assert.truthy(job.id and job.state)
+        assert.same({ namespace = "A", key = "two" }, run "kv set two [1,null] --namespace A")
+        assert.same({ 1, cjson.null }, same("kv get two --namespace A", "/api/v1/kv?namespace=A&key=two").value)
+        assert.same({ namespace = "A", key = "two" }, run "kv delete two --namespace A --yes")
+        assert.equal(404, node:get("/api/v1/kv?namespace=A&key=two").status)
+        assert.is_false(run "cleanup --before 0s --yes".dry_run)
+        assert.equal("unchanged", run "reload".outcome)
+    end)
+
     it("is what the API says of keys and values", function()
         assert.same({ { namespace = "A" } }, same("kv list", "/api/v1/kv").items)
         assert.equal(2, #same("kv list --namespace A", "/api/v1/kv?namespace=A").items)

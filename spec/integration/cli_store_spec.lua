@@ -70,6 +70,12 @@ describe("evrt store", function()
         assert.equal(1, code_run)
         has(err, "evrt store repair")
 
+        local copy = dir .. "/copy"
+        assert.equal(0, os.execute(("cp -r '%s' '%s'"):format(data, copy)))
+        code, out = evrt.run { "store", "repair", "--yes", "--json", copy }
+        assert.same({ 0, "damage" }, { code, cjson.decode(out).findings[1].kind })
+        assert.same({}, cjson.decode((select(2, evrt.run { "store", "verify", "--json", copy }))).findings)
+
         code, out = evrt.run { "store", "repair", "--yes", data }
         assert.equal(0, code, out)
         has(out, "repaired: 1 range set aside, ")
