@@ -132,7 +132,7 @@ void evrt_host_stats(struct evrt_host *h, struct evrt_buf *out); /* GET /api/v1/
 void evrt_host_handlers(struct evrt_host *h,
                         struct evrt_buf *out); /* {"items":[...],"next":null} */
 /* Forgets a handler that is no longer in the scripts: what it had pending is discarded and counted.
- * -ENOENT unknown, -EBUSY still in the scripts. */
+ * -ENOENT unknown, -EBUSY still in the scripts, -ESHUTDOWN. */
 EVRT_MUST_CHECK int evrt_host_forget(struct evrt_host *h, struct evrt_slice name,
                                      struct evrt_error *err);
 /* Pauses a handler until it is resumed, whatever starts and reloads come between: what is in flight ends,

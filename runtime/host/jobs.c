@@ -587,6 +587,8 @@ void evrt_host_job_wait(struct evrt_host *h, uint64_t id, bool ended, evrt_host_
     struct host_job *j = known(h, id, &err);
     if (j == NULL) {
         cb(arg, -ENOENT, evrt_slice_of(err.message));
+    } else if (h->phase >= HOST_CLOSING) {
+        cb(arg, -ESHUTDOWN, EVRT_STR("shutting down"));
     } else if (ended) {
         host_job_wait(j, cb, arg);
     } else {

@@ -187,6 +187,7 @@ void host_give_up(struct evrt_host *h, struct evrt_sub *s) {
 }
 
 int evrt_host_forget(struct evrt_host *h, struct evrt_slice name, struct evrt_error *err) {
+    if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "evrt is shutting down");
     struct evrt_sub *s = evrt_bus_find(h->bus, name);
     if (s == NULL)
         return evrt_error_set(err, -ENOENT, "no handler named \"%.*s\"", (int)name.n, name.p);
