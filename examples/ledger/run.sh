@@ -6,7 +6,7 @@
 #     sh examples/ledger/run.sh
 #
 # Prints the sum before, during and after; exits 0 when all of it holds. LEDGER_KILLS: how many kills (100), every
-# other one the node's; takes about a second for each. Needs curl. Uses $EVRT_BUILD/evrt, or build/release/evrt,
+# other one the node's; takes half a second for each. Needs curl. Uses $EVRT_BUILD/evrt, or build/release/evrt,
 # which is built first when it is not there.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -45,24 +45,27 @@ trap 'exit 1' INT TERM
 
 ask() { curl -fsS --max-time 20 "http://$(cat "$tmp/admin")/api/v1/$1"; }
 
+# What the node that was started last has logged.
+logged() { tail -c "+$((from + 1))" "$tmp/log"; }
+
 start() {
+    touch "$tmp/log"
+    from=$(wc -c <"$tmp/log")
     "$evrt" run examples/ledger/evrt.yaml --set "store.path=$tmp/data" --set http.listen=127.0.0.1:0 \
         --set admin.listen=127.0.0.1:0 --set logging.level=info --set "logging.outputs=[$tmp/log]" \
         2>>"$tmp/errors" &
     node=$!
-    tries=1200
-    until grep -q "\"pid\":$node,.*" "$tmp/log" 2>/dev/null &&
-        sed -n "/\"pid\":$node,/,\$p" "$tmp/log" | grep -q '"msg":"evrt ready"'; do
+    tries=3000
+    until logged | grep -q '"msg":"evrt ready"'; do
         tries=$((tries - 1))
         if [ $tries = 0 ] || ! kill -0 "$node" 2>/dev/null; then
             cat "$tmp/errors" >&2
             die "the node did not start"
         fi
-        sleep 0.05
+        sleep 0.02
     done
     for name in ingest admin; do
-        sed -n "/\"pid\":$node,/,\$p" "$tmp/log" |
-            sed -n "s/.*\"msg\":\"Listening\".*\"$name\":\"\\([^\"]*\\)\".*/\\1/p" >"$tmp/$name.new"
+        logged | sed -n "s/.*\"msg\":\"Listening\".*\"$name\":\"\\([^\"]*\\)\".*/\\1/p" >"$tmp/$name.new"
         mv "$tmp/$name.new" "$tmp/$name"
     done
 }
@@ -141,7 +144,7 @@ publisher=$!
 kill=0
 while [ $kill -lt "$kills" ]; do
     kill=$((kill + 1))
-    sleep 0.2
+    sleep 0.1
     if [ $((kill % 2)) = 0 ]; then kill_node; else kill_worker $kill; fi
     if [ $((kill % 10)) = 0 ] || [ $kill = "$kills" ]; then check_sum "after $kill kills"; fi
 done

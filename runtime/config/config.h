@@ -108,8 +108,8 @@ struct evrt_config {
     } shared;
     struct {
         uint64_t max_key, max_value, max_effects, max_conflicts;
-        char *writers;           /* HANDLER=NAMESPACE, apart by spaces */
-        uint64_t overlay, cache; /* bytes */
+        char *writers;                         /* HANDLER=NAMESPACE, apart by spaces */
+        uint64_t overlay, cache, shared_cache; /* bytes */
     } kv;
     struct {
         bool enabled;

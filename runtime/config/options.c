@@ -169,6 +169,9 @@
       "before they are done.")                                                                   \
     X(kv.cache, SIZE, "16MiB", 0, 64 * 1024 * MIB, NULL, RESTART,                                \
       "Values kept in memory so that they need not be read from state.db.")                      \
+    X(kv.shared_cache, SIZE, "4MiB", 0, 1024 * MIB, NULL, RESTART,                               \
+      "Small values (120 bytes with their names) that were read lately, in memory that workers " \
+      "read by themselves; 0: they ask for each.")                                               \
     X(tracing.exporter, CHOICE, "none", 0, 0, "none|otlp|stdout", RESTART,                       \
       "Where spans go: to a collector by OTLP over HTTP, or as JSON lines beside the log. The "  \
       "standard OTEL_ variables go before the keys of tracing.")                                 \

@@ -13,7 +13,12 @@
 
 /* What a worker inherits besides 0, 1 and 2: its socket, the snapshot of its scripts, and the page in which
  * it says what it is doing (frame/page.h; absent when nobody watches it). */
-enum { EVRT_FRAME_SOCKET_FD = 3, EVRT_FRAME_SNAPSHOT_FD = 4, EVRT_FRAME_PAGE_FD = 5 };
+enum {
+    EVRT_FRAME_SOCKET_FD = 3,
+    EVRT_FRAME_SNAPSHOT_FD = 4,
+    EVRT_FRAME_PAGE_FD = 5,  /* page.h */
+    EVRT_FRAME_VALUES_FD = 6 /* values.h; only beside a page */
+};
 
 #define EVRT_FRAME_HEADER 8
 #define EVRT_FRAME_MAX (64u << 20) /* longest frame that is accepted */

@@ -1,6 +1,6 @@
 /* The page that a worker shares with its host: what it is doing, readable when it no longer answers. One
- * memfd per process, inherited as EVRT_FRAME_PAGE_FD; the worker writes, the host reads from time to time
- * and once more when the process has ended.
+ * memfd per process, inherited as EVRT_FRAME_PAGE_FD; the worker writes, but for `effects`; the host reads from time to
+ * time and once more when the process has ended.
  *
  *     turn       odd while the loop is awake, even while it sleeps; changes whenever either begins, and
  *                with every delivery that is begun or resumed. Awake and unchanged: it is stuck.
@@ -32,6 +32,9 @@ struct evrt_page {
     _Atomic uint32_t confined; /* enum evrt_confined bits, set before READY */
     /* For metrics: bytes of Lua memory when its last turn ended; full collections, and their time. */
     _Atomic uint64_t memory, collections, collecting_ns;
+    _Atomic uint64_t reads; /* keys that it read by itself (frame/values.h) */
+    /* The host's, in a line of its own: EFFECTS frames that it has taken. */
+    _Alignas(64) _Atomic uint64_t effects;
 };
 
 enum { EVRT_PAGE_SIZE = 4096 };

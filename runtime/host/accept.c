@@ -209,6 +209,7 @@ static int take_all(const struct accept *a, struct evrt_error *err) {
     kv->at_ms = host_kv_now(a->host);
     for (size_t at = 0; evrt_kv_next(a->ops, &at, &op) == 1;)
         if (op.kind != EVRT_KV_EMIT) apply_write(a->host, &op);
+    evrt_overlay_show(kv->overlay);
     return 0;
 }
 
@@ -341,10 +342,12 @@ static int take(struct host_worker *w, bool write, struct evrt_slice payload) {
     int rc =
         write ? evrt_frame_get_write(payload, &one) : evrt_frame_get_effects(payload, &effects);
     if (rc < 0) return rc;
-    if (write)
+    if (write) {
         accept_one(w, &one);
-    else
-        accept_delivery(w, effects.delivery, effects.ops);
+        return 0;
+    }
+    accept_delivery(w, effects.delivery, effects.ops);
+    host_contain_effects(w); /* from now on the worker may read by itself what it has written */
     return 0;
 }
 

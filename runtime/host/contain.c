@@ -32,8 +32,17 @@ enum {
 
 /* ---- The page ---- */
 
+/* What it read by itself counts as what it asked for does. */
+static void count_reads(struct host_worker *w) {
+    uint64_t reads = evrt_page_load(&w->watch.page->reads);
+    if (reads > w->watch.reads) w->host->kv.counts.reads += reads - w->watch.reads;
+    w->watch.reads = reads;
+}
+
 static void close_page(struct host_worker *w) {
-    if (w->watch.page != NULL) munmap(w->watch.page, EVRT_PAGE_SIZE);
+    if (w->watch.page == NULL) return;
+    count_reads(w);
+    munmap(w->watch.page, EVRT_PAGE_SIZE);
     w->watch.page = NULL;
 }
 
@@ -58,6 +67,12 @@ int host_contain_open(struct host_worker *w, int *fd) {
     evrt_page_awake(w->watch.page); /* starting counts as work, too */
     *fd = page;
     return 0;
+}
+
+void host_contain_effects(struct host_worker *w) {
+    if (w->watch.page == NULL) return;
+    _Atomic uint64_t *effects = &w->watch.page->effects;
+    atomic_store_explicit(effects, evrt_page_load(effects) + 1, memory_order_release);
 }
 
 /* ---- Charging ---- */
@@ -177,6 +192,7 @@ static bool has_unread(const struct host_worker *w) {
 static void look(struct host_worker *w, int64_t elapsed_ns) {
     struct host_watch *watch = &w->watch;
     if (watch->page == NULL || watch->stalled || !w->process_open) return;
+    count_reads(w);
     uint64_t turn = evrt_page_load(&watch->page->turn);
     if (turn != watch->turn || ((turn & 1) == 0 && !has_unread(w))) {
         watch->turn = turn;

@@ -33,6 +33,7 @@ struct host_watch {
     struct evrt_page *page; /* shared with it; NULL: not watched, or not there */
     uint64_t turn;          /* as last seen there */
     int64_t unchanged_ns;   /* for how long, while it should have changed */
+    uint64_t reads;         /* as last seen there */
     bool slow;              /* it did not turn between two looks: it gets nothing new */
     bool stalled;           /* and was killed for it */
 };

@@ -4,11 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/bytes.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "core/jsonout.h"
+#include "frame/values.h"
 #include "host/node.h"
 #include "state/reader.h"
 
@@ -20,10 +22,19 @@ enum {
     TRACE_BYTES = 2 * (EVRT_ATTRIBUTE_MAX + EVRT_EXTENSION_NAME_MAX + 8), /* that a trace adds */
 };
 
+int host_kv_share(struct evrt_host *h) {
+    struct host_kv *kv = &h->kv;
+    if (kv->values == NULL &&
+        evrt_values_create(&kv->values, h->config->kv.shared_cache, &kv->values_fd) < 0)
+        return -1;
+    return kv->values_fd;
+}
+
 int host_kv_open(struct evrt_host *h, struct evrt_error *err) {
     struct host_kv *kv = &h->kv;
     bool memory = strcmp(h->config->store.durability, "memory") == 0;
-    struct evrt_overlay_options options = {h->config->kv.cache, memory};
+    (void)host_kv_share(h);
+    struct evrt_overlay_options options = {h->config->kv.cache, memory, kv->values};
     kv->overlay = evrt_overlay_create(&options);
     kv->waiting_end = &kv->waiting;
     kv->asked_end = &kv->asked;
@@ -41,11 +52,14 @@ void host_kv_close(struct evrt_host *h) {
     evrt_state_reader_close(kv->here);
     evrt_state_reader_close(kv->beside);
     evrt_overlay_destroy(kv->overlay);
+    if (kv->values != NULL) close(kv->values_fd);
+    evrt_values_close(kv->values);
     evrt_buf_finish(&kv->ops);
     evrt_buf_finish(&kv->emitted);
     evrt_buf_finish(&kv->scratch);
     kv->here = kv->beside = NULL;
     kv->overlay = NULL;
+    kv->values = NULL;
 }
 
 int64_t host_kv_now(struct evrt_host *h) {

@@ -23,6 +23,8 @@ struct host_kv_waiting;
 
 struct host_kv {
     struct evrt_overlay *overlay;
+    struct evrt_values *values;       /* which workers read by themselves; NULL: none, or not yet */
+    int values_fd;                    /* with it */
     struct evrt_state_reader *here;   /* for the loop, when it cannot wait */
     struct evrt_state_reader *beside; /* for the thread pool; NULL, both: nothing is to be read */
 
@@ -59,6 +61,9 @@ struct host_kv {
 
 EVRT_MUST_CHECK int host_kv_open(struct evrt_host *h, struct evrt_error *err);
 void host_kv_close(struct evrt_host *h);
+/* The descriptor of frame/values.h for a worker, -1: it asks for whatever it reads. Workers start before the store is
+ * opened, so the first who asks makes it. */
+int host_kv_share(struct evrt_host *h);
 /* The time of what is accepted now. */
 int64_t host_kv_now(struct evrt_host *h);
 /* Of the journal, that what was accepted since the last settlement may take; at most so many may be. */

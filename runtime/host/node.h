@@ -371,6 +371,8 @@ EVRT_MUST_CHECK int host_contain_open(struct host_worker *w, int *fd);
 static inline void host_contain_heard(struct host_worker *w) {
     w->watch.slow = false;
 }
+/* The effects that it left were taken, or refused: it is told by its page. */
+void host_contain_effects(struct host_worker *w);
 /* It has loaded its scripts. */
 void host_contain_ready(struct host_worker *w);
 /* Its process was reaped, and says it itself when `blame`: charges the delivery that ran, before the rest is

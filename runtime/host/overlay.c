@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/random.h"
+#include "frame/values.h"
 
 enum {
     LEVELS = 16,
@@ -54,7 +55,9 @@ struct evrt_overlay {
     uint32_t ring_mask;
     uint64_t ring_head, ring_sealed, ring_tail; /* applied; committed; sealed */
     unsigned readings;
-    uint64_t applied; /* told while a reading ran */
+    uint64_t applied;       /* told while a reading ran */
+    struct entry **written; /* and not shown to workers yet */
+    size_t written_count, written_cap;
     struct evrt_random random;
     struct evrt_buf name;
     uint64_t hits, misses;
@@ -86,6 +89,7 @@ void evrt_overlay_destroy(struct evrt_overlay *o) {
     }
     evrt_map_finish(&o->map);
     evrt_buf_finish(&o->name);
+    free(o->written);
     free(o->ring);
     free(o);
 }
@@ -206,6 +210,39 @@ static void trim(struct evrt_overlay *o) {
     }
 }
 
+/* ---- For workers ---- */
+
+static struct evrt_values_name shown_name(const struct entry *e) {
+    return evrt_values_name((struct evrt_slice){e->name, e->ns_n}, key_of(e));
+}
+
+static void note_written(struct evrt_overlay *o, struct entry *e) {
+    if (o->options.values == NULL) return;
+    if (o->written_count == o->written_cap) {
+        o->written_cap = o->written_cap == 0 ? 64 : o->written_cap * 2;
+        o->written = evrt_realloc(o->written, o->written_cap * sizeof *o->written);
+    }
+    o->written[o->written_count++] = e;
+}
+
+/* What nobody read lately has no place there, and gets none. What expires is read here: this clock counts. */
+void evrt_overlay_show(struct evrt_overlay *o) {
+    struct evrt_values *values = o->options.values;
+    for (size_t i = 0; o->written_count > 1 && i < o->written_count; i++) {
+        struct evrt_values_name name = shown_name(o->written[i]);
+        evrt_values_hide(values, &name);
+    }
+    for (size_t i = 0; i < o->written_count; i++) {
+        const struct entry *e = o->written[i];
+        struct evrt_values_name name = shown_name(e);
+        if (e->known && e->row.expires_ms == 0)
+            evrt_values_update(values, &name, e->row.value);
+        else
+            evrt_values_drop(values, &name);
+    }
+    o->written_count = 0;
+}
+
 /* ---- Writes ---- */
 
 static void add(struct evrt_kv_row *row, struct evrt_buf *bytes, const struct difference *d) {
@@ -223,6 +260,7 @@ void evrt_overlay_set(struct evrt_overlay *o, const struct evrt_overlay_name *na
     set_row(e, row);
     e->stamp = o->stamp;
     put_last(o, e, true);
+    note_written(o, e);
 }
 
 /* What state.db has is never looked at again: without that, a key that is written all the time would gather its
@@ -268,9 +306,11 @@ void evrt_overlay_incr(struct evrt_overlay *o, const struct evrt_overlay_name *n
     }
     e->stamp = o->stamp;
     put_last(o, e, true);
+    note_written(o, e);
 }
 
 void evrt_overlay_seal(struct evrt_overlay *o) {
+    assert(o->written_count == 0);
     if (o->ring_tail - o->ring_head > o->ring_mask) {
         uint32_t mask = o->ring_mask * 2 + 1;
         struct sealed *ring = evrt_alloc((mask + 1) * sizeof *ring);
@@ -345,6 +385,10 @@ bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *na
     if (!e->dirty && e->next != NULL) {
         take_out(o, e);
         put_last(o, e, false);
+    }
+    if (o->options.values != NULL && e->row.expires_ms == 0) {
+        struct evrt_values_name shown = shown_name(e);
+        evrt_values_put(o->options.values, &shown, *value);
     }
     return true;
 }

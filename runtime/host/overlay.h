@@ -12,11 +12,13 @@
 #include "state/kv.h"
 
 struct evrt_overlay;
+struct evrt_values;
 
 struct evrt_overlay_options {
     size_t cache_bytes; /* of clean entries */
     bool
         keep; /* there is no state.db to be read: everything stays, and what is not here is absent */
+    struct evrt_values *values; /* where workers read, kept as the overlay is; NULL: nowhere */
 };
 
 struct evrt_overlay *evrt_overlay_create(const struct evrt_overlay_options *options);
@@ -33,7 +35,9 @@ void evrt_overlay_set(struct evrt_overlay *o, const struct evrt_overlay_name *na
                       const struct evrt_kv_row *row);
 void evrt_overlay_incr(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t by,
                        int64_t at_ms);
-/* What was written since the last seal is in a record that was appended. */
+/* What was written since the last time takes effect for workers, all of it at once. */
+void evrt_overlay_show(struct evrt_overlay *o);
+/* What was written since the last seal, and shown, is in a record that was appended. */
 void evrt_overlay_seal(struct evrt_overlay *o);
 /* The first sealed record that was not yet is committed, in this group. */
 void evrt_overlay_committed(struct evrt_overlay *o, uint64_t group);
@@ -47,8 +51,8 @@ uint32_t evrt_overlay_sweep(struct evrt_overlay *o, int64_t now_ms, uint32_t mos
 
 /* ---- Reads ---- */
 
-/* true: *value is what the key has at that time, n 0 for nothing, good until the next call. false: state.db
- * must be read. */
+/* true: *value is what the key has at that time, n 0 for nothing, good until the next call; workers find it from now
+ * on. false: state.db must be read. */
 bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
                       struct evrt_slice *value);
 /* State.db, as of `group`, has this row of the key (value.n 0: none): from now on get knows. */

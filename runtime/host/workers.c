@@ -152,8 +152,8 @@ int host_worker_start(struct host_worker *w) {
     w->outstanding = w->lent = 0;
     bool gentle = host_gentle_for(w);
     int page = -1, rc = host_contain_open(w, &page);
-    const int fds[] = {pair[1], w->generation->scripts.snapshot, page};
-    if (rc == 0) rc = host_process_start(&w->pid, h->worker_path, fds, 3, gentle);
+    const int fds[] = {pair[1], w->generation->scripts.snapshot, page, host_kv_share(h)};
+    if (rc == 0) rc = host_process_start(&w->pid, h->worker_path, fds, 4, gentle);
     if (page >= 0) close(page);
     close(pair[1]);
     if (rc < 0) {

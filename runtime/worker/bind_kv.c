@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/kv.h"
+#include "frame/values.h"
 #include "worker/bind.h"
 #include "worker/bind_json.h"
 #include "worker/kv.h"
@@ -271,6 +272,21 @@ static int ask(lua_State *L, const struct evrt_frame_read *f, bool simple) {
     return evrt_wait_yield(L);
 }
 
+/* What is known here, as `ask` would give it. */
+static int push_here(lua_State *L, struct evrt_slice raw, bool simple) {
+    lua_pushnil(L); /* no problem */
+    if (simple && push_simple(L, raw)) {
+        lua_pushliteral(L, "simple");
+        return 3;
+    }
+    if (raw.n == 0)
+        lua_pushnil(L);
+    else
+        lua_pushlstring(L, raw.p, raw.n);
+    lua_pushboolean(L, false);
+    return 3;
+}
+
 /* get(ns, key, want_raw) -> problem, value, "own" when the delivery's own writes tell; value, "simple"; else as
  * read */
 static int get(lua_State *L) {
@@ -288,9 +304,13 @@ static int get(lua_State *L) {
         return 3;
     }
     int refused = evrt_wait_check(L);
+    if (refused != 0) return refused;
     bool simple = !o.adds && !lua_toboolean(L, 3);
-    return refused != 0 ? refused
-                        : ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key}, simple);
+    char room[EVRT_VALUES_ROOM];
+    struct evrt_slice raw;
+    if (evrt_reads_get(evrt_worker_of(L), op.ns, op.key, room, &raw))
+        return push_here(L, raw, simple);
+    return ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key}, simple);
 }
 
 /* read(ns, key) -> problem, raw or nil | false, message, code */

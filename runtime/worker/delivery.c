@@ -81,6 +81,7 @@ static void stop_waiting(struct evrt_delivery *d) {
     if (uv_is_active((uv_handle_t *)&d->timer)) uv_timer_stop(&d->timer);
     if (d->lent) d->worker->deliveries.busy++;
     d->lent = false;
+    d->reads_here = 0;
     d->token = 0;
     d->runner = NULL;
 }

@@ -35,8 +35,9 @@ struct evrt_delivery {
     uint8_t hops;        /* of its event */
     bool expired;        /* its deadline has been told to the script */
     bool timer_is_deadline;
-    bool reads_simple; /* waits for a key, and takes a value that needs no decoding */
-    bool lent;         /* waits for other handlers: does not count as in progress */
+    uint8_t reads_here; /* reads since it waited last: reads.h */
+    bool reads_simple;  /* waits for a key, and takes a value that needs no decoding */
+    bool lent;          /* waits for other handlers: does not count as in progress */
     struct evrt_delivery_spans spans;
 };
 

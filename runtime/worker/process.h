@@ -12,6 +12,7 @@
 #include "worker/delivery.h"
 #include "worker/load_guard.h"
 #include "worker/memory.h"
+#include "worker/reads.h"
 #include "worker/runner.h"
 
 struct evrt_counts;
@@ -39,7 +40,8 @@ struct evrt_worker {
     struct evrt_deliveries deliveries;
     struct evrt_runners runners;
     struct evrt_counts *counts; /* metrics of scripts: bind_metrics.c; NULL: none */
-    struct evrt_map shared;     /* copy of the values that all workers share: bind_shared.c */
+    struct evrt_reads reads;
+    struct evrt_map shared; /* copy of the values that all workers share: bind_shared.c */
     struct evrt_random random;
     struct evrt_buf scratch; /* for what a binding encodes; cleared by each that uses it */
     size_t done;             /* the open DONE frame in the channel's output, or SIZE_MAX */

@@ -64,11 +64,13 @@ void evrt_worker_flush(struct evrt_worker *w) {
 void evrt_worker_settle_done(struct evrt_worker *w) {
     struct evrt_delivery *d = w->deliveries.running;
     evrt_spans_end(w, d, false);
-    if (d->effects.n != 0)
+    if (d->effects.n != 0) {
         evrt_frame_put_effects(evrt_worker_out(w),
                                &(struct evrt_frame_effects){d->id, evrt_buf_slice(&d->effects)});
-    else
+        evrt_reads_sent(w, evrt_buf_slice(&d->effects));
+    } else {
         evrt_frame_put_done(evrt_channel_out(&w->channel), &w->done, d->id);
+    }
     evrt_delivery_end(d);
     if (++w->settled == FLUSH_AT) evrt_worker_flush(w);
 }
@@ -341,6 +343,7 @@ static int inherit(struct evrt_worker *w) {
     int rc = map_snapshot(w);
     if (rc < 0) return rc;
     map_page(w);
+    evrt_reads_init(w);
     return close_range(EVRT_FRAME_SNAPSHOT_FD, ~0u, 0) < 0 ? -errno : 0;
 }
 
@@ -369,6 +372,7 @@ static void finish(struct evrt_worker *w) {
     uv_loop_close(&w->loop);
     evrt_deliveries_finish(&w->deliveries);
     evrt_buf_finish(&w->scratch);
+    evrt_reads_finish(&w->reads);
     evrt_shared_finish(&w->shared);
     evrt_counts_finish(w);
     free(w->hello_bytes);

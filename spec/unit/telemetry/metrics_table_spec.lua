@@ -16,6 +16,7 @@ local NO_LIMIT = {
     ["jobs.replay_concurrency"] = "a job's pace",
     ["dedup.window"] = "how long ids are known",
     ["kv.cache"] = "what is read from memory: evrt_kv_reads_of_state_total",
+    ["kv.shared_cache"] = "the same, by workers",
     ["tracing.batch_size"] = "how spans are sent",
     ["tracing.batch_delay"] = "how spans are sent",
     ["tracing.timeout"] = "when a request is tried again: evrt_span_request_retries_total",
