@@ -1,5 +1,5 @@
--- The ledger example, with fewer kills than its hundred unless there is time (EVRT_SOAK=1): no money comes or goes, each
--- transfer and each receipt is there once.
+-- The ledger example, with fewer kills than its hundred unless there is time (EVRT_SOAK=1): no money comes or
+-- goes, each transfer and each receipt is there once.
 local c = require "spec.support.c"
 local evrt = require "spec.support.evrt"
 local faults = require "spec.support.faults"

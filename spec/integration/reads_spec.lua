@@ -1,6 +1,6 @@
--- What handlers read by themselves, without asking the host, is what was accepted last: of two writes of one delivery nobody
--- sees one alone, a delivery sees what the one before it left, and what expires, is removed or set by others is seen at
--- once. The same whether workers share values or not.
+-- What handlers read by themselves, without asking the host, is what was accepted last: of two writes of one
+-- delivery nobody sees one alone, a delivery sees what the one before it left, and what expires, is removed or set
+-- by others is seen at once. The same whether workers share values or not.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 
