@@ -88,6 +88,31 @@ function bench.redis(fsync, mode, rate, seconds, size)
     return text and cjson.decode(text), why
 end
 
+--- Publishes one event at a time for some seconds, some two hundred a second, each when the one before has been
+--- handled and a few milliseconds have passed; adds how long each took, in ms.
+---@param text string a structured CloudEvent
+---@param times number[]
+function bench.probe(node, text, seconds, times)
+    local connection, stop = evrt.connect(node.ingest), uv.hrtime() + seconds * 1e9
+    while uv.hrtime() < stop do
+        local began = uv.hrtime()
+        local answer = connection:request("POST", "/events?wait=handled", text,
+            { ["Content-Type"] = "application/cloudevents+json" })
+        assert(answer.status == 200, answer.body)
+        times[#times + 1] = (uv.hrtime() - began) / 1e6
+        evrt.idle(0.003)
+    end
+    connection:close()
+    return times
+end
+
+--- The value that so large a part of them does not exceed.
+---@param part number 0 to 1
+function bench.percentile(values, part)
+    table.sort(values)
+    return values[math.max(1, math.ceil(#values * part))]
+end
+
 --- Runs f, ends what it started, and says what failed.
 function bench.main(f)
     loop.patience = 60
