@@ -40,7 +40,11 @@ int evrt_state_file_sync(const char *path) {
 }
 
 int evrt_state_file_mkdir(const char *path) {
-    return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) return -errno;
+    char *above = evrt_state_file_path("%s/..", path);
+    int rc = evrt_state_file_sync(above);
+    free(above);
+    return rc;
 }
 
 /* Fills as much of the piece as the file has. Returns the bytes, or a negative errno. */

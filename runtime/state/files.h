@@ -11,6 +11,7 @@ char *evrt_state_file_path(const char *fmt, ...) __attribute__((format(printf, 1
 bool evrt_state_file_exists(const char *path);
 /* fsync of a file, or of a folder, so that names made or moved in it stay. 0 or a negative errno. */
 EVRT_MUST_CHECK int evrt_state_file_sync(const char *path);
+/* Makes it unless it is there; either way its name is durable then. */
 EVRT_MUST_CHECK int evrt_state_file_mkdir(const char *path);
 /* Reads a whole file in pieces and hashes it. */
 EVRT_MUST_CHECK int evrt_state_file_hash(const char *path, uint64_t *hash, uint64_t *size);

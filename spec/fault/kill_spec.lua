@@ -35,7 +35,8 @@ describe("a host killed -9 #plain", function()
                 table.insert(groups[name], target)
             end
         end
-        assert.truthy(groups.droppedunlinkat and groups.snapshotrename)
+        -- The folder of the snapshots is durable itself before anything relies on them.
+        assert.truthy(groups.droppedunlinkat and groups.snapshotrename and groups.storefsync)
         -- Where time is short, one of each.
         for _, group in pairs(groups) do
             for _ = 1, faults.soak and #group or 1 do

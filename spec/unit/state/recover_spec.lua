@@ -1,4 +1,6 @@
 local support = require "spec.unit.state.support"
+
+jit.off(true, true) -- as in support
 local record = support.record
 
 describe("a state.db that cannot be used", function()
