@@ -143,7 +143,7 @@ describe("a dead letter", function()
         assert.equal(5, lines)
 
         -- They fail once more, each in its own way, and keep it all.
-        local again = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", "{}").json
+        local again = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", '{"all":true}').json
         assert.same({ 0, 4, 1 }, { again.done, again.failed, again.skipped })
         local later = letters(node)
         assert.same(all.orphaned, later.orphaned)
@@ -160,7 +160,7 @@ describe("a dead letter", function()
         evrt.write(dir .. "/repaired", "")
         evrt.write(dir .. "/handlers/orphaned.lua", handlers["orphaned.lua"])
         assert.equal(200, node:post_admin("/api/v1/reload").status)
-        again = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", "{}").json
+        again = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", '{"all":true}').json
         assert.same({ 5, 0, 0 }, { again.done, again.failed, again.skipped })
         assert.same({}, letters(node))
         local answer = node:post("/events", "[" .. table.concat(list, ",") .. "]",
