@@ -99,7 +99,7 @@ describe("dead letters", function()
 
         evrt.write(dir .. "/repaired", "")
         local id = node:post_admin("/api/v1/dead-letters/reprocess",
-            ('{"rate":%d}'):format(books.dead / (STOPS * 0.3))).json.id
+            ('{"all":true,"rate":%d}'):format(books.dead / (STOPS * 0.3))).json.id
         for _ = 1, STOPS do
             local before = oracle.balance(node).dead
             node:await("some to be handled", function()
