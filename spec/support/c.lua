@@ -158,6 +158,9 @@ function c.load(layer, headers)
                 :format(path, lib), 0)
         end
         libraries[layer] = lib
+        -- Compiled code cannot be called back from C, and LuaJIT 2.1.0-beta3 compiles some of what works on our structs
+        -- so that a pointer loses its upper half.
+        jit.off()
     end
     return libraries[layer]
 end

@@ -106,7 +106,6 @@ function config.load(text, options)
     lib.evrt_config_finish(cfg)
     return values
 end
-jit.off(config.load, true) -- C calls back into Lua
 
 --- The text must be refused; returns the errors joined by newlines.
 function config.refused(text, options)

@@ -4,8 +4,6 @@ local c = require "spec.support.c"
 local support = require "spec.unit.bus.support"
 local lib = support.lib
 
-jit.off(true, true)
-
 describe("bus/sub_aside", function()
     local w, s
 

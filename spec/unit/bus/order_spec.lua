@@ -4,8 +4,6 @@ local ffi = require "ffi"
 local c = require "spec.support.c"
 local support = require "spec.unit.bus.support"
 
-jit.off(true, true) -- compiled code cannot be called back from C
-
 local lib, add, publish, settle, catch_up, answer =
     support.lib, support.add, support.publish, support.settle, support.catch_up, support.answer
 

@@ -4,8 +4,6 @@ local generator = require "spec.support.random"
 local support = require "spec.unit.bus.support"
 local lib = support.lib
 
-jit.off(true, true)
-
 describe("bus/retries", function()
     it("gives what is due first, whatever the order it came in", function()
         local r, random, want = ffi.new "struct evrt_retries", generator(1), {}

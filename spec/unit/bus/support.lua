@@ -3,9 +3,6 @@ local ffi = require "ffi"
 local c = require "spec.support.c"
 local lib = c.load("bus", { "bus/bus.h", "core/pattern.h", "core/event.h" })
 
--- Compiled code cannot be called back from C.
-jit.off(true, true)
-
 local M = { lib = lib, slice = c.slice }
 
 ffi.cdef "struct spec_hold { struct evrt_hold hold; };"

@@ -22,7 +22,6 @@ local function load(text, running)
     assert(rc == 0, ffi.string(err.message))
     return cfg, changes
 end
-jit.off(load, true) -- C calls back into Lua
 
 describe("a configuration read anew", function()
     after_each(function()

@@ -49,8 +49,6 @@ describe("host/shared", function()
             tonumber(s.conflicts) })
     end)
 
-    jit.off(cas, true) -- C calls back into Lua
-
     it("keeps to its limits, and says so", function()
         open(2, 10)
         assert.equal(0, (cas("a", 0, "123456789")))

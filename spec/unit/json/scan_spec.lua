@@ -172,7 +172,6 @@ describe("json/scan", function()
             local copy = c.exact(text)
             return lib.evrt_json_members(ffi.new("struct evrt_slice", copy, #text), callback, nil, info, err)
         end
-        jit.off(members) -- it is called back
 
         before_each(function() stop = nil end)
         teardown(function() callback:free() end)

@@ -4,8 +4,6 @@ local c = require "spec.support.c"
 local support = require "spec.unit.state.support"
 local lib, record = support.lib, support.record
 
-jit.off(true, true)
-
 describe("state/letters", function()
     local s
 

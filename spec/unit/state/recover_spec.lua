@@ -1,6 +1,5 @@
 local support = require "spec.unit.state.support"
 
-jit.off(true, true) -- as in support
 local record = support.record
 
 describe("a state.db that cannot be used", function()

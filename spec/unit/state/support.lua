@@ -9,8 +9,6 @@ local files = require "spec.support.files"
 local lib = c.load("state", { "state/state.h", "state/rangeset.h", "state/ended.h", "state/db.h", "core/buf.h",
     "core/record.h", "core/event.h" })
 
-jit.off(true, true) -- LuaJIT 2.1.0-beta3 now and then compiles some of this so that a pointer loses its upper half
-
 local support = { lib = lib, random = require "spec.support.random" }
 
 -- ---- Folders and files ----
