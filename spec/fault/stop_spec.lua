@@ -37,13 +37,7 @@ describe("SIGTERM under load", function()
             assert.same({ 0, 0 }, { node:wait() }, node:said())
             client:stop()
         end
-        local node = start()
-        books:settle(node, 60)
-        local r = faults.sound(books, node)
-        assert.same({}, client.unexpected)
-        assert.is_true(client.acked_count > 0)
-        assert.equal(0, (node:stop()))
-        faults.verify(dir .. "/data")
+        local r = faults.last_life(books, client, start())
         faults.say("SIGTERM%s under load: %d cycles in %.1f s; %s", again and ", again and again," or "", STOPS,
             (uv.hrtime() - began) / 1e9, oracle.line(r))
         return r

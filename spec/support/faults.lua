@@ -176,6 +176,17 @@ function faults.verify(data)
     assert(code == 0, out .. err)
 end
 
+--- The last life: all is settled, what was acknowledged is there, and the store is whole.
+function faults.last_life(books, client, node)
+    books:settle(node, 60)
+    local r = faults.sound(books, node)
+    assert(next(client.unexpected) == nil, client.unexpected[1])
+    assert(client.acked_count > 0, "nothing was acknowledged")
+    assert(node:stop() == 0, "the node does not stop in order")
+    faults.verify(node.dir .. "/data")
+    return r
+end
+
 -- ---- A sweep ----
 
 ---@param options {first?: boolean, drop?: boolean, config?: table}
