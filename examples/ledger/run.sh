@@ -10,36 +10,21 @@
 # which is built first when it is not there.
 set -eu
 cd "$(dirname "$0")/../.."
+name=ledger
+. examples/node.sh
 
 kills=${LEDGER_KILLS:-100}
 accounts=1000
 balance=1000
 
 say() { echo "ledger: $*"; }
-die() {
-    say "$*" >&2
-    [ ! -f "$tmp/log" ] || tail -n 20 "$tmp/log" >&2
-    exit 1
-}
 
-evrt=${EVRT_BUILD:-build/release}/evrt
-[ -x "$evrt" ] || [ -n "${EVRT_BUILD:-}" ] || sh examples/quickstart.sh --no-run
-
-tmp=$(mktemp -d)
-node=
 publisher=
-# shellcheck disable=SC2317,SC2329 # called by trap
-finish() {
-    status=$?
+# shellcheck disable=SC2317,SC2329 # called at the end
+end_more() {
     touch "$tmp/stop"
     [ -z "$publisher" ] || wait "$publisher" || true
-    [ -z "$node" ] || kill "$node" 2>/dev/null || true
-    [ -z "$node" ] || wait "$node" || true
-    rm -rf "$tmp"
-    exit $status
 }
-trap finish EXIT
-trap 'exit 1' INT TERM
 
 # ---- The node ----
 

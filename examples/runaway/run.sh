@@ -11,29 +11,10 @@
 # Uses $EVRT_BUILD/evrt, or build/release/evrt, which is built first when it is not there.
 set -eu
 cd "$(dirname "$0")/../.."
+name=runaway
+. examples/node.sh
 
 say() { echo "runaway: $*" >&2; }
-die() {
-    say "$*"
-    [ ! -f "$tmp/log" ] || tail -n 20 "$tmp/log" >&2
-    exit 1
-}
-
-evrt=${EVRT_BUILD:-build/release}/evrt
-[ -x "$evrt" ] || [ -n "${EVRT_BUILD:-}" ] || sh examples/quickstart.sh --no-run
-
-tmp=$(mktemp -d)
-node=
-# shellcheck disable=SC2317,SC2329 # called by trap
-finish() {
-    status=$?
-    [ -z "$node" ] || kill "$node" 2>/dev/null || true
-    [ -z "$node" ] || wait "$node" || true
-    rm -rf "$tmp"
-    exit $status
-}
-trap finish EXIT
-trap 'exit 1' INT TERM
 
 "$evrt" run examples/runaway/evrt.yaml --set "store.path=$tmp/data" --set http.listen=127.0.0.1:0 \
     --set admin.listen=127.0.0.1:0 >"$tmp/log" 2>&1 &
