@@ -9,7 +9,8 @@ describe("a state.db that is slow #plain", function()
 
     it("holds up deliveries, and loses none", function()
         local node = evrt.start {
-            config = { logging = { level = "info", sampling = { first = 1, then_every = 0 } } },
+            config = { store = { max_state_backlog = "64KiB" }, -- a few failures
+                logging = { level = "info", sampling = { first = 1, then_every = 0 } } },
             handlers = { ["a.lua"] = [[
                 local text = ("x"):rep(7000)
                 return { name = "A", events = { "a" }, handle = function() error(text) end }
