@@ -9,7 +9,7 @@ describe("a state.db that is slow #plain", function()
 
     it("holds up deliveries, and loses none", function()
         local node = evrt.start {
-            config = { store = { max_state_backlog = "64KiB" }, -- a few failures
+            config = { store = { max_state_backlog = "512KiB" }, -- of 10 MiB
                 logging = { level = "info", sampling = { first = 1, then_every = 0 } } },
             handlers = { ["a.lua"] = [[
                 local text = ("x"):rep(7000)
@@ -26,7 +26,7 @@ describe("a state.db that is slow #plain", function()
         end
         node:await("every delivery to end", function()
             return node:get "/api/v1/stats".json.dead == count
-        end)
+        end, 120)
         -- Answered when all that has ended is in state.db.
         assert.equal("dead", node:get("/api/v1/events/" .. count).json.handlers[1].outcome)
         assert.is_true(node:get "/api/v1/stats".json.store.state_waits >= 1)
