@@ -49,9 +49,9 @@ start() {
         fi
         sleep 0.02
     done
-    for name in ingest admin; do
-        logged | sed -n "s/.*\"msg\":\"Listening\".*\"$name\":\"\\([^\"]*\\)\".*/\\1/p" >"$tmp/$name.new"
-        mv "$tmp/$name.new" "$tmp/$name"
+    for listener in ingest admin; do
+        logged | sed -n "s/.*\"msg\":\"Listening\".*\"$listener\":\"\\([^\"]*\\)\".*/\\1/p" >"$tmp/$listener.new"
+        mv "$tmp/$listener.new" "$tmp/$listener"
     done
 }
 
