@@ -26,13 +26,6 @@ static void refuse(struct evrt_http_request *r, int rc, const struct evrt_error 
     evrt_request_fail(r, refusal_of(rc), "%s", err->message);
 }
 
-/* Of a batch, all of whose events were refused like this. */
-static unsigned retry_after(unsigned status) {
-    return status == 429   ? evrt_refusal_answer(EVRT_REFUSE_BUSY)->retry_after
-           : status == 503 ? evrt_refusal_answer(EVRT_REFUSE_STORE_FULL)->retry_after
-                           : 0;
-}
-
 /* ---- Answers ---- */
 
 static struct evrt_slice item_text(const struct evrt_http_item *item) {
@@ -99,19 +92,34 @@ static void start_wait(struct evrt_http_request *r) {
     r->cancel = cancel_wait;
 }
 
+static unsigned item_status(const struct evrt_http_item *item) {
+    return item->refusal == NULL ? 202 : item->refusal->status;
+}
+
 static size_t accepted_items(const struct evrt_http_request *r) {
     size_t accepted = 0;
     for (size_t i = 0; i < r->item_count; i++)
-        accepted += r->items[i].status == 202;
+        accepted += r->items[i].refusal == NULL;
     return accepted;
 }
 
 /* 202 when all were accepted, 207 when some; when none, what they have in common, else 400. */
 static unsigned batch_status(const struct evrt_http_request *r, size_t accepted) {
-    int common = r->item_count == 0 ? 202 : r->items[0].status;
+    unsigned common = r->item_count == 0 ? 202 : item_status(&r->items[0]);
     for (size_t i = 0; i < r->item_count; i++)
-        if (r->items[i].status != common) common = 400;
-    return accepted > 0 && accepted < r->item_count ? 207 : (unsigned)common;
+        if (item_status(&r->items[i]) != common) common = 400;
+    return accepted > 0 && accepted < r->item_count ? 207 : common;
+}
+
+/* The longest of those with this status. */
+static unsigned batch_retry_after(const struct evrt_http_request *r, unsigned status) {
+    unsigned most = 0;
+    for (size_t i = 0; i < r->item_count; i++) {
+        const struct evrt_refusal_answer *why = r->items[i].refusal;
+        if (why != NULL && why->status == status && why->retry_after > most)
+            most = why->retry_after;
+    }
+    return most;
 }
 
 static void answer_batch(struct evrt_http_request *r) {
@@ -125,21 +133,21 @@ static void answer_batch(struct evrt_http_request *r) {
     for (size_t i = 0; i < r->item_count; i++) {
         const struct evrt_http_item *item = &r->items[i];
         evrt_buf_puts(&r->out, i == 0 ? "{\"status\":" : ",\n{\"status\":");
-        evrt_buf_put_u64(&r->out, (uint64_t)item->status);
+        evrt_buf_put_u64(&r->out, item_status(item));
         evrt_buf_putc(&r->out, ',');
-        if (item->status == 202) {
+        if (item->refusal == NULL) {
             put_accepted(r, item);
             evrt_buf_putc(&r->out, '}');
             continue;
         }
         size_t at = r->out.n;
-        evrt_request_error_json(&r->out, item->code, item_text(item));
+        evrt_request_error_json(&r->out, item->refusal->code, item_text(item));
         memmove(r->out.p + at, r->out.p + at + 1, r->out.n - at - 1); /* one object, not two */
         r->out.n--;
     }
     evrt_buf_puts(&r->out, "]\n");
     unsigned status = batch_status(r, accepted);
-    r->retry_after = status == 207 ? 0 : retry_after(status);
+    r->retry_after = batch_retry_after(r, status);
     evrt_request_answer(r, status);
 }
 
@@ -180,8 +188,7 @@ static int publish(struct evrt_http_request *r, struct evrt_http_item *item,
                               "(http.max_event_size)",
                               size, (unsigned long long)most);
     }
-    *item =
-        (struct evrt_http_item){.request = r, .text = r->text.n, .text_n = e->id.n, .status = 202};
+    *item = (struct evrt_http_item){.request = r, .text = r->text.n, .text_n = e->id.n};
     evrt_buf_put(&r->text, e->id.p, e->id.n);
     r->waiting++;
     evrt_request_hold(r);
@@ -214,12 +221,10 @@ static void publish_item(struct evrt_http_request *r, size_t i) {
     int rc = evrt_envelope_structured(&r->envelope, r->batch.items[i].value, &err);
     if (rc == 0) rc = publish(r, item, &err);
     if (rc == 0) return;
-    const struct evrt_refusal_answer *why = evrt_refusal_answer(refusal_of(rc));
     *item = (struct evrt_http_item){.request = r,
                                     .text = r->text.n,
                                     .text_n = strlen(err.message),
-                                    .status = (int)why->status,
-                                    .code = why->code};
+                                    .refusal = evrt_refusal_answer(refusal_of(rc))};
     evrt_buf_puts(&r->text, err.message);
 }
 

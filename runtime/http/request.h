@@ -21,9 +21,8 @@ struct evrt_http_item {
     struct evrt_http_request *request;
     uint64_t seq;        /* once durable */
     size_t text, text_n; /* in request->text: the id, or the reason for refusal */
-    int status;          /* 202, or why not */
     int what;            /* EVRT_DUPLICATE */
-    const char *code;
+    const struct evrt_refusal_answer *refusal; /* NULL: it was accepted */
 };
 
 struct evrt_http_request {
