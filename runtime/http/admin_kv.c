@@ -1,7 +1,6 @@
 /* The admin API's key-value store: keys read, listed, written and removed by an operator, who may write any
  * namespace. A value is JSON; bytes that are no text are told in base64, and taken with Content-Type
  * application/octet-stream. */
-#include <errno.h>
 #include <strings.h>
 
 #include "config/config.h"
