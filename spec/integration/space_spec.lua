@@ -119,6 +119,11 @@ describe("a store", function()
         })
         local accepted, r = fill(node, 15 * MIB)
         refused(r, 503, "store_full", "of store.max_size 192MiB")
+        assert.equal("5", r.headers["retry-after"])
+        r = node:post("/events", cjson.encode { { type = "big", id = "b", data = ("x"):rep(15 * MIB) } },
+            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        assert.same({ 503, "5" }, { r.status, r.headers["retry-after"] }, r.body)
+        assert.equal("store_full", r.json[1].error.code)
         node:await_log { msg = "Store is full" }
         assert.truthy(node:await_log({ msg = "Event storage failed" }).error:find("store.max_size", 1, true))
         goes_on(node, accepted)
