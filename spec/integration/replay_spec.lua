@@ -136,11 +136,15 @@ describe("replay", function()
     it("chooses by type, source, subject, sequence, time and limit, within the handler's patterns", function()
         local node = start()
         publish(node, 5)
+        evrt.idle(0.01) -- so that a time is between them
         publish(node, 5, { type = "b.one", id = "one" })
+        evrt.idle(0.01)
         publish(node, 5, { type = "b.two", id = "two", source = "else", subject = "s" })
         publish(node, 5, { type = "c", id = "c" })
         settled(node)
+        local function stored(seq) return node:get("/api/v1/events/" .. seq).json.stored end
         local cases = {
+            { { from = stored(6) }, 10 }, { { to = stored(6) }, 5 }, { { from = stored(6), to = stored(11) }, 5 },
             { {}, 15 }, { { type = "b.*" }, 10 }, { { type = "c" }, 0 }, { { type = "**", limit = 12 }, 12 },
             { { source = "else" }, 5 }, { { subject = "s" }, 5 }, { { from_seq = 4, to_seq = 7 }, 4 },
             { { from_seq = 100 }, 0 }, { { from = "1h" }, 15 }, { { to = "1h" }, 0 },
