@@ -272,8 +272,8 @@ static int ask(lua_State *L, const struct evrt_frame_read *f, bool simple) {
     return evrt_wait_yield(L);
 }
 
-/* What is known here, as `ask` would give it. */
-static int push_here(lua_State *L, struct evrt_slice raw, bool simple) {
+/* What a key holds, as `ask` says. Returns how many were pushed. */
+static int push_answer(lua_State *L, struct evrt_slice raw, bool more, bool simple) {
     lua_pushnil(L); /* no problem */
     if (simple && push_simple(L, raw)) {
         lua_pushliteral(L, "simple");
@@ -283,7 +283,7 @@ static int push_here(lua_State *L, struct evrt_slice raw, bool simple) {
         lua_pushnil(L);
     else
         lua_pushlstring(L, raw.p, raw.n);
-    lua_pushboolean(L, false);
+    lua_pushboolean(L, more);
     return 3;
 }
 
@@ -309,7 +309,7 @@ static int get(lua_State *L) {
     char room[EVRT_VALUES_ROOM];
     struct evrt_slice raw;
     if (evrt_reads_get(evrt_worker_of(L), op.ns, op.key, room, &raw))
-        return push_here(L, raw, simple);
+        return push_answer(L, raw, false, simple);
     return ask(L, &(struct evrt_frame_read){.ns = op.ns, .key = op.key}, simple);
 }
 
@@ -439,25 +439,15 @@ int evrt_kv_says(struct evrt_worker *w, struct evrt_slice payload) {
     struct evrt_delivery *d = evrt_deliveries_find(&w->deliveries, f.token);
     if (d == NULL || d->runner == NULL) return 0; /* nobody waits for it any more */
     lua_State *L = evrt_runner_stack(d->runner);
-    lua_pushnil(L); /* no problem */
     if (f.status < 0) {
+        lua_pushnil(L); /* no problem */
         lua_pushboolean(L, false);
         lua_pushlstring(L, f.value.p, f.value.n);
         lua_pushstring(L, uv_err_name(f.status));
         evrt_runner_continue(w, d, 4);
         return 0;
     }
-    if (d->reads_simple && push_simple(L, f.value)) {
-        lua_pushliteral(L, "simple");
-        evrt_runner_continue(w, d, 3);
-        return 0;
-    }
-    if (f.value.n == 0)
-        lua_pushnil(L);
-    else
-        lua_pushlstring(L, f.value.p, f.value.n);
-    lua_pushboolean(L, f.more);
-    evrt_runner_continue(w, d, 3);
+    evrt_runner_continue(w, d, push_answer(L, f.value, f.more, d->reads_simple));
     return 0;
 }
 
