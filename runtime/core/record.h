@@ -4,6 +4,8 @@
 #ifndef EVRT_CORE_RECORD_H
 #define EVRT_CORE_RECORD_H
 
+#include <stdbool.h>
+
 #include "core/buf.h"
 
 /* kind, number on disk (never reused), what it is. */
@@ -149,6 +151,9 @@ struct evrt_record_settle {
 struct evrt_range {
     uint64_t first, count;
 };
+static inline bool evrt_range_has(struct evrt_range r, uint64_t seq) {
+    return seq >= r.first && seq - r.first < r.count;
+}
 
 /* JOB: long work for an operator, as it stands (host/jobs.h). */
 #define EVRT_JOB_STATES(X) \

@@ -315,7 +315,7 @@ void host_job_skip(struct host_job *j, uint64_t key) {
 
 bool host_job_has_ended(const struct host_job *j, uint64_t key) {
     for (size_t i = 0; i < j->before_count; i++)
-        if (key >= j->before[i].first && key - j->before[i].first < j->before[i].count) return true;
+        if (evrt_range_has(j->before[i], key)) return true;
     return false;
 }
 

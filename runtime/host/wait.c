@@ -297,7 +297,7 @@ static void settle_one(struct evrt_host_wait *w, struct outcome *x, enum evrt_ou
 
 static bool is_gone(const struct evrt_sub *s, uint64_t seq) {
     for (size_t i = 0; i < s->gone_count; i++)
-        if (seq >= s->gone[i].first && seq - s->gone[i].first < s->gone[i].count) return true;
+        if (evrt_range_has(s->gone[i], seq)) return true;
     return false;
 }
 

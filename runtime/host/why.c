@@ -158,7 +158,7 @@ static bool in_ranges(struct evrt_slice ranges, uint64_t seq) {
     uint64_t from = 0;
     struct evrt_range r;
     for (size_t at = 0; evrt_ranges_next(ranges, &at, &from, &r) == 1;)
-        if (seq >= r.first && seq - r.first < r.count) return true;
+        if (evrt_range_has(r, seq)) return true;
     return false;
 }
 
