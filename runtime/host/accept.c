@@ -102,8 +102,8 @@ static bool written_before(const struct accept *a, const struct evrt_kv_op *op,
 static int check_incr(const struct accept *a, const struct evrt_kv_op *op, struct evrt_error *err) {
     struct evrt_slice value;
     int64_t number;
-    if (!evrt_overlay_get(a->host->kv.overlay, &(struct evrt_overlay_name){op->ns, op->key},
-                          host_kv_now(a->host), &value) ||
+    if (!evrt_overlay_peek(a->host->kv.overlay, &(struct evrt_overlay_name){op->ns, op->key},
+                           host_kv_now(a->host), &value) ||
         value.n == 0 || evrt_kv_integer(value, &number))
         return 0;
     if (written_before(a, op, &value) && (value.n == 0 || evrt_kv_integer(value, &number)))

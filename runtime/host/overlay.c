@@ -372,13 +372,14 @@ uint32_t evrt_overlay_sweep(struct evrt_overlay *o, int64_t now_ms, uint32_t mos
 
 /* ---- Reads ---- */
 
-bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
-                      struct evrt_slice *value) {
+/* NULL: it is not known; counted either way. */
+static struct entry *look(struct evrt_overlay *o, const struct evrt_overlay_name *name,
+                          int64_t now_ms, struct evrt_slice *value) {
     struct entry *e = evrt_map_get(&o->map, put_name(&o->name, name));
     *value = (struct evrt_slice){NULL, 0};
     if (e == NULL || !e->known) {
         o->misses++;
-        return o->options.keep;
+        return NULL;
     }
     o->hits++;
     if (!evrt_kv_expired(&e->row, now_ms)) *value = e->row.value;
@@ -386,6 +387,18 @@ bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *na
         take_out(o, e);
         put_last(o, e, false);
     }
+    return e;
+}
+
+bool evrt_overlay_peek(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
+                       struct evrt_slice *value) {
+    return look(o, name, now_ms, value) != NULL || o->options.keep;
+}
+
+bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
+                      struct evrt_slice *value) {
+    const struct entry *e = look(o, name, now_ms, value);
+    if (e == NULL) return o->options.keep;
     if (o->options.values != NULL && e->row.expires_ms == 0) {
         struct evrt_values_name shown = shown_name(e);
         evrt_values_put(o->options.values, &shown, *value);

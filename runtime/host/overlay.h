@@ -55,6 +55,9 @@ uint32_t evrt_overlay_sweep(struct evrt_overlay *o, int64_t now_ms, uint32_t mos
  * on. false: state.db must be read. */
 bool evrt_overlay_get(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
                       struct evrt_slice *value);
+/* The same for the host alone: it makes no place for the key where workers read. */
+bool evrt_overlay_peek(struct evrt_overlay *o, const struct evrt_overlay_name *name, int64_t now_ms,
+                       struct evrt_slice *value);
 /* State.db, as of `group`, has this row of the key (value.n 0: none): from now on get knows. */
 void evrt_overlay_learn(struct evrt_overlay *o, const struct evrt_overlay_name *name,
                         const struct evrt_kv_row *row, uint64_t group);

@@ -4,7 +4,9 @@ local ffi = require "ffi"
 local c = require "spec.support.c"
 local generator = require "spec.support.random"
 
-local lib = c.load("host", { "host/overlay.h", "core/kv.h", "core/buf.h" })
+local lib = c.load("host", { "host/overlay.h", "core/kv.h", "core/buf.h", "frame/values.h" })
+
+ffi.cdef "int close(int fd);"
 
 local function integer(n)
     return c.collect(lib, function(b) lib.evrt_kv_put_integer(b, n) end)
@@ -21,8 +23,8 @@ end
 local Overlay = {}
 Overlay.__index = Overlay
 
-local function create(cache, keep)
-    local options = ffi.new("struct evrt_overlay_options", { cache or 1e6, keep or false })
+local function create(cache, keep, values)
+    local options = ffi.new("struct evrt_overlay_options", { cache or 1e6, keep or false, values })
     return setmetatable({ o = ffi.gc(lib.evrt_overlay_create(options), lib.evrt_overlay_destroy) }, Overlay)
 end
 
@@ -226,5 +228,28 @@ describe("host/overlay", function()
         assert.is_true(lib.evrt_overlay_namespace(o.o, c.slice "ns", ns))
         assert.equal("ns2", c.string(ns[0]))
         assert.is_false(lib.evrt_overlay_namespace(o.o, c.slice "ns2", ns))
+    end)
+
+    it("gives a key a place where workers read only when somebody reads it", function()
+        local values, fd, value = ffi.new "struct evrt_values *[1]", ffi.new "int[1]", ffi.new "struct evrt_slice[1]"
+        assert.equal(0, lib.evrt_values_create(values, 4096, fd))
+        ffi.C.close(fd[0])
+        local o, room = create(nil, false, values[0]), ffi.new "char[120]"
+        local ns, key = c.slice "ns", c.slice "a"
+        local function here()
+            local name = ffi.new("struct evrt_values_name[1]", { lib.evrt_values_name(ns, key) })
+            return lib.evrt_values_get(values[0], name, room, value) and c.string(value[0])
+        end
+        o:set("a", integer(1))
+        lib.evrt_overlay_show(o.o)
+        assert.is_true(lib.evrt_overlay_peek(o.o, name_of "a", 0, value))
+        assert.equal(integer(1), c.string(value[0]))
+        assert.is_false(here())
+        assert.equal(integer(1), o:get "a")
+        assert.equal(integer(1), here())
+        assert.is_false(lib.evrt_overlay_peek(o.o, name_of "b", 0, value))
+        ffi.gc(o.o, nil)
+        lib.evrt_overlay_destroy(o.o)
+        lib.evrt_values_close(values[0])
     end)
 end)
