@@ -204,8 +204,7 @@ void host_kv_stats(const struct evrt_host *h, struct evrt_jsonout *o) {
                {"cache_bytes", s.cache_bytes},        {"entries", s.entries}};
     evrt_jsonout_key(o, "kv");
     evrt_jsonout_object(o);
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         evrt_jsonout_put_u64(o, all[i].name, all[i].value);
-    }
     evrt_jsonout_end(o);
 }

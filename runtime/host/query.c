@@ -149,9 +149,8 @@ static void put_handler(struct query *q, struct evrt_jsonout *o, const struct st
     evrt_jsonout_object(o);
     evrt_jsonout_put_str(o, "handler", evrt_slice_of(name));
     evrt_jsonout_put_cstr(o, "outcome", outcome_of(q, s, dead));
-    if (dead != NULL) {
+    if (dead != NULL)
         evrt_jsonout_put_raw(o, "error", (struct evrt_slice){q->dead_text.p + dead->at, dead->n});
-    }
     evrt_jsonout_end(o);
 }
 

@@ -94,19 +94,14 @@ void host_retries_describe(const struct evrt_host *h, const struct evrt_sub *s,
                                         [EVRT_RETRY_LINEAR] = "linear"};
     struct policy p = policy_of(h, s, type);
     evrt_jsonout_object(o);
-    evrt_jsonout_key(o, "policy");
-    evrt_jsonout_cstr(o, p.asks ? "function" : kinds[p.kind]);
-    evrt_jsonout_key(o, "from");
-    evrt_jsonout_cstr(o, declared(h, s, type) != NULL ? "handler" : "configuration");
-    evrt_jsonout_key(o, "max_retries");
+    evrt_jsonout_put_cstr(o, "policy", p.asks ? "function" : kinds[p.kind]);
+    evrt_jsonout_put_cstr(o, "from", declared(h, s, type) != NULL ? "handler" : "configuration");
     if (p.asks)
-        evrt_jsonout_null(o);
+        evrt_jsonout_put_null(o, "max_retries");
     else
-        evrt_jsonout_i64(o, p.max_retries);
-    evrt_jsonout_key(o, "initial_delay_ms");
-    evrt_jsonout_i64(o, p.initial_ms);
-    evrt_jsonout_key(o, "max_delay_ms");
-    evrt_jsonout_i64(o, p.max_ms);
+        evrt_jsonout_put_i64(o, "max_retries", p.max_retries);
+    evrt_jsonout_put_i64(o, "initial_delay_ms", p.initial_ms);
+    evrt_jsonout_put_i64(o, "max_delay_ms", p.max_ms);
     evrt_jsonout_end(o);
 }
 
