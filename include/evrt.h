@@ -116,15 +116,17 @@ enum {
 typedef void (*evrt_publish_cb)(void *arg, int status, uint64_t seq, struct evrt_slice id);
 
 /* Publishes one event. 0: accepted, `cb` (may be NULL) will be called exactly once.
- * -EINVAL: bad event (or a type of evrt's own, "evrt.x"), see err; -EMSGSIZE: over http.max_event_size; -ENOSPC: the store is full;
- * -EAGAIN: too much is waiting for the disk, try later; -ESHUTDOWN: draining. Not called then. */
+ * -EINVAL: bad event (or a type of evrt's own, "evrt.x"), see err; -EMSGSIZE: over http.max_event_size;
+ * -ENOSPC: the store is full; -EAGAIN: too much is waiting for the disk, try later; -ESHUTDOWN: draining.
+ * Not called then. */
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish(struct evrt *rt, const struct evrt_event *event,
                                              evrt_publish_cb cb, void *arg, struct evrt_error *err);
 
 /* Publishes one event and waits until the first attempt of every handler it matches has settled, or until
  * `timeout_ms` after it became durable. `cb` is called once, on the loop thread: `pending` handlers had
  * not settled (UINT_MAX: it is not known which there are); `outcomes` is a JSON array [{"handler",
- * "outcome":"success|retrying|dead|discarded|pending","error"?}], valid during the call. Errors as for evrt_publish(). */
+ * "outcome":"success|retrying|dead|discarded|pending","error"?}], valid during the call.
+ * Errors as for evrt_publish(). */
 typedef void (*evrt_handled_cb)(void *arg, uint64_t seq, unsigned pending,
                                 struct evrt_slice outcomes);
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_publish_wait(struct evrt *rt, const struct evrt_event *event,

@@ -88,8 +88,9 @@ const char *evrt_host_durability(const struct evrt_host *h);
 
 /* Waits until the first attempt of every handler that event `seq` matched has settled, or for
  * `timeout_ms`. cb is called once, with pending = how many had not settled and `outcomes`, a JSON array
- * [{"handler":..,"outcome":"success|retrying|dead|discarded|pending","error":{"type","message"}?}], valid during the call. EVRT_PENDING_UNKNOWN, and no outcomes:
- * which handlers it matched was not found out in time.
+ * [{"handler":..,"outcome":"success|retrying|dead|discarded|pending","error":{"type","message"}?}],
+ * valid during the call. EVRT_PENDING_UNKNOWN, and no outcomes: which handlers it matched was not found out in
+ * time.
  * To be called from the publish callback of that event, or for one that was published before. */
 #define EVRT_PENDING_UNKNOWN UINT_MAX
 typedef void (*evrt_host_settled_cb)(void *arg, unsigned pending, struct evrt_slice outcomes);
