@@ -185,7 +185,8 @@ describe("effects", function()
             { 'ctx.publish { type = "b", data = evrt.raw "{" }', "ctx.publish: " },
             { 'ctx.publish({ type = "b" }, { wait = "handled" })', "ctx.publish: takes no options" },
             { 'for i = 1, 5 do ctx.kv.set("k" .. i, ("v"):rep(1000)) end', "(kv.max_effects)" },
-            { 'repeat ctx.kv.get("n") until ctx.kv.cas("n", 1, 2)', "timeout: the handler's deadline has passed", "timeout" },
+            { 'repeat ctx.kv.get("n") until ctx.kv.cas("n", 1, 2)', "timeout: the handler's deadline has passed",
+                "timeout" },
             { 'evrt.kv.set("k", 1, { namespace = "B" })', 'evrt.kv.set: A may not write namespace "B"' },
         }
         local branches = {}
