@@ -59,13 +59,13 @@ describe("completion", function()
         assert.are.equal(-2, select(2, completion "csh"))
     end)
 
-    -- What a shell says to its completion and more.
-    local function said_by(shell, more)
+    -- What a command says to a file (%s) with a shell's completion and more.
+    local function said_by(command, shell, more)
         local path = os.tmpname()
         local file = assert(io.open(path, "w"))
         file:write(completion(shell), more)
         file:close()
-        local pipe = io.popen(shell .. " " .. path .. " 2>&1")
+        local pipe = io.popen(command:format(path))
         local said = pipe:read "*a"
         pipe:close()
         os.remove(path)
@@ -90,19 +90,14 @@ try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _evrt; echo "${
         } do
             lines[i + 1], wanted[i] = "try evrt " .. case[1], case[2] .. "\n"
         end
-        assert.are.equal(table.concat(wanted), said_by("bash", table.concat(lines, "\n") .. "\n"))
+        assert.are.equal(table.concat(wanted), said_by("bash %s 2>&1", "bash",
+            table.concat(lines, "\n") .. "\n"))
     end)
 
     it("is read by the other shells, where there are such", function()
         for _, shell in ipairs { "zsh", "fish" } do
-            local path = os.tmpname()
-            local file = assert(io.open(path, "w"))
-            file:write(completion(shell))
-            file:close()
-            local pipe = io.popen(("if command -v %s > /dev/null; then %s -n %s 2>&1; fi"):format(shell, shell, path))
-            assert.are.equal("", pipe:read "*a")
-            pipe:close()
-            os.remove(path)
+            local checked = ("if command -v %s > /dev/null; then %s -n %%s 2>&1; fi"):format(shell, shell)
+            assert.are.equal("", said_by(checked, shell, ""))
         end
     end)
 
