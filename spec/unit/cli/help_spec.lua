@@ -110,9 +110,11 @@ try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _evrt; echo "${
         end
         assert.are.equal("bash zsh fish", list "completion")
         assert.are.equal("unknown exhausted rejected crashed declined orphaned ", list "reason")
-        local states, said = assert(files.read "runtime/host/list.c"), list "state"
+        local states, said, count = assert(files.read "runtime/host/list.c"), list "state", 0
         for state in states:match "#define STATES%(X%)(.-)\n\n":gmatch '"(%w+)"' do
             assert.is_truthy(said:find(state, 1, true), state)
+            count = count + 1
         end
+        assert.are.equal(6, count)
     end)
 end)
