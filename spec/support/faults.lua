@@ -189,7 +189,7 @@ end
 
 -- ---- A sweep ----
 
----@param options {first?: boolean, drop?: boolean, config?: table}
+---@param options {first?: boolean, drop?: boolean}
 function faults.sweep(options)
     return setmetatable({
         options = options, cycles = 0, hit = 0, began = uv.hrtime(),
@@ -214,7 +214,7 @@ function Sweep:open()
 end
 
 function Sweep:start(options)
-    options.dir, options.handlers, options.config = self.dir, self.books.scripts, self.options.config
+    options.dir, options.handlers = self.dir, self.books.scripts
     return evrt.start(options)
 end
 
