@@ -5,9 +5,8 @@ local rules = require "spec.support.rules"
 local tools = require "spec.support.tools"
 
 local function holds(script)
-    local node = evrt.spawn { program = "/bin/sh", args = { "-ec", script }, env = { PATH = tools.path() } }
-    node:wait(300)
-    assert.equal(0, node.code, table.concat(node.out, "\n") .. table.concat(node.err, "\n"))
+    local code, said = tools.sh(script, { seconds = 300 })
+    assert.equal(0, code, said)
 end
 
 describe("conf #plain", function()

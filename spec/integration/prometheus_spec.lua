@@ -8,6 +8,7 @@ local faketime = require "spec.support.faketime"
 local leak = require "spec.support.leak"
 local P = require "spec.support.prometheus"
 local tamper = require "spec.support.tamper"
+local tools = require "spec.support.tools"
 
 -- Numbers are over 0 but for the first event of each type, with which all goes well: it makes the series.
 local handlers = { ["a.lua"] = [[
@@ -104,15 +105,16 @@ describe("Prometheus #plain", function()
         publish(node, "demo.good", 1, 20)
         publish(node, "demo.bad", 1, 20)
         settled(node, 0)
-        local code, said = P.sh("promtool check metrics", node:get("/metrics").body)
+        local code, said = tools.sh("promtool check metrics", { stdin = node:get("/metrics").body })
         assert.same({ 0, "" }, { code, said })
         local open = node:get("/metrics", { Accept = "application/openmetrics-text; version=1.0.0" }).body
         assert.truthy(open:find('# {trace_id="0af7651916cd43dd8448eb211c80319c"}', 1, true))
-        code, said = P.sh([[PYTHONPATH=build/spec/tools/usr/lib/python3/dist-packages /usr/bin/python3 -c '
+        code, said = tools.sh([[PYTHONPATH=build/spec/tools/usr/lib/python3/dist-packages /usr/bin/python3 -c '
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 families = list(parse(sys.stdin.read()))
-print(sum(len(f.samples) for f in families) > 300, len(families) == len({f.name for f in families}))']], open)
+print(sum(len(f.samples) for f in families) > 300, len(families) == len({f.name for f in families}))']],
+            { stdin = open })
         assert.same({ 0, "True True" }, { code, said })
     end)
 

@@ -19,14 +19,6 @@ local P = {}
 local Prometheus = {}
 Prometheus.__index = Prometheus
 
---- Runs a shell script with Debian's tools to be found: exit code, and what it said.
-function P.sh(script, input, cwd)
-    local node = evrt.spawn { program = "/bin/sh", args = { "-ec", script }, env = { PATH = tools.path() },
-        stdin = input, cwd = cwd }
-    node:wait(60)
-    return node.code, table.concat(node.out, "\n") .. table.concat(node.err, "\n")
-end
-
 local function now()
     local seconds, us = uv.gettimeofday()
     return seconds + us / 1e6
@@ -45,7 +37,7 @@ scrape_configs:
 ]]):format(uv.cwd(), node.admin))
     if options and options.old then
         evrt.write(dir .. "/old", table.concat(options.old, "\n") .. "\n# EOF\n")
-        local code, said = P.sh("promtool tsdb create-blocks-from openmetrics old tsdb", nil, dir)
+        local code, said = tools.sh("promtool tsdb create-blocks-from openmetrics old tsdb", { cwd = dir })
         assert(code == 0, said)
     end
     local self = evrt.spawn {
