@@ -2,7 +2,7 @@
 --
 --     local prometheus = require("spec.support.prometheus").start(node, { old = { "up{job=\"evrt\"} 1 1700000000" } })
 --     prometheus:query "up"                                  -- a list of {metric, value}
---     local since = prometheus:scraped(node)                  -- from here on the load generator counts
+--     local since = prometheus:scraped()                      -- from here on the load generator counts
 --     ... 400 events ...
 --     prometheus:await_expected("rate(x_total[$__rate_interval])", since, { P.rate(400, { event_type = "a" }) })
 --
@@ -71,7 +71,7 @@ function Prometheus:exemplars(metric)
     return http.request(self.port, "GET", "/api/v1/query_exemplars?start=0&end=4000000000&query=" .. metric).body
 end
 
---- The alerts that are pending or fire: name -> list of {labels, annotations}; and recording rules: name -> health.
+--- The rules that are alerts, each with those that are pending or fire, and those that record: name -> rule.
 function Prometheus:rules()
     local alerts, recorded = {}, {}
     for _, group in ipairs(self:ask "/api/v1/rules".groups) do
