@@ -3,8 +3,10 @@
 
 #include <errno.h>
 
+#include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
+#include "http/uri.h"
 
 int evrt_admin_bad(struct evrt_http_request *r, const char *name, const char *expected) {
     evrt_request_fail(r, EVRT_REFUSE_BAD_PARAMETER, "%s: expected %s", name, expected);
@@ -17,6 +19,17 @@ int evrt_admin_flag(struct evrt_http_request *r, const char *name, struct evrt_s
     return *to || evrt_slice_eq(value, EVRT_STR("false"))
                ? 0
                : evrt_admin_bad(r, name, "true or false");
+}
+
+int evrt_admin_name(struct evrt_http_request *r, struct evrt_buf *name) {
+    size_t bad;
+    evrt_buf_init(name);
+    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return -EINVAL;
+    if (evrt_percent_decode(r->match.params[0], name, &bad) == 0) return 0;
+    evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST,
+                      "the path is malformed: '%%' without two hex digits");
+    evrt_buf_finish(name);
+    return -EINVAL;
 }
 
 int evrt_admin_limit(struct evrt_http_request *r, struct evrt_slice value, uint32_t *to) {

@@ -14,6 +14,8 @@ int evrt_admin_bad(struct evrt_http_request *r, const char *name, const char *ex
 /* Takes "true" or "false"; else as evrt_admin_bad. */
 int evrt_admin_flag(struct evrt_http_request *r, const char *name, struct evrt_slice value,
                     bool *to);
+/* The name in the path, decoded, which the caller finishes; no query. Else answers 400, with nothing to finish. */
+int evrt_admin_name(struct evrt_http_request *r, struct evrt_buf *name);
 /* Takes how many items of a list to answer; else as evrt_admin_bad. */
 enum { EVRT_ADMIN_LIMIT_DEFAULT = 100, EVRT_ADMIN_LIMIT_MAX = 1000 };
 int evrt_admin_limit(struct evrt_http_request *r, struct evrt_slice value, uint32_t *to);

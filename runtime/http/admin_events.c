@@ -6,7 +6,6 @@
 #include "http/admin_routes.h"
 #include "http/parameter.h"
 #include "http/request.h"
-#include "http/uri.h"
 
 /* ---- Parameters ---- */
 
@@ -81,21 +80,13 @@ void evrt_get_event(struct evrt_http_request *r) {
 /* A number is a sequence, anything else an id. */
 void evrt_get_why(struct evrt_http_request *r) {
     uint64_t seq = 0;
-    size_t bad = 0;
     struct evrt_buf id;
-    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return;
-    evrt_buf_init(&id);
-    if (evrt_percent_decode(r->match.params[0], &id, &bad) < 0) {
-        evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST,
-                          "the path is malformed: '%%' without two hex digits");
-    } else {
-        bool is_seq = evrt_parameter_u64(r->match.params[0], &seq);
-        evrt_request_hold(r);
-        evrt_request_park(r);
-        evrt_host_why(evrt_request_host(r), seq,
-                      is_seq ? (struct evrt_slice){NULL, 0} : evrt_buf_slice(&id), evrt_admin_json,
-                      r);
-    }
+    if (evrt_admin_name(r, &id) < 0) return;
+    bool is_seq = evrt_parameter_u64(r->match.params[0], &seq);
+    evrt_request_hold(r);
+    evrt_request_park(r);
+    evrt_host_why(evrt_request_host(r), seq,
+                  is_seq ? (struct evrt_slice){NULL, 0} : evrt_buf_slice(&id), evrt_admin_json, r);
     evrt_buf_finish(&id);
 }
 

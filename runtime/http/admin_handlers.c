@@ -1,25 +1,10 @@
 /* The admin API's changes to a handler: paused, resumed, forgotten. Each is an operator's action and is
  * logged as one. */
-#include <errno.h>
-
 #include "core/jsonout.h"
 #include "host/host.h"
 #include "http/admin_answer.h"
 #include "http/admin_routes.h"
 #include "http/request.h"
-#include "http/uri.h"
-
-/* The name in the path, decoded into `name`; answered with 400 when it cannot be. */
-static int take_name(struct evrt_http_request *r, struct evrt_buf *name) {
-    size_t bad = 0;
-    evrt_buf_init(name);
-    if (evrt_request_query(r, evrt_no_parameters, NULL) < 0) return -EINVAL;
-    if (evrt_percent_decode(r->match.params[0], name, &bad) == 0) return 0;
-    evrt_request_fail(r, EVRT_REFUSE_BAD_REQUEST,
-                      "the path is malformed: '%%' without two hex digits");
-    evrt_buf_finish(name);
-    return -EINVAL;
-}
 
 static void put_done(struct evrt_http_request *r, const char *what, struct evrt_slice name) {
     evrt_buf_printf(&r->out, "{\"%s\":", what);
@@ -30,7 +15,7 @@ static void put_done(struct evrt_http_request *r, const char *what, struct evrt_
 void evrt_delete_handler(struct evrt_http_request *r) {
     struct evrt_error err;
     struct evrt_buf name;
-    if (take_name(r, &name) < 0) return;
+    if (evrt_admin_name(r, &name) < 0) return;
     int rc = evrt_host_forget(evrt_request_host(r), evrt_buf_slice(&name), &err);
     evrt_request_audit(r, "forget handler", evrt_buf_cstr(&name),
                        rc == 0 ? "forgotten" : err.message);
@@ -46,7 +31,7 @@ void evrt_delete_handler(struct evrt_http_request *r) {
 static void pause(struct evrt_http_request *r, bool paused) {
     struct evrt_error err;
     struct evrt_buf name;
-    if (take_name(r, &name) < 0) return;
+    if (evrt_admin_name(r, &name) < 0) return;
     const char *done = paused ? "paused" : "resumed";
     put_done(r, done, evrt_buf_slice(&name));
     size_t n = r->out.n;
