@@ -416,9 +416,10 @@ static int not_waiting(const struct evrt_sub *s, uint64_t seq) {
 }
 
 int evrt_bus_end_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq,
-                       enum evrt_outcome outcome) {
+                       enum evrt_outcome outcome, struct evrt_delivery *out) {
     struct evrt_delivery *d = evrt_sub_take_retry(s, seq);
     if (d == NULL) return not_waiting(s, seq);
+    *out = *d;
     if (d->state == EVRT_DELIVERY_FRESH) evrt_sub_unready(s, d->position);
     end(b, s, d->position, outcome);
     return 0;

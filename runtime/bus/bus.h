@@ -113,9 +113,11 @@ bool evrt_bus_lend(struct evrt_bus *b, struct evrt_sub *s, uint64_t position, ui
 EVRT_MUST_CHECK int evrt_bus_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t position,
                                    uint32_t worker, struct evrt_retry_row *again,
                                    struct evrt_delivery *d);
-/* Ends a retry that is not in flight, due or not. 0; -ENOENT: there is none; -EBUSY: it is in flight. */
+/* Ends a retry that is not in flight, due or not. 0; -ENOENT: there is none; -EBUSY: it is in flight. One that
+ * failed again is found when that has been settled. *d is a copy of the delivery as it was: of the attempt that
+ * is not made. */
 EVRT_MUST_CHECK int evrt_bus_end_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq,
-                                       enum evrt_outcome outcome);
+                                       enum evrt_outcome outcome, struct evrt_delivery *d);
 /* Makes it due. The same. */
 EVRT_MUST_CHECK int evrt_bus_run_retry(struct evrt_bus *b, struct evrt_sub *s, uint64_t seq);
 /* A dead letter is no more: the handler has done it now, or it is given up (and counted as discarded). */

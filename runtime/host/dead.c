@@ -156,7 +156,7 @@ void host_dead(struct evrt_host *h, const struct host_dead *d) {
     evrt_dead_put(&d->sub->dead_list,
                   &(struct evrt_record_dead){
                       .seq = d->seq,
-                      .attempt = d->attempt,
+                      .attempt = d->unmade ? 0 : d->attempt,
                       .at_ms = now,
                       .error_type = d->error_type,
                       .message = d->message,

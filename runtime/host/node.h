@@ -433,7 +433,8 @@ void host_retries_expire(struct evrt_host *h);
 struct host_dead {
     struct evrt_sub *sub;
     uint64_t seq;
-    uint32_t attempt;
+    uint32_t attempt; /* the last that was made */
+    bool unmade;      /* and it dies of something else than that one: state.db knows how it ended */
     enum evrt_dead_reason reason;
     int64_t first_failed_ms;    /* 0: now */
     struct evrt_slice type, id; /* of the event; {NULL,0}: not at hand */

@@ -328,10 +328,13 @@ static void expire(struct evrt_host *h, struct evrt_sub *s, uint64_t seq, struct
     struct evrt_event e = {0};
     struct host_trace_text ids;
     bool known = bytes.n != 0 && evrt_event_decode(bytes.p, bytes.n, &e) == 0;
-    if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD) < 0) return;
+    struct evrt_delivery d;
+    if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD, &d) < 0) return;
     host_dead(h, &(struct host_dead){
                      .sub = s,
                      .seq = seq,
+                     .attempt = d.attempt - 1u,
+                     .unmade = true,
                      .reason = EVRT_DEAD_ORPHANED,
                      .type = e.type,
                      .id = e.id,
@@ -389,7 +392,9 @@ int evrt_host_retry(struct evrt_host *h, uint32_t sub, uint64_t seq, bool discar
     struct evrt_sub *s = evrt_bus_by_id(h->bus, sub);
     if (h->phase >= HOST_CLOSING) return evrt_error_set(err, -ESHUTDOWN, "shutting down");
     if (s == NULL) return not_waiting(err, -ENOENT);
-    int rc = discard ? evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DISCARDED)
+    host_settle(h); /* one that has just failed again is waiting from then on */
+    struct evrt_delivery d;
+    int rc = discard ? evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DISCARDED, &d)
                      : evrt_bus_run_retry(h->bus, s, seq);
     if (rc < 0) return not_waiting(err, rc);
     host_barrier(h, cb, arg);

@@ -2,6 +2,8 @@
 -- that policies gave, told by the rows themselves (due less last_failed), so that no clock is raced.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local files = require "spec.support.files"
+local http = require "spec.support.http"
 local time = require "spec.support.time"
 
 local hour = 3600 * 1000
@@ -82,6 +84,53 @@ describe("a retry's row", function()
         node:stop "sigkill"
         node = node:restart()
         assert.same({ two }, rows(node))
+        assert.equal(0, node:stop())
+    end)
+
+    -- The host stands still while the attempt fails and the operator asks, so both come to it at once. Whether it looks
+    -- at the worker first is the kernel's choice; it does as a rule.
+    it("is found in the turn in which it fails again", function()
+        local node = start({}, {
+            ["A.lua"] = handler("A", "a", [[
+                local go = io.open(event.subject .. ctx.attempt)
+                while ctx.attempt > 1 and not go do
+                    evrt.sleep(0.001)
+                    go = io.open(event.subject .. ctx.attempt)
+                end
+                if go then go:close() end
+                error 'boom']]),
+            -- Has its turn in that worker when A's answer has left it.
+            ["B.lua"] = handler("B", "b", [[
+                for attempt = 2, 4 do
+                    local go
+                    repeat
+                        evrt.sleep(0.001)
+                        go = io.open(event.subject .. attempt)
+                    until go
+                    go:close()
+                    evrt.sleep(0.005)
+                    assert(io.open(event.subject .. "B" .. attempt, "w")):close()
+                end]]),
+        }, { count = 1 })
+        local mark = node.dir .. "/go"
+        local seq = node:accept { type = "a", subject = mark }
+        node:accept { type = "b", subject = mark }
+        local connection, due = http.connect(node.admin), false
+        for attempt = 2, 4 do
+            if not due then run_now(node, await_row(node, seq, attempt)) end
+            node:await("the attempt to run", function() return rows(node)[1].state == "running" end)
+            assert.equal(200, connection:request("GET", "/livez").status)
+            node:kill "sigstop"
+            evrt.write(mark .. attempt, "")
+            node:await("the worker to be on", function() return files.read(mark .. "B" .. attempt) end)
+            connection:send(http.format("POST", "/api/v1/retries/1-" .. seq .. "/run", ""))
+            node:kill "sigcont"
+            local status = connection:response().status
+            assert.is_true(status == 200 or status == 409, status)
+            due = status == 200
+        end
+        connection:close()
+        evrt.write(mark .. 5, "") -- it may run by now
         assert.equal(0, node:stop())
     end)
 

@@ -235,6 +235,11 @@ describe("a retry", function()
         node:await_end()
         assert.equal("done", node:outcome(first, "A").outcome)
 
+        -- What becomes of it is told with the attempts that were made.
+        evrt.write(node.dir .. "/handlers/T.lua", [[return { name = "T", events = "evrt.dead_letter",
+            handle = function(event, ctx)
+                ctx.log.info("told", { attempts = event.data.attempts, of = event.data.event.seq })
+            end }]])
         local second = node:accept({ type = "a" })
         node:await("a retry", retrying(node, 1))
         reload(node)
@@ -248,6 +253,9 @@ describe("a retry", function()
         local one = node:outcome(second, "A")
         assert.same({ "dead", "cancelled" }, { one.outcome, one.error.type })
         assert.matches("retry.ttl", one.error.message)
+        assert.equal(second, node:await_log({ msg = "told", attempts = 1 }).of)
+        node:await_log { msg = "Event moved to dead letter queue", handler = "A", attempt = 1, reason = "orphaned" }
+        assert.equal(1, node:get("/api/v1/dead-letters").json.items[1].attempts)
         assert.equal(0, node:stop())
     end)
 

@@ -27,6 +27,7 @@ end)
 
 describe("bus/sub_retry", function()
     local w, s
+    local ended = ffi.new "struct evrt_delivery"
 
     before_each(function() w = support.world {} end)
     after_each(function() w.close() end)
@@ -101,7 +102,7 @@ describe("bus/sub_retry", function()
         for seq = 1, 4 do fail(seq == 4 and 9 or 1, false, keep(seq)) end
         assert.equal(4, w.held)
         support.settle(w)
-        assert.equal(0, lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED))
+        assert.equal(0, lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED, ended))
         assert.equal(3, w.held)
         assert.equal(2, due(1))
         assert.equal(2, tonumber(lib.evrt_bus_worker_gone(w.bus, w.worker)))
@@ -126,6 +127,25 @@ describe("bus/sub_retry", function()
         table.insert(w.sent, 1, stale)
         assert.is_true(support.answer(w, 1) < 0)
         assert.equal(0, support.answer(w, 1))
+    end)
+
+    -- What an operator asks for in the turn in which it fails: the host settles first.
+    it("that failed again is found as soon as that is settled", function()
+        s = support.add(w, 1, "a")
+        support.publish(w, "a")
+        fail(9)
+        due(9)
+        assert.equal(3, (fail(99)))
+        assert.is_true(lib.evrt_bus_run_retry(w.bus, s, 1) < 0)
+        support.settle(w)
+        assert.equal(0, lib.evrt_bus_run_retry(w.bus, s, 1))
+        while support.catch_up(w, s, 100) do end
+        assert.equal(1, w.sent[1].seq)
+        assert.equal(4, (fail(99)))
+        support.settle(w)
+        assert.equal(0, lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DEAD, ended))
+        assert.same({ 1, 4 }, { tonumber(ended.seq), ended.attempt })
+        assert.same({ 0, 1 }, { tonumber(s.retrying), tonumber(s.dead) })
     end)
 
     it("is sent again when its worker dies, as the attempt that it was", function()
@@ -164,12 +184,12 @@ describe("bus/sub_retry", function()
         lib.evrt_sub_restore_retry(s, ffi.new("struct evrt_retry_row", { due_ns = 9, seq = 1, key = 5, attempt = 2 }))
         support.publish(w, "a", 5)
         assert.equal(0, #w.sent)
-        assert.equal(0, lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED))
+        assert.equal(0, lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED, ended))
         lib.evrt_bus_pump(w.bus)
         while support.catch_up(w, s, 100) do end
         assert.equal(2, w.sent[1].seq)
         assert.equal(1, tonumber(s.discarded))
-        assert.is_true(lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED) < 0)
+        assert.is_true(lib.evrt_bus_end_retry(w.bus, s, 1, lib.EVRT_OUTCOME_DISCARDED, ended) < 0)
     end)
 
     it("waits while its handler is paused, and when its event is gone is discarded", function()
