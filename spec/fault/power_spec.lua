@@ -1,10 +1,12 @@
--- The power is cut under load, again and again: what was acknowledged is there, whatever had not reached the disk
--- is gone. The books that say so are tested themselves: with syncs that do nothing (eatmydata) they find loss.
+-- The power is cut under load, again and again: what was acknowledged is there, and the effects of what was handled
+-- once, though whatever had not reached the disk is gone. The books that say so are tested themselves: with syncs
+-- that do nothing (eatmydata) they find loss.
 --
 -- EVRT_CUTS sets how many cuts.
 local uv = require "luv"
 local evrt = require "spec.support.evrt"
 local disk = require "spec.support.disk"
+local effects = require "spec.support.effects"
 local faults = require "spec.support.faults"
 local oracle = require "spec.support.oracle"
 local preload = require "spec.support.preload"
@@ -26,6 +28,7 @@ describe("a machine without power #plain", function()
     before_each(function()
         dir = evrt.folder()
         books, client = oracle.under_load(dir, 16, 0.02)
+        effects.handler(books, { events = { "load.a" }, ordered_by = "data.k", key = "event.data.k" })
         store = assert(disk.create(dir))
     end)
 
@@ -41,6 +44,7 @@ describe("a machine without power #plain", function()
 
     -- Under load, until the disk is gone and the node with it.
     local function cut(node, seconds)
+        effects.replay(node, 20)
         client:start(node.ingest)
         evrt.idle(seconds)
         assert.is_nil(node.code, node.code and node:said())

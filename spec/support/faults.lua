@@ -14,6 +14,7 @@
 -- other's; that is why kinds are told apart.
 local uv = require "luv"
 local cjson = require "cjson"
+local effects = require "spec.support.effects"
 local evrt = require "spec.support.evrt"
 local oracle = require "spec.support.oracle"
 local tamper = require "spec.support.tamper"
@@ -81,12 +82,14 @@ end
 
 -- ---- A life ----
 
---- Handlers that succeed, fail and publish, with books.
+--- Handlers that succeed, fail, publish, and have effects, with books.
 function faults.handlers(books)
     books:handler { name = "A", events = { "load.*", "made.*" } }
     books:handler { name = "Fails", events = { "load.fail" }, after = 'error("as asked")' }
     books:handler { name = "Makes", events = { "load.make" },
         after = 'evrt.publish { type = "made.x", source = "made", id = "made-" .. event.id }' }
+    effects.handler(books, { events = { "load.a", "load.b", "load.c" }, fails = { "load.b" },
+        ordered_by = "source", key = "event.source" })
 end
 
 --- A client that asks one thing after the other, with the books of load.lua.
@@ -151,6 +154,7 @@ function faults.work(node, client, big)
         event(client, "load.c") })
     post(node, client, event(client, "load.fail"), "?wait=handled&timeout=5s")
     post(node, client, event(client, "load.make"))
+    effects.replay(node, 3, "?wait=true")
     pcall(node.get, node, "/api/v1/events/1") -- answered when state.db has what ended
     for _ = 1, big do post(node, client, event(client, "load.big", ("x"):rep(1000000))) end
     post(node, client, event(client, "load.z"))
@@ -167,6 +171,7 @@ local function ended(node) return node.code ~= nil end
 function faults.sound(books, node)
     local r = books:compare(node)
     oracle.sound(r)
+    if books.effects then r.effects = effects.sound(books, node) end
     return r
 end
 

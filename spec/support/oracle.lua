@@ -23,7 +23,7 @@ local log = assert(io.open("@SIDE", "a"))
 log:setvbuf("full", 4096)
 return {
     name = "@NAME", events = { "@EVENTS" }, start = "beginning", @OPTIONS
-    handle = function(event)
+    handle = function(event, ctx)
         @BEFORE
         log:write("@NAME ", event.id, " ", event.seq, " ", @KEY, "\n")
         log:flush()
@@ -54,7 +54,8 @@ function Books:handler(h)
     for i, pattern in ipairs(h.events) do
         patterns[i] = "^" .. pattern:gsub("%.", "%%."):gsub("%*", "[^.]+") .. "$"
     end
-    self.handlers[h.name] = { name = h.name, patterns = patterns, times = {}, newest = {} }
+    self.handlers[h.name] = { name = h.name, events = h.events, patterns = patterns, times = {},
+        newest = {} }
 end
 
 --- The books of a plain, a slow and an ordered handler, and a client that loads them.
@@ -99,9 +100,10 @@ end
 --- Takes in what handlers wrote since.
 function Books:read() self.follow() end
 
--- The type an id was sent with. A handler that publishes names its events made-<id of the cause>.
+-- The type an id was sent with. A handler that publishes names its events made-<id of the cause>, where each
+-- execution has a name of its own with ~ and that behind.
 function Books:sent(id)
-    local made = id:match "^made%-(.*)$"
+    local made = id:match "^made%-([^~]*)"
     for _, client in ipairs(self.clients) do
         if client.sent[made or id] then return made and "made" or client.sent[id] end
     end
@@ -124,11 +126,20 @@ function oracle.balance(node)
     return s
 end
 
---- Waits until nothing is pending or running, and only so many (0) wait for another attempt.
+--- Waits until nothing is pending or running, nothing waits for its time, and only so many (0) wait for another
+--- attempt.
 function Books:settle(node, seconds, retrying)
-    node:await("every delivery to end", function()
+    local function settled()
         local s = oracle.balance(node)
-        return s.pending == 0 and s.running == 0 and s.retrying == (retrying or 0)
+        return s.pending == 0 and s.running == 0 and s.retrying == (retrying or 0) and s.scheduled.pending == 0 and s
+    end
+    node:await("every delivery to end", function()
+        local before = settled()
+        if not before then return false end
+        -- Answered when all that has ended is in the journal, and with it what it published.
+        node:get "/api/v1/dead-letters?limit=1"
+        local now = settled()
+        return now and now.events == before.events and now.scheduled.published == before.scheduled.published
     end, seconds)
     self:read()
 end
@@ -193,7 +204,7 @@ end
 --- Compares the books with a node that has settled all.
 ---@return {first: integer, stored: integer, acked: integer, sent: integer, lost: string[], phantom: string[],
 ---  twice: string[], unbalanced: string[], order: integer, duplicates: integer, again: table<string, integer>,
----  dead: integer, discarded: integer}
+---  dead: integer, discarded: integer, effects: integer}
 function Books:compare(node)
     self:read()
     local first = node:get "/api/v1/stats".json.store.first_seq -- segments before were dropped
@@ -201,7 +212,7 @@ function Books:compare(node)
     local r = {
         first = first, stored = last, acked = self:count "acked_count", sent = self:count "sent_count",
         lost = {}, phantom = {}, twice = {}, unbalanced = {}, order = self.misordered, duplicates = 0, again = {},
-        dead = 0, discarded = 0,
+        dead = 0, discarded = 0, effects = 0,
     }
     for _, id in ipairs(twice) do
         if not id:find "^made%-" then add(r.twice, id) end
@@ -219,11 +230,13 @@ end
 function oracle.line(r)
     return ("%d sent, %d acked, %d stored, %d lost, %d phantom, %d order violations, %d duplicates")
         :format(r.sent, r.acked, r.stored, #r.lost, #r.phantom, r.order, r.duplicates)
+        .. (r.effects > 0 and (", %d with effects, each once"):format(r.effects) or "")
 end
 
 --- A report to add others to, for a line of several stores.
 function oracle.sum()
-    return { sent = 0, acked = 0, stored = 0, lost = {}, phantom = {}, order = 0, duplicates = 0 }
+    return { sent = 0, acked = 0, stored = 0, lost = {}, phantom = {}, order = 0, duplicates = 0,
+        effects = 0 }
 end
 
 function oracle.add(sum, r)
