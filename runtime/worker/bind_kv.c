@@ -8,7 +8,6 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <stdlib.h>
-#include <uv.h>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -16,6 +15,7 @@
 #include "frame/values.h"
 #include "worker/bind.h"
 #include "worker/bind_json.h"
+#include "worker/code.h"
 #include "worker/kv.h"
 #include "worker/process.h"
 #include "worker/wait.h"
@@ -443,7 +443,7 @@ int evrt_kv_says(struct evrt_worker *w, struct evrt_slice payload) {
         lua_pushnil(L); /* no problem */
         lua_pushboolean(L, false);
         lua_pushlstring(L, f.value.p, f.value.n);
-        lua_pushstring(L, uv_err_name(f.status));
+        lua_pushstring(L, evrt_code_name(f.status));
         evrt_runner_continue(w, d, 4);
         return 0;
     }

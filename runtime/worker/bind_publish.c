@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
-#include <uv.h>
 
 #include "core/error.h"
 #include "core/event.h"
 #include "core/kv.h"
 #include "worker/bind.h"
 #include "worker/bind_json.h"
+#include "worker/code.h"
 #include "worker/process.h"
 #include "worker/wait.h"
 #include "json/json.h"
@@ -20,7 +20,7 @@ static int refuse(lua_State *L, int code, const char *message) {
     lua_pushnil(L);
     lua_pushnil(L);
     lua_pushstring(L, message);
-    lua_pushstring(L, uv_err_name(code));
+    lua_pushstring(L, evrt_code_name(code));
     return 4;
 }
 
@@ -194,14 +194,11 @@ static int too_many_hops(lua_State *L, struct evrt_worker *w, const struct evrt_
                          struct evrt_slice type) {
     struct evrt_error err;
     evrt_worker_limit(w, "bus.max_hops");
-    evrt_error_set(&err, -EINVAL,
+    evrt_error_set(&err, -ELOOP,
                    "hop limit (%u) reached: \"%.*s\" would be the publish number %u in a chain "
                    "of handlers that publish; bus.max_hops is the limit",
                    w->hello.max_hops, (int)(type.n < 256 ? type.n : 256), type.p, d->hops + 1u);
-    refuse(L, -EINVAL, err.message);
-    lua_pushliteral(L, "EHOPS");
-    lua_replace(L, -2);
-    return 4;
+    return refuse(L, -ELOOP, err.message);
 }
 
 static int unchecked(lua_State *L) {

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "worker/bind.h"
+#include "worker/code.h"
 #include "worker/process.h"
 #include "worker/shared.h"
 #include "worker/wait.h"
@@ -64,7 +65,7 @@ static int push_answer(lua_State *L, const struct evrt_frame_shared *f) {
     lua_pushstring(L, f->status == -ENOSPC     ? "no room for another key (shared.max_entries)"
                       : f->status == -EMSGSIZE ? "too large (shared.max_value_size)"
                                                : uv_strerror(f->status));
-    lua_pushstring(L, uv_err_name(f->status));
+    lua_pushstring(L, evrt_code_name(f->status));
     return 4;
 }
 

@@ -4,6 +4,7 @@
  *
  * What timers and handlers put leaves at the next flush, before the loop may sleep. */
 #include "worker/worker.h"
+#include "worker/code.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -192,7 +193,7 @@ static int on_published(struct evrt_worker *w, struct evrt_slice payload) {
     if (f.status < 0) {
         lua_pushnil(L);
         push_slice(L, f.message);
-        lua_pushstring(L, uv_err_name(f.status));
+        lua_pushstring(L, evrt_code_name(f.status));
     } else {
         push_slice(L, f.id);
         lua_pushnumber(L, (lua_Number)f.seq);

@@ -339,6 +339,27 @@ describe("effects", function()
         assert.equal(0, node:stop())
     end)
 
+    it("of evrt.kv.cas that came too late say so", function()
+        local node = node_of { ["a.lua"] = [[
+            local evrt = require "evrt"
+            return { name = "A", events = "a", handle = function(event, ctx)
+                for _ = 1, 10 do
+                    local done
+                    repeat
+                        local n = evrt.kv.get "n"
+                        done = evrt.kv.cas("n", n, (n or 0) + 1)
+                        assert(done == true or done == false, done)
+                        if not done then ctx.kv.incr "late" end
+                    until done
+                end
+            end }]] }
+        for _ = 1, 20 do node:accept { type = "a" } end
+        assert.equal(20, node:await_end().done)
+        assert.equal(200, (kv(node, "A", "n")))
+        assert.is_true(kv(node, "A", "late") > 0)
+        assert.equal(0, node:stop())
+    end)
+
     it("are read, listed and changed by operators, who may write any namespace", function()
         local node = node_of({ ["a.lua"] = [[
             return { name = "A", events = "a", handle = function(event, ctx)

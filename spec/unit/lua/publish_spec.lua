@@ -120,9 +120,12 @@ describe("publish", function()
     end)
 
     it("tells the host's refusal", function()
-        local w, f = publish "{ type = 't' }"
-        answer(w, f, { status = -28, message = "the store is full" })
-        assert.equal("nil\tnil\tthe store is full\tENOSPC\tnil", result(w))
+        for status, code in pairs { [28] = "ENOSPC", [11] = "EAGAIN", [35] = "EDEADLK", [40] = "EHOPS",
+            [90] = "EMSGSIZE", [108] = "ESHUTDOWN" } do
+            local w, f = publish "{ type = 't' }"
+            answer(w, f, { status = -status, message = "cannot be" })
+            assert.equal("nil\tnil\tcannot be\t" .. code .. "\tnil", result(w))
+        end
     end)
 
     it("stops at the hop limit", function()
