@@ -16,7 +16,7 @@
 ---@field priority? integer  -100 to 100, 0 unless given: of the handlers of one event, higher ones get it first
 ---@field on_retry? "hold"|"skip"  With ordered_by: what a retry does to its key, `"hold"` unless given
 ---@field start? "new"|"beginning"  A new handler's first event: the next one published, or the oldest kept
----@field on_dead_letter? fun(event: evrt.Event, letter: evrt.DeadLetter, ctx: evrt.Context)  Told once; may fail
+---@field on_dead_letter? fun(event: evrt.Event, letter: evrt.DeadLetter, ctx: evrt.Context)  Once at most; may fail
 ---@field schedule? string  Cron, `"*/5 * * * *"` or six fields from the second on: an event `evrt.timer.NAME`
 ---@field every? string|number  The same after each such time, `"30s"`
 ---@field timezone? string  Of schedule: `"Europe/Berlin"`; UTC unless given

@@ -378,6 +378,9 @@ struct evrt_delivery *evrt_sub_take_aside(struct evrt_sub *s,
 void evrt_sub_untake_aside(struct evrt_sub *s, struct evrt_delivery *d);
 /* Whether one of that job and key is in flight. */
 bool evrt_sub_has_aside(const struct evrt_sub *s, uint64_t job, uint64_t key);
+/* One of that purpose that is in flight at that worker; NULL: there is none. */
+struct evrt_delivery *evrt_sub_aside_at(const struct evrt_sub *s, enum evrt_purpose purpose,
+                                        uint32_t worker);
 /* One of that job that is not in flight is no more; its key (0: none) is the caller's to pass on. false: there
  * is none. */
 bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key);

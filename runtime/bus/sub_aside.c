@@ -80,6 +80,17 @@ bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key) {
     return true;
 }
 
+struct evrt_delivery *evrt_sub_aside_at(const struct evrt_sub *s, enum evrt_purpose purpose,
+                                        uint32_t worker) {
+    for (uint32_t i = 0; s->aside_flight != 0 && i < s->made; i++) {
+        struct evrt_delivery *d = evrt_sub_numbered(s, i);
+        if (d->state == EVRT_DELIVERY_FLIGHT && d->worker == worker &&
+            evrt_sub_is_aside(d->position) && d->purpose == purpose)
+            return d;
+    }
+    return NULL;
+}
+
 bool evrt_sub_has_aside(const struct evrt_sub *s, uint64_t job, uint64_t key) {
     for (uint32_t i = 0; s->aside_live != 0 && i < s->made; i++) {
         const struct evrt_delivery *d = evrt_sub_numbered(s, i);

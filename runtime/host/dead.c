@@ -4,7 +4,12 @@
  *               └▶ entry of the next SETTLE record ──────────────────────▶ journal ┘ in this group
  *
  * The event comes first: a crash between the two has the delivery made, and told, once more; never is one dead
- * and not told. What handlers of evrt.* fail with is not told, so that none is told of itself. */
+ * and not told. What handlers of evrt.* fail with is not told, so that none is told of itself.
+ *
+ *     host_dead ─▶ a notice ─the letter is durable─▶ its event is read ─▶ on_dead_letter, once at most
+ *
+ * A crash before it is durable has the delivery made once more, and nobody was told. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -17,7 +22,7 @@
 #include "core/jsonout.h"
 
 enum {
-    NOTICES_MAX = 1000,       /* whose events are being read */
+    NOTICES_MAX = 1000,       /* whose letters are being written and events read */
     WAITING_MAX = 10000,      /* of one handler's, that wait for its credit beside its jobs, */
     WAITING_BYTES = 32 << 20, /* and of their events */
 };
@@ -84,12 +89,20 @@ static void tell(struct evrt_host *h, const struct host_dead *d) {
 
 /* ---- on_dead_letter: told at most once, and what it does changes nothing ---- */
 
-struct notice {
+struct host_notice {
     struct evrt_host *host;
+    struct host_notice *next;
     uint32_t sub;
     uint16_t attempt;
+    uint64_t seq;
     struct evrt_buf info;
 };
+
+static void drop(struct host_notice *n) {
+    n->host->notices--;
+    evrt_buf_finish(&n->info);
+    free(n);
+}
 
 /* They come as fast as the handler fails, and go as fast as its on_dead_letter is. */
 static bool has_room(const struct evrt_host *h, const struct evrt_sub *s, struct evrt_slice event) {
@@ -103,10 +116,9 @@ static bool has_room(const struct evrt_host *h, const struct evrt_sub *s, struct
 }
 
 static void on_fetched(void *arg, const struct host_fetch *f) {
-    struct notice *n = arg;
+    struct host_notice *n = arg;
     struct evrt_host *h = n->host;
     struct evrt_sub *s = evrt_bus_by_id(h->bus, n->sub);
-    h->notices--;
     if (s != NULL && s->active && f->rc == 0 && f->items[0].n != 0 && h->phase == HOST_SERVING &&
         has_room(h, s, host_fetched(f, 0))) {
         evrt_bus_aside(h->bus, s,
@@ -116,8 +128,35 @@ static void on_fetched(void *arg, const struct host_fetch *f) {
                                             .info = evrt_buf_slice(&n->info)});
         uv_async_send(&h->wake);
     }
-    evrt_buf_finish(&n->info);
-    free(n);
+    drop(n);
+}
+
+static void on_durable(void *arg, uint64_t unused) {
+    (void)unused;
+    for (struct host_notice *n = arg, *next; n != NULL; n = next) {
+        next = n->next;
+        if (n->host->phase != HOST_SERVING) {
+            drop(n);
+            continue;
+        }
+        struct host_fetch_item *item = evrt_zalloc(sizeof *item);
+        *item = (struct host_fetch_item){.sub = n->sub, .seq = n->seq};
+        host_fetch(n->host, item, 1, on_fetched, n);
+    }
+}
+
+void host_notices_turn(struct evrt_host *h) {
+    struct host_notice *first = NULL;
+    if (h->noticed == NULL) return;
+    for (struct host_notice *n; (n = h->noticed) != NULL;) { /* the newest is the first */
+        h->noticed = n->next;
+        n->next = first;
+        first = n;
+    }
+    if (h->appended == h->committed)
+        on_durable(first, 0);
+    else
+        host_waiters_push(&h->barriers, (struct host_waiter){h->appended, 0, on_durable, first});
 }
 
 static void notify(struct evrt_host *h, const struct host_dead *d) {
@@ -130,13 +169,15 @@ static void notify(struct evrt_host *h, const struct host_dead *d) {
                        EVRT_F_U64("seq", d->seq), EVRT_F_CSTR("error", "too many at once"));
         return;
     }
-    struct notice *n = evrt_zalloc(sizeof *n);
-    struct host_fetch_item *item = evrt_zalloc(sizeof *item);
-    *n = (struct notice){.host = h, .sub = s->id, .attempt = (uint16_t)d->attempt};
-    *item = (struct host_fetch_item){.sub = s->id, .seq = d->seq};
+    struct host_notice *n = evrt_zalloc(sizeof *n);
+    *n = (struct host_notice){.host = h,
+                              .next = h->noticed,
+                              .sub = s->id,
+                              .attempt = (uint16_t)d->attempt,
+                              .seq = d->seq};
     describe(&n->info, d);
+    h->noticed = n;
     h->notices++;
-    host_fetch(h, item, 1, on_fetched, n);
 }
 
 void host_notice_ended(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
@@ -146,6 +187,24 @@ void host_notice_ended(struct evrt_host *h, const struct evrt_sub *s, const stru
     evrt_log_event(h->log, DEAD_NOTICE_FAILED, EVRT_F_CSTR("handler", s->name),
                    EVRT_F_STR("event_type", names.type), EVRT_F_STR("event_id", names.id),
                    EVRT_F_U64("seq", d->seq), EVRT_F_STR("error", f->message));
+}
+
+void host_notices_gone(struct host_worker *w) {
+    static const struct evrt_frame_failed gone = {
+        .error_type = EVRT_STR("cancelled"),
+        .message = EVRT_STR("its worker ended before it returned, or before it began"),
+    };
+    struct evrt_host *h = w->host;
+    for (size_t i = 0; h->bus != NULL && i < evrt_bus_count(h->bus); i++) {
+        struct evrt_sub *s = evrt_bus_get(h->bus, i);
+        const struct evrt_delivery *at;
+        struct evrt_delivery d;
+        while ((at = evrt_sub_aside_at(s, EVRT_PURPOSE_NOTICE, w->instance)) != NULL) {
+            int rc = evrt_bus_end(h->bus, s, at->position, w->instance, EVRT_OUTCOME_DEAD, &d);
+            assert(rc == 0); /* it is in flight */
+            host_notice_ended(h, s, &d, &gone);
+        }
+    }
 }
 
 /* ---- The letter ---- */

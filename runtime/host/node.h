@@ -181,11 +181,12 @@ struct evrt_host {
     struct evrt_shared *shared;
     struct host_jobs *jobs;
     struct host_letters *letters;
-    struct host_recent *recent; /* NULL: nothing failed of late */
-    struct host_copies *copies; /* NULL: no segment was looked at */
-    unsigned notices;           /* of dead letters whose event is being read */
-    bool expiring;              /* retries of vanished handlers, whose events are being read */
-    uint64_t letters_dropped;   /* dead letters given up: by age, number, operators */
+    struct host_recent *recent;  /* NULL: nothing failed of late */
+    struct host_copies *copies;  /* NULL: no segment was looked at */
+    struct host_notice *noticed; /* of this turn; the others: */
+    unsigned notices;            /* of dead letters, until their event was read */
+    bool expiring;               /* retries of vanished handlers, whose events are being read */
+    uint64_t letters_dropped;    /* dead letters given up: by age, number, operators */
     struct host_snapshots snapshots;
     struct host_needed needed;
     bool state_behind;        /* state.db has enough to do: nothing is handed out */
@@ -446,6 +447,10 @@ struct host_dead {
 };
 /* Makes it a dead letter with the next settlement, or that one anew; logs and tells it. */
 void host_dead(struct evrt_host *h, const struct host_dead *d);
+/* Those of letters that the turn settled: told when that is durable. */
+void host_notices_turn(struct evrt_host *h);
+/* Its process was reaped: what it was telling is told no more, so that none is twice. */
+void host_notices_gone(struct host_worker *w);
 /* on_dead_letter returned (f NULL) or failed. */
 void host_notice_ended(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
                        const struct evrt_frame_failed *f);

@@ -104,6 +104,7 @@ void host_turn(struct evrt_host *h) {
     host_kv_turn(h);
     evrt_bus_pump(h->bus);
     host_settle(h);
+    host_notices_turn(h);
     host_retries_turn(h);
     host_schedule_turn(h);
     host_timers_turn(h);

@@ -75,6 +75,7 @@ static void on_exit_of(struct host_worker *w, int status, int signal) {
     host_meter_own_forget(w);
     bool charged =
         host_contain_died(w, !w->told || (signal != SIGKILL && status != 0), status, signal);
+    host_notices_gone(w);
     uint64_t again = h->bus == NULL ? 0 : evrt_bus_worker_gone(h->bus, w->instance);
     if (again != 0) host_jobs_again(h);
     host_generation_lost(w, status, signal);

@@ -1,5 +1,7 @@
 -- Dead letters of a node that is ended again and again: while they are made, and while they are given once more.
--- Each acknowledged event is done or a letter, never both and never neither, and a letter has what was sent.
+-- Each acknowledged event is done or a letter, never both and never neither, and a letter has what was sent. Their
+-- handler is told of each once at most, and only of what is one for good; its count in the store is what it was told
+-- and did not fail at.
 --
 -- EVRT_LETTER_STOPS sets how many times.
 local cjson = require "cjson"
@@ -11,10 +13,22 @@ local STOPS = tonumber(os.getenv "EVRT_LETTER_STOPS" or "") or (faults.soak and 
 local BATCHES, BATCH = 10, 50
 
 -- Fails with every third event until it is repaired: with some at once, with others at their second attempt. Writes
--- down what it did; a kill may leave a piece of a line.
+-- down what it did; a kill may leave a piece of a line. Told of a letter, it does so too, and then may raise, come too
+-- late or take its worker down.
 local SCRIPT = [[
 local evrt = require "evrt"
-return { name = "A", events = "a.*", handle = function(event, ctx)
+local function write(name, n)
+    local file = assert(io.open("%s/" .. name, "a"))
+    file:write(("\n%%d .\n"):format(n))
+    file:close()
+end
+return { name = "A", events = "a.*", timeout = "10s", on_dead_letter = function(event, letter, ctx)
+    local n = event.data.n
+    write("told", n)
+    ctx.kv.incr "told"
+    if n %% 9 == 0 then error "not even that" end
+    if n %% 100 == 51 and %s then os.exit(1) end
+end, handle = function(event, ctx)
     local repaired = io.open("%s/repaired")
     if repaired then
         repaired:close()
@@ -22,9 +36,7 @@ return { name = "A", events = "a.*", handle = function(event, ctx)
         if event.data.n %% 2 == 0 then evrt.reject "even" end
         error("odd, attempt " .. ctx.attempt)
     end
-    local file = assert(io.open("%s/given", "a"))
-    file:write(("\n%%d .\n"):format(event.data.n))
-    file:close()
+    write("given", event.data.n)
 end }]]
 
 local function letters(node)
@@ -37,10 +49,10 @@ local function letters(node)
     return list
 end
 
--- Times that each was handled.
-local function given(dir)
+-- Times that each was handled ("given"), or told of ("told").
+local function count(dir, what)
     local times = {}
-    for line in io.lines(dir .. "/given") do
+    for line in io.lines(dir .. "/" .. what) do
         local n = tonumber(line:match "^(%d+) %.$")
         if n then times[n] = (times[n] or 0) + 1 end
     end
@@ -54,15 +66,22 @@ describe("dead letters", function()
         local dir = evrt.folder()
         local function start()
             return evrt.start {
-                dir = dir, handlers = { ["a.lua"] = SCRIPT:format(dir, dir) },
+                dir = dir, handlers = { ["a.lua"] = SCRIPT:format(dir, signal == "sigkill", dir) },
                 config = { workers = { count = 2 }, retry = { max_retries = 1, initial_delay = "5ms", jitter = 0 },
                     logging = { level = "info", sampling = { first = 1, then_every = 0 } } },
             }
         end
+        local repaired = false
         local function again(node)
             node:stop(signal)
             node = start()
             oracle.balance(node)
+            local told, there = count(dir, "told"), {}
+            for _, l in ipairs(letters(node)) do there[l.event.data.n] = true end
+            for n, times in pairs(told) do
+                assert.equal(1, times, "told of letter " .. n)
+                assert.is_true(repaired or there[n], "told of what is no letter: " .. n)
+            end
             return node
         end
         local node, sent = start(), 0
@@ -97,6 +116,22 @@ describe("dead letters", function()
         assert.same({ sent, math.floor(sent / 3), sent - math.floor(sent / 3), 0 },
             { books.events, books.dead, books.done, books.discarded })
 
+        -- What it wrote to the store counts where it returned, and was not killed before that was durable.
+        node:await("what was told to count", function()
+            local counted = node:get("/api/v1/kv?namespace=A&key=told").json.value or 0
+            local returned, exits = 0, 0
+            for n in pairs(count(dir, "told")) do
+                if signal == "sigkill" and n % 100 == 51 then
+                    exits = exits + 1
+                elseif n % 9 ~= 0 then
+                    returned = returned + 1
+                end
+            end
+            assert(counted <= returned, ("%d of %d"):format(counted, returned))
+            return signal == "sigkill" and exits > 0 and counted > 0 or counted == returned
+        end)
+
+        repaired = true
         evrt.write(dir .. "/repaired", "")
         local id = node:post_admin("/api/v1/dead-letters/reprocess",
             ('{"all":true,"rate":%d}'):format(books.dead / (STOPS * 0.3))).json.id
@@ -111,7 +146,7 @@ describe("dead letters", function()
         books = oracle.balance(node)
         assert.same({ sent, 0, 0 }, { books.done, books.dead, books.discarded })
         assert.same({}, letters(node))
-        local more, times = 0, given(dir)
+        local more, times = 0, count(dir, "given")
         for n = 1, sent do
             assert.is_truthy(times[n], "not handled: " .. n)
             more = more + times[n] - 1

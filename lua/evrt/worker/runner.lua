@@ -25,9 +25,13 @@ local reasons = {
     memory = "not enough memory",
 }
 
--- A dead letter is told without policies: its handler was tried with them.
+local function nobody() end
+
+-- A dead letter is told without policies: its handler was tried with them. After a reload it may have nobody to tell.
 local function tell(handler, info)
-    return function(event, ctx) return handler.on_dead_letter(event, assert(json.decode(info)), ctx) end
+    local told = handler.on_dead_letter
+    if not told then return nobody end
+    return function(event, ctx) return told(event, assert(json.decode(info)), ctx) end
 end
 
 return function()
