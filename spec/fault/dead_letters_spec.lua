@@ -8,6 +8,7 @@ local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local faults = require "spec.support.faults"
 local oracle = require "spec.support.oracle"
+local pages = require "spec.support.pages"
 
 local STOPS = tonumber(os.getenv "EVRT_LETTER_STOPS" or "") or (faults.soak and 40 or 4)
 local BATCHES, BATCH = 10, 50
@@ -40,12 +41,8 @@ end, handle = function(event, ctx)
 end }]]
 
 local function letters(node)
-    local list, after = {}, nil
-    repeat
-        local page = node:get("/api/v1/dead-letters?full=true" .. (after and "&after=" .. after or "")).json
-        for _, l in ipairs(page.items) do list[#list + 1] = l end
-        after = page.next ~= cjson.null and page.next or nil
-    until not after
+    local list = {}
+    pages(node, "/api/v1/dead-letters?full=true", function(l) list[#list + 1] = l end)
     return list
 end
 

@@ -1,8 +1,10 @@
 -- state.db is a projection: deleted, cut short, with bits flipped or replaced, in itself or in its log, it is
--- noticed and built again from the journal, and tells the same.
+-- noticed and built again from the journal, and tells the same: of handlers, events, retries, dead letters, events for
+-- later, jobs and keys.
 --
 -- EVRT_FLIPS sets how many times bits are flipped.
 local uv = require "luv"
+local content = require "spec.support.content"
 local evrt = require "spec.support.evrt"
 local faults = require "spec.support.faults"
 local files = require "spec.support.files"
@@ -11,20 +13,10 @@ local oracle = require "spec.support.oracle"
 local FLIPS = tonumber(os.getenv "EVRT_FLIPS" or "") or (faults.soak and 500 or 25)
 local NAMES = { "state.db", "state.db-wal", "state.db-shm" }
 
--- What users are told of handlers and of what became of each event.
-local function content(node, last)
-    local all = { handlers = {}, events = {} }
-    for i, h in ipairs(node:get "/api/v1/handlers".json.items) do
-        all.handlers[i] = { h.name, h.cursor, h.pending, h.running, h.done, h.dead, h.discarded }
-    end
-    for seq = 1, last do all.events[seq] = node:get("/api/v1/events/" .. seq).json.handlers end
-    return all
-end
-
 describe("a state.db #plain", function()
     require("spec.support.leak").guard(before_each, after_each)
 
-    local dir, books, client, expected, last, saved, cases, noticed
+    local dir, books, client, expected, saved, cases, noticed
 
     local function start() return evrt.start { dir = dir, handlers = books.scripts } end
 
@@ -48,7 +40,7 @@ describe("a state.db #plain", function()
         local ok, node = pcall(start)
         assert(ok, ("%s %s: %s"):format(name, what, tostring(node)))
         local told = #node:logged { msg = "State restored" } > 0
-        assert.same(expected, content(node, last), ("%s %s"):format(name, what))
+        content.same(expected, node, ("%s %s"):format(name, what))
         oracle.balance(node)
         assert.equal(0, (node:stop()))
         os.execute("rm -f '" .. dir .. "'/data/state.db.damaged-*")
@@ -62,16 +54,17 @@ describe("a state.db #plain", function()
         dir = evrt.folder()
         books = oracle.new(dir)
         faults.handlers(books)
+        books.scripts["content.lua"] = content.handlers["content.lua"]
         client = faults.client()
         books.clients[1] = client
         local node = start()
         for _ = 1, 4 do faults.work(node, client, 0) end
         books:settle(node)
-        last = oracle.balance(node).events
-        expected = content(node, last)
+        content.make(node)
+        expected = content.of(node)
         node:stop()
         node = start()
-        assert.same(expected, content(node, last))
+        content.same(expected, node)
         -- As it stands when a node dies: with a log.
         node:stop "sigkill"
         save()

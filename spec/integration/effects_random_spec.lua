@@ -3,6 +3,7 @@
 -- and over many workers. EVRT_SEED replays one.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local pages = require "spec.support.pages"
 
 -- Runs the program of the event and compares what it reads with what the model expects.
 local HANDLER = [[
@@ -77,15 +78,6 @@ local function program(random, rows, emitted)
         ops[i] = op
     end
     return { ops = ops, fails = random(1, 4) == 1 and random(1, #ops) or nil }
-end
-
-local function pages(node, path, each)
-    local after = ""
-    repeat
-        local page = node:get(path .. after).json
-        for _, item in ipairs(page.items) do each(item) end
-        after = page.next ~= cjson.null and "&after=" .. page.next or nil
-    until after == nil
 end
 
 local function check(node, rows, emitted)

@@ -9,6 +9,7 @@
 -- duplicate.
 local cjson = require "cjson"
 local oracle = require "spec.support.oracle"
+local pages = require "spec.support.pages"
 
 local effects = {}
 
@@ -53,19 +54,10 @@ function effects.replay(node, count, query)
         ('{"handler":%q,"limit":%d}'):format(NAME, count))
 end
 
-local function each(node, path, fn)
-    local after = ""
-    repeat
-        local page = node:get(path .. after).json
-        for _, item in ipairs(page.items) do fn(item) end
-        after = page.next ~= cjson.null and "&after=" .. page.next or nil
-    until not after
-end
-
 -- What it wrote: id -> seq, the sum of its sums, and the other keys.
 local function written(node)
     local seqs, count, sum, other = {}, 0, 0, {}
-    each(node, ("/api/v1/kv?namespace=%s&limit=1000"):format(NAME), function(item)
+    pages(node, ("/api/v1/kv?namespace=%s&limit=1000"):format(NAME), function(item)
         local what, id = item.key:match "^(%a+)/(.*)$"
         if what == "seq" then
             seqs[id], count = item.value, count + 1
@@ -81,7 +73,7 @@ end
 -- What it published: type -> id of the cause -> how often.
 local function made(node)
     local all = { ["made.now"] = {}, ["made.later"] = {}, ["made.never"] = {} }
-    each(node, "/api/v1/events?type=made.*&limit=1000", function(event)
+    pages(node, "/api/v1/events?type=made.*&limit=1000", function(event)
         local cause = event.id:match "^made%-(.*)~"
         if cause then
             local times = assert(all[event.type], event.type)
@@ -113,10 +105,10 @@ end
 -- Everything by its event: stored events that it matches have been handled, or died.
 local function compare_events(books, node, first, seqs)
     local dead = {}
-    each(node, "/api/v1/dead-letters?limit=1000&handler=" .. NAME, function(l) dead[l.event_id] = true end)
+    pages(node, "/api/v1/dead-letters?limit=1000&handler=" .. NAME, function(l) dead[l.event_id] = true end)
     local known = {}
     for _, kind in ipairs(books.handlers[NAME].events) do
-        each(node, ("/api/v1/events?limit=%d&type=%s"):format(books.page, kind), function(event)
+        pages(node, ("/api/v1/events?limit=%d&type=%s"):format(books.page, kind), function(event)
             known[event.id] = true
             local seq = seqs[event.id]
             check(seq == (not dead[event.id] and event.seq or nil), "event %d, %s, %s, was written down as %s",
