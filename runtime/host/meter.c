@@ -271,6 +271,12 @@ static int64_t appended_ns(struct evrt_host *h, int64_t now_ns) {
     return m->marks[m->mark_head & m->mark_mask].ns;
 }
 
+/* The first record that was appended at another time than those before it. */
+static uint64_t next_mark(const struct host_meters *m) {
+    uint64_t next = m->mark_head + 1;
+    return next < m->mark_tail ? m->marks[next & m->mark_mask].record : UINT64_MAX;
+}
+
 /* The trace that came with the event; false: none, or one that nobody keeps. */
 static bool trace_of(struct evrt_slice event, char out[EVRT_TRACE_ID_SIZE]) {
     struct evrt_extension x;
@@ -293,23 +299,54 @@ static bool look_for_trace(struct evrt_slice event, int64_t now_ms, int64_t *nex
     return found;
 }
 
+/* Returns the bucket of how long publishing took. */
+static uint32_t count_stored(struct host_source_meter *s, struct host_type_meter *t,
+                             const struct host_stored_run *run) {
+    evrt_series_add(s->published, run->n);
+    evrt_series_add(t->stored, run->n);
+    evrt_series_observe_many(t->duration, run->commit_ns, run->n);
+    return evrt_series_observe_many(s->duration, run->took_ns, run->n);
+}
+
+static void end_run(struct host_meters *m) {
+    if (m->run.n != 0) (void)count_stored(m->run.of, m->run.of->of_type, &m->run);
+    m->run.n = 0;
+}
+
+/* The first of a run is counted by itself: it may become an exemplar. */
+static __attribute__((noinline)) void begin_run(struct evrt_host *h, struct evrt_slice type,
+                                                struct evrt_slice source, struct evrt_slice event,
+                                                int64_t commit_ns, int64_t now_ns) {
+    struct host_meters *m = h->meters;
+    char trace[EVRT_TRACE_ID_SIZE];
+    end_run(m);
+    struct host_source_meter *s = source_meter(m, type, source);
+    int64_t took = now_ns - appended_ns(h, now_ns), now_ms = now_ns / 1000000;
+    struct host_stored_run run = {NULL, 1, next_mark(m), took, commit_ns};
+    uint32_t bucket = count_stored(s, s->of_type != NULL ? s->of_type : type_meter(m, type), &run);
+    if (now_ms >= s->next_trace_ms && look_for_trace(event, now_ms, &s->next_trace_ms, trace))
+        evrt_series_exemplar(s->duration, bucket, trace, (double)took / 1e9, evrt_wall_ms());
+    run.of = s == m->source_overflow ? NULL : s;
+    run.n = 0;
+    m->run = run;
+}
+
 void host_meter_stored(struct evrt_host *h, struct evrt_slice type, struct evrt_slice event,
                        int64_t commit_ns, int64_t now_ns) {
     struct host_meters *m = h->meters;
-    char trace[EVRT_TRACE_ID_SIZE];
     if (m == NULL) return;
-    struct host_source_meter *s =
-        source_meter(m, type, evrt_event_field(event.p, EVRT_FIELD_SOURCE));
-    int64_t took = now_ns - appended_ns(h, now_ns);
-    evrt_series_add(s->published, 1);
-    uint32_t bucket = evrt_series_observe(s->duration, took);
-    int64_t now_ms = now_ns / 1000000;
-    if (now_ms >= s->next_trace_ms && look_for_trace(event, now_ms, &s->next_trace_ms, trace)) {
-        evrt_series_exemplar(s->duration, bucket, trace, (double)took / 1e9, evrt_wall_ms());
-    }
-    struct host_type_meter *t = s->of_type != NULL ? s->of_type : type_meter(m, type);
-    evrt_series_add(t->stored, 1);
-    evrt_series_observe(t->duration, commit_ns);
+    struct evrt_slice source = evrt_event_field(event.p, EVRT_FIELD_SOURCE);
+    const struct host_source_meter *s = m->run.of;
+    if (s != NULL && h->committed < m->run.until && same(s->type, type) && same(s->source, source))
+        m->run.n++;
+    else
+        begin_run(h, type, source, event, commit_ns, now_ns);
+}
+
+void host_meter_group_end(struct evrt_host *h) {
+    if (h->meters == NULL) return;
+    end_run(h->meters);
+    h->meters->run.of = NULL;
 }
 
 /* ---- To a worker and back ---- */
@@ -318,11 +355,14 @@ void host_meter_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t pos
                      struct evrt_slice event) {
     struct host_meters *m = h->meters;
     if (m == NULL) return;
-    evrt_series_add(m->frames[EVRT_FRAME_DELIVER], 1);
-    evrt_series_add(m->bytes_out, EVRT_FRAME_HEADER + EVRT_FRAME_DELIVER_FIXED + event.n);
+    m->delivers++;
+    m->delivered_bytes += EVRT_FRAME_HEADER + EVRT_FRAME_DELIVER_FIXED + event.n;
     const struct evrt_delivery *d = evrt_sub_at(s, position);
     if (evrt_sub_is_aside(position) && d->purpose != EVRT_PURPOSE_HANDLE) return;
-    struct host_meter *t = delivery_meter(m, s, evrt_event_field(event.p, EVRT_FIELD_TYPE));
+    struct evrt_slice type = evrt_event_field(event.p, EVRT_FIELD_TYPE);
+    struct host_meter *t = m->sent;
+    if (t == NULL || t->sub != s->id || !same(t->type, type))
+        t = m->sent = delivery_meter(m, s, type);
     d->label->meter = &t->meter;
     int64_t now_ms = (int64_t)uv_now(h->loop);
     if (now_ms < t->next_trace_ms + (t->traced != 0 ? TRACED_MS : 0)) return;

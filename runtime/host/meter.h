@@ -2,7 +2,7 @@
  * itself is decided (commit, settlement), so that a scrape agrees with the queues.
  *
  *     appended ──▶ mark (a clock read per 64 events)
- *     committed ─▶ by (type, source), by type      found in a small cache, else by a hash
+ *     committed ─▶ by (type, source), by type      as the one before, else from a small cache, else by a hash
  *     sent ──────▶ by (type, handler)              its address goes along in the delivery's label
  *     settled ───▶ there                           no lookup: additions
  *
@@ -77,7 +77,19 @@ struct host_age {
     int64_t ms;
 };
 
+/* Events of a batch, one behind the other, of one type and source and as old: counted together. */
+struct host_stored_run {
+    struct host_source_meter *of;
+    uint64_t n, until; /* so many; up to this record */
+    int64_t took_ns, commit_ns;
+};
+
 struct host_meters {
+    /* What each event looks at stands together. */
+    struct host_stored_run run;
+    struct host_meter *sent;            /* the last delivery's, which is often the next one's */
+    uint64_t delivers, delivered_bytes; /* not in their series yet */
+
     struct evrt_metrics *metrics;
     uint32_t most; /* label sets of one map */
     struct evrt_map deliveries, sources, types;
@@ -115,6 +127,8 @@ void host_meter_refused(struct evrt_host *h, struct evrt_slice type, int rc);
 void host_meter_group(struct evrt_host *h, uint32_t records, int64_t commit_ns);
 void host_meter_stored(struct evrt_host *h, struct evrt_slice type, struct evrt_slice event,
                        int64_t commit_ns, int64_t now_ns);
+/* ... and the group is through: what it counted is in the series. */
+void host_meter_group_end(struct evrt_host *h);
 /* A delivery goes to a worker. */
 void host_meter_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
                      struct evrt_slice event);

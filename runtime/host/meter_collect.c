@@ -321,9 +321,19 @@ static void collect_spans(struct evrt_host *h, struct evrt_metrics *m) {
     evrt_metrics_limit_total(m, EVRT_LIMIT_SPAN_QUEUE, c.queue);
 }
 
+/* What is counted beside its series, as it comes too often for them. */
+static void collect_hot(struct evrt_host *h) {
+    struct host_meters *m = h->meters;
+    host_meter_group_end(h);
+    evrt_series_add(m->frames[EVRT_FRAME_DELIVER], m->delivers);
+    evrt_series_add(m->bytes_out, m->delivered_bytes);
+    m->delivers = m->delivered_bytes = 0;
+}
+
 void host_meters_collect(struct evrt_host *h) {
     if (h->meters == NULL || h->phase == HOST_CLOSED) return;
     struct evrt_metrics *m = h->meters->metrics;
+    collect_hot(h);
     collect_node(h, m);
     collect_workers(h);
     collect_handlers(h);

@@ -88,6 +88,7 @@ static void forget_meters(struct host_meters *m, uint32_t sub) {
     struct evrt_slice key, keys[64];
     size_t at, n;
     memset(m->delivery_cache, 0, sizeof m->delivery_cache);
+    m->sent = NULL;
     do { /* what is found is removed after each walk */
         at = n = 0;
         for (const struct host_meter *t;

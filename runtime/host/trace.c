@@ -207,17 +207,24 @@ static void decide(struct evrt_host *h, const struct evrt_event *e, int64_t now_
     }
 }
 
-void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq, bool fixed) {
+/* `begun`: decided, as the event came with nothing; else NULL. Apart from what most events need. */
+static __attribute__((noinline)) void publish_traced(struct evrt_host *h, struct evrt_event *e,
+                                                     uint64_t seq, bool fixed,
+                                                     const struct evrt_trace_context *begun) {
     struct host_tracing *t = h->tracing;
     struct evrt_slice parent, state;
     struct evrt_trace_context given = {0};
     struct decision d = {0};
     find_extensions(e, &parent, &state);
     if (parent.n != 0 && evrt_traceparent_parse(parent, &given) < 0) given.span = 0;
-    decide(h, e, (int64_t)uv_now(h->loop) * 1000000, &given, &d);
-    e->flags |= EVRT_EVENT_TRACED;
+    if (begun == NULL) {
+        decide(h, e, (int64_t)uv_now(h->loop) * 1000000, &given, &d);
+    } else {
+        d.context = *begun;
+        d.sampled = d.extend = evrt_trace_is_set(begun);
+    }
     if (!d.sampled) e->flags |= EVRT_EVENT_UNSAMPLED;
-    if (!d.sampled && !d.extend && t->held == NULL) return; /* most events end here */
+    if (!d.sampled && !d.extend && t->held == NULL) return;
     int64_t now = evrt_mono_ns();
     if (fixed && !evrt_trace_is_set(&given)) evrt_trace_derive(e, seq, &d.context);
     uint64_t id = evrt_publish_span_id(&d.context, seq);
@@ -236,6 +243,22 @@ void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq,
         t->held[seq % HELD_MAX] = (struct host_held_span){seq, d.parent, now, 0};
 }
 
+void host_trace_publish(struct evrt_host *h, struct evrt_event *e, uint64_t seq, bool fixed) {
+    struct host_tracing *t = h->tracing;
+    struct evrt_trace_context begun;
+    e->flags |= EVRT_EVENT_TRACED;
+    bool bare = e->extensions.n == 0 && t->around == NULL && (e->flags & EVRT_EVENT_UNSAMPLED) == 0;
+    if (!bare) {
+        publish_traced(h, e, seq, fixed, NULL);
+    } else if (evrt_tracer_begin(t->tracer, &h->random, (int64_t)uv_now(h->loop) * 1000000,
+                                 &begun) ||
+               t->held != NULL) {
+        publish_traced(h, e, seq, fixed, &begun);
+    } else {
+        e->flags |= EVRT_EVENT_UNSAMPLED; /* most events */
+    }
+}
+
 void host_trace_schedule(struct evrt_host *h, struct evrt_event *e) {
     struct host_tracing *t = h->tracing;
     struct evrt_slice parent, state;
@@ -252,20 +275,6 @@ void host_trace_schedule(struct evrt_host *h, struct evrt_event *e) {
     add_extensions(t, e, d.as, d.state, state.n != 0);
 }
 
-static void put_publish(struct evrt_host *h, struct evrt_span *s) {
-    s->kind = EVRT_SPAN_PUBLISH;
-    evrt_tracer_put(h->tracing->tracer, s);
-}
-
-static void put_store(struct evrt_host *h, const struct evrt_span *publish) {
-    struct evrt_span s = *publish;
-    s.kind = EVRT_SPAN_STORE;
-    s.parent = publish->id;
-    s.id = publish->id * 0x9e3779b97f4a7c15u | 1;
-    s.source = s.event_id = (struct evrt_slice){NULL, 0};
-    evrt_tracer_put(h->tracing->tracer, &s);
-}
-
 void host_trace_refused(struct evrt_host *h, const struct evrt_event *e, uint64_t seq, int rc,
                         const char *why) {
     struct host_tracing *t = h->tracing;
@@ -274,21 +283,22 @@ void host_trace_refused(struct evrt_host *h, const struct evrt_event *e, uint64_
     const struct host_pending_span *p = &t->pending[(t->pending_tail - 1) & t->pending_mask];
     if (p->seq != seq) return;
     t->pending_tail--;
-    put_publish(h, &(struct evrt_span){
-                       .high = p->context.high,
-                       .low = p->context.low,
-                       .id = p->context.span,
-                       .parent = p->parent,
-                       .flags = EVRT_TRACE_SAMPLED,
-                       .start_ns = p->start_ns,
-                       .end_ns = evrt_mono_ns(),
-                       .status = EVRT_SPAN_ERROR,
-                       .type = e->type,
-                       .source = e->source,
-                       .event_id = e->id,
-                       .error_type = evrt_slice_of(uv_err_name(rc)),
-                       .message = evrt_slice_of(why),
-                   });
+    evrt_tracer_put(t->tracer, &(struct evrt_span){
+                                   .kind = EVRT_SPAN_PUBLISH,
+                                   .high = p->context.high,
+                                   .low = p->context.low,
+                                   .id = p->context.span,
+                                   .parent = p->parent,
+                                   .flags = EVRT_TRACE_SAMPLED,
+                                   .start_ns = p->start_ns,
+                                   .end_ns = evrt_mono_ns(),
+                                   .status = EVRT_SPAN_ERROR,
+                                   .type = e->type,
+                                   .source = e->source,
+                                   .event_id = e->id,
+                                   .error_type = evrt_slice_of(uv_err_name(rc)),
+                                   .message = evrt_slice_of(why),
+                               });
 }
 
 void host_trace_batch(struct evrt_host *h) {
@@ -312,6 +322,8 @@ void host_trace_committed(struct evrt_host *h, const char *event) {
     if (p->seq != seq) return;
     t->pending_head++;
     struct evrt_span s = {
+        .kind = EVRT_SPAN_PUBLISH,
+        .stores = true,
         .high = p->context.high,
         .low = p->context.low,
         .id = p->context.span,
@@ -326,8 +338,7 @@ void host_trace_committed(struct evrt_host *h, const char *event) {
         .event_id = evrt_event_field(event, EVRT_FIELD_ID),
     };
     if (p->has_state) s.state = state_of(t, event);
-    put_publish(h, &s);
-    put_store(h, &s);
+    evrt_tracer_put(t->tracer, &s);
 }
 
 /* ---- Handling ---- */
@@ -361,6 +372,8 @@ static void put_held(struct evrt_host *h, const struct evrt_delivery *d,
     struct host_held_span *held = &h->tracing->held[d->seq % HELD_MAX];
     if (held->seq != d->seq || held->end_ns == 0) return;
     struct evrt_span s = *handle;
+    s.kind = EVRT_SPAN_PUBLISH;
+    s.stores = true;
     s.id = d->label->trace.parent;
     s.parent = held->parent;
     s.start_ns = held->start_ns;
@@ -368,8 +381,7 @@ static void put_held(struct evrt_host *h, const struct evrt_delivery *d,
     s.status = EVRT_SPAN_OK;
     s.link = 0;
     s.handler = s.error_type = s.message = s.stack = (struct evrt_slice){NULL, 0};
-    put_publish(h, &s);
-    put_store(h, &s);
+    evrt_tracer_put(h->tracing->tracer, &s);
     held->seq = 0;
 }
 

@@ -161,7 +161,7 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
     evrt_bus_held(h->bus, (int64_t)b->hold.bytes);
     if (h->tracing != NULL) host_trace_batch(h);
     struct evrt_batch_record r;
-    int64_t now_ns = h->meters == NULL ? 0 : evrt_mono_ns();
+    int64_t now_ns = h->meters == NULL ? (int64_t)uv_now(h->loop) * 1000000 : evrt_mono_ns();
     if (evrt_batch_events(batch) != 0)
         host_meter_age(h, evrt_batch_first_seq(batch), evrt_wall_ms());
     host_meter_group(h, evrt_batch_records(batch), evrt_batch_commit_ns(batch));
@@ -176,6 +176,7 @@ static void commit_batch(struct evrt_host *h, struct evrt_batch *batch) {
         if (r.kind == EVRT_RECORD_SCHEDULE) host_schedule_committed(h, payload);
         if (r.kind == EVRT_RECORD_KV) host_kv_committed(h, evrt_batch_group(batch));
     }
+    host_meter_group_end(h);
     if (h->recent != NULL && evrt_batch_events(batch) != 0) host_recent_batch(h, &b->hold);
     evrt_hold_release(&b->hold);
 }

@@ -187,9 +187,10 @@ void evrt_log_write_event(struct evrt_log *log, enum evrt_log_message_id id, con
 bool evrt_log_event_admit(struct evrt_log *log, enum evrt_log_message_id id, int64_t now_ns);
 
 #define evrt_log_event(log, id, ...) evrt_log_event_at((log), 0, id, __VA_ARGS__)
+/* Told not to be likely, the making of a line stands apart from the hot path, which has more of itself in the cache. */
 #define evrt_log_event_at(log, now_ns, id, ...)                                                   \
     do {                                                                                          \
-        if (evrt_log_event_admit((log), EVRT_MSG_##id, (now_ns))) {                               \
+        if (__builtin_expect(evrt_log_event_admit((log), EVRT_MSG_##id, (now_ns)), 0)) {          \
             const struct evrt_log_field evrt_fields_[] = {__VA_ARGS__};                           \
             evrt_log_write_event((log), EVRT_MSG_##id, EVRT_LOG_FILE ":" EVRT_LOG_LINE(__LINE__), \
                                  evrt_fields_,                                                    \

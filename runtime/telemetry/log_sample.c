@@ -2,7 +2,9 @@
  * others' the one unused longest is taken over. Two messages never share a count, so a frequent one cannot
  * hide a rare one; at worst a flood of ever new messages is not sampled, as none of them repeats.
  *
- * A line costs one addition. How many were left out follows from how many came: it is reckoned when a second is
+ * A line costs one addition; one of the table's messages not even a locked one: those that come often are the loop's
+ * alone, and of the others, should two threads log one at the same moment, one more passes and one less is told to be
+ * left out. How many were left out follows from how many came: it is reckoned when a second is
  * over, a slot taken over or the limits change, and for the running second when somebody asks. */
 #include "telemetry/log_sample.h"
 
@@ -53,8 +55,9 @@ static bool is_off(const struct evrt_log_sampler *s) {
     return atomic_load_explicit(&s->first, memory_order_relaxed) == 0;
 }
 
-/* Counts the line: as the how manieth of this second? */
-static uint32_t count(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot, uint32_t now) {
+/* Counts the line: as the how manieth of this second? `locked`: many threads have this message. */
+static inline uint32_t count(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot,
+                             uint32_t now, bool locked) {
     uint64_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
     /* A clock that is a little behind another thread's does not turn the second back. */
     while ((int32_t)(now - (uint32_t)(state >> 32)) > 0) {
@@ -64,11 +67,17 @@ static uint32_t count(struct evrt_log_sampler *s, struct evrt_log_sample_slot *s
         settle(s, state);
         return 1;
     }
-    return (uint32_t)atomic_fetch_add_explicit(&slot->state, 1, memory_order_relaxed) + 1;
+    if (locked)
+        state = atomic_fetch_add_explicit(&slot->state, 1, memory_order_relaxed);
+    else
+        atomic_store_explicit(&slot->state, state + 1, memory_order_relaxed);
+    return (uint32_t)state + 1;
 }
 
-static bool admit(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot, int64_t now_ns) {
-    uint32_t n = count(s, slot, (uint32_t)(now_ns / SECOND_NS) + 1); /* never 0: an unused slot's */
+static inline bool admit(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot,
+                         int64_t now_ns, bool locked) {
+    uint32_t second = (uint32_t)(now_ns / SECOND_NS) + 1; /* never 0: an unused slot's */
+    uint32_t n = count(s, slot, second, locked);
     uint32_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
     uint32_t then = atomic_load_explicit(&s->then, memory_order_relaxed);
     return n <= first || (then != 0 && (n - first) % then == 0);
@@ -76,7 +85,7 @@ static bool admit(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot,
 
 bool evrt_log_sample_event(struct evrt_log_sampler *s, enum evrt_log_message_id id,
                            int64_t now_ns) {
-    return is_off(s) || admit(s, &s->events[id], now_ns);
+    return is_off(s) || admit(s, &s->events[id], now_ns, false);
 }
 
 static uint32_t second_of(const struct evrt_log_sample_slot *slot) {
@@ -98,5 +107,5 @@ bool evrt_log_sample_text(struct evrt_log_sampler *s, enum evrt_log_level level,
                           struct evrt_slice msg, int64_t now_ns) {
     if (is_off(s)) return true;
     uint64_t key = evrt_hash64(msg.p, msg.n, 1 + (uint64_t)level);
-    return admit(s, find(s, key), now_ns);
+    return admit(s, find(s, key), now_ns, true);
 }

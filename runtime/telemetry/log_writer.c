@@ -13,7 +13,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-#define NAP_NS 5000000 /* the first after silence; each doubles */
+#define NAP_NS 20000000 /* the first after silence; each doubles */
 #define NAP_MAX_NS 100000000
 #define CLOSING_NS 1000000000
 #define SAY_NS 1000000000

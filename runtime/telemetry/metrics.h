@@ -50,16 +50,19 @@ struct evrt_series {
 static inline void evrt_series_add(struct evrt_series *s, uint64_t n) {
     s->v.u += n;
 }
-/* Returns the bucket. */
-static inline uint32_t evrt_series_observe(struct evrt_series *s, int64_t value) {
+/* `n` of the same value. Returns the bucket. */
+static inline uint32_t evrt_series_observe_many(struct evrt_series *s, int64_t value, uint64_t n) {
     const struct evrt_buckets *b = s->buckets;
     uint64_t v = value > 0 ? (uint64_t)value : 0;
     uint32_t i = b->start[v == 0 ? 0 : 64 - __builtin_clzll(v)];
     while (i < b->n && (int64_t)v > b->at[i])
         i++;
-    s->counts[i]++;
-    s->v.u += v;
+    s->counts[i] += n;
+    s->v.u += v * n;
     return i;
+}
+static inline uint32_t evrt_series_observe(struct evrt_series *s, int64_t value) {
+    return evrt_series_observe_many(s, value, 1);
 }
 /* `trace`: 32 hex digits. */
 void evrt_series_exemplar(struct evrt_series *s, uint32_t bucket, const char *trace, double value,

@@ -105,19 +105,48 @@ bool evrt_tracer_keeps_errors(const struct evrt_tracer *t) {
 
 /* ---- Spans ---- */
 
-void evrt_tracer_put(struct evrt_tracer *t, const struct evrt_span *s) {
-    gain(t, s->end_ns);
-    if (t->credit_ns < t->cost_ns) {
+/* As long as the limit takes all of them. */
+static bool take_share(struct evrt_tracer *t, int64_t now_ns, unsigned spans) {
+    gain(t, now_ns);
+    if (t->credit_ns < t->cost_ns * spans) return false;
+    t->credit_ns -= t->cost_ns * spans;
+    return true;
+}
+
+static void put(struct evrt_tracer *t, const struct evrt_span *s, unsigned spans) {
+    struct evrt_trace_chunk *c = t->chunk;
+    if (c->spans == 0) c->first_ns = s->end_ns;
+    evrt_span_put(&c->records, s);
+    c->spans += spans;
+    if (c->spans >= t->options.batch_size || c->records.n >= EVRT_TRACE_CHUNK_BYTES) hand_over(t);
+}
+
+static void put_one(struct evrt_tracer *t, const struct evrt_span *s) {
+    if (!take_share(t, s->end_ns, 1)) {
         atomic_fetch_add_explicit(&t->limited, 1, memory_order_relaxed);
         return;
     }
-    t->credit_ns -= t->cost_ns;
-    struct evrt_trace_chunk *c = t->chunk;
     if (t->options.hook.cb != NULL) t->options.hook.cb(t->options.hook.arg, s);
-    if (c == NULL) return;
-    if (c->spans == 0) c->first_ns = s->end_ns;
-    evrt_span_put(&c->records, s);
-    if (++c->spans >= t->options.batch_size || c->records.n >= EVRT_TRACE_CHUNK_BYTES) hand_over(t);
+    if (t->chunk != NULL) put(t, s, 1);
+}
+
+/* Where both find room at once: in the limit, in the batch; and nobody looks at each. */
+static bool put_both(struct evrt_tracer *t, const struct evrt_span *s) {
+    if (t->chunk == NULL || t->options.hook.cb != NULL) return false;
+    if (t->chunk->spans + 2 > t->options.batch_size || !take_share(t, s->end_ns, 2)) return false;
+    put(t, s, 2);
+    return true;
+}
+
+void evrt_tracer_put(struct evrt_tracer *t, const struct evrt_span *s) {
+    if (!s->stores) {
+        put_one(t, s);
+    } else if (!put_both(t, s)) {
+        struct evrt_span publish = *s, store = evrt_span_store(s);
+        publish.stores = false;
+        put_one(t, &publish);
+        put_one(t, &store);
+    }
 }
 
 int64_t evrt_tracer_turn(struct evrt_tracer *t, int64_t now_ns) {

@@ -44,6 +44,7 @@ struct evrt_span {
     uint64_t seq;                   /* of the event; 0: none */
     uint32_t number;                /* HANDLE, RETRY: the attempt; SERVER: the status */
     uint8_t kind, status, flags;    /* enum evrt_span_kind, evrt_span_status, trace-flags */
+    bool stores; /* PUBLISH: its STORE span follows from it; one record for both */
     struct evrt_slice type, source, event_id, handler;
     struct evrt_slice name;       /* SCRIPT: of the span; SERVER: the client's address */
     struct evrt_slice state;      /* tracestate */
@@ -69,7 +70,10 @@ bool evrt_tracer_begin(struct evrt_tracer *t, struct evrt_random *random, int64_
                        struct evrt_trace_context *c);
 /* Whether a trace that was begun elsewhere is recorded here. */
 bool evrt_tracer_join(struct evrt_tracer *t, const struct evrt_trace_context *c);
+/* One that `stores` counts as two. */
 void evrt_tracer_put(struct evrt_tracer *t, const struct evrt_span *s);
+/* The STORE span of one that stores. */
+struct evrt_span evrt_span_store(const struct evrt_span *publish);
 /* Hands over what has waited long enough; to be called in each turn. Returns the milliseconds until there is
  * something to hand over again, or -1. */
 int64_t evrt_tracer_turn(struct evrt_tracer *t, int64_t now_ns);

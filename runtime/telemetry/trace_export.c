@@ -212,7 +212,7 @@ static void export_otlp(struct evrt_trace_exporter_state *x, const struct evrt_t
     bool sent = false;
     if (!is_over(x) && (x->sender != NULL || make_sender(x) == 0)) {
         struct evrt_slice body =
-            evrt_otlp_encode(x->otlp, evrt_buf_slice(&c->records), c->spans, evrt_unix_ns());
+            evrt_otlp_encode(x->otlp, evrt_buf_slice(&c->records), evrt_unix_ns());
         if (evrt_trace_sender_zips(x->sender)) {
             evrt_buf_clear(&x->zipped);
             evrt_gzip(body, &x->zipped);
@@ -250,17 +250,25 @@ static struct evrt_slice service_of(const struct evrt_trace_options *o) {
 }
 
 /* One line at a time to the log, which takes no part of one. */
+static void put_line(struct evrt_trace_exporter_state *x, const struct evrt_span *s,
+                     struct evrt_slice service, int64_t ahead) {
+    evrt_span_json(&x->lines, s, service, ahead);
+    if (x->own_stdout) return;
+    bool kept = evrt_log_line(x->log, evrt_buf_slice(&x->lines));
+    atomic_fetch_add(kept ? &x->exported : &x->failed, 1);
+    evrt_buf_clear(&x->lines);
+}
+
 static void export_lines(struct evrt_trace_exporter_state *x, const struct evrt_trace_chunk *c) {
     struct evrt_slice service = service_of(x->options);
     struct evrt_span s;
     int64_t ahead = evrt_unix_ns();
     evrt_buf_clear(&x->lines);
     for (size_t at = 0; evrt_span_next(evrt_buf_slice(&c->records), &at, &s);) {
-        evrt_span_json(&x->lines, &s, service, ahead);
-        if (x->own_stdout) continue;
-        bool kept = evrt_log_line(x->log, evrt_buf_slice(&x->lines));
-        atomic_fetch_add(kept ? &x->exported : &x->failed, 1);
-        evrt_buf_clear(&x->lines);
+        put_line(x, &s, service, ahead);
+        if (!s.stores) continue;
+        struct evrt_span store = evrt_span_store(&s);
+        put_line(x, &store, service, ahead);
     }
     if (!x->own_stdout) return;
     bool written = write_all(x, evrt_buf_slice(&x->lines));

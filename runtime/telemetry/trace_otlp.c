@@ -325,20 +325,26 @@ static size_t put_head(struct evrt_otlp *o, size_t from) {
     return from - head;
 }
 
-struct evrt_slice evrt_otlp_encode(struct evrt_otlp *o, struct evrt_slice records, size_t spans,
+/* `n`: bytes of its record. */
+static void add_span(struct evrt_otlp *o, const struct evrt_span *s, size_t n, int64_t unix_ns) {
+    evrt_buf_clear(&o->clean);
+    evrt_buf_room(&o->clean, 4 * 3 * n); /* a text may be shown more than once */
+    char *p = evrt_buf_room(&o->request, SPAN_ROOM + TIMES_ROOM * n);
+    o->request.n += (size_t)(put_span(o, p, s, unix_ns) - p);
+}
+
+struct evrt_slice evrt_otlp_encode(struct evrt_otlp *o, struct evrt_slice records,
                                    int64_t unix_ns) {
     struct evrt_span s;
     size_t from = 2 * (size_t)EVRT_PB_HEAD_MAX + o->resource.n + o->scope.n;
     evrt_buf_clear(&o->request);
     evrt_buf_room(&o->request, from);
     o->request.n = from;
-    for (size_t at = 0, record = 0; spans > 0; record = at, spans--) {
-        if (!evrt_span_next(records, &at, &s)) break;
-        size_t n = at - record;
-        evrt_buf_clear(&o->clean);
-        evrt_buf_room(&o->clean, 4 * 3 * n); /* a text may be shown more than once */
-        char *p = evrt_buf_room(&o->request, SPAN_ROOM + TIMES_ROOM * n);
-        o->request.n += (size_t)(put_span(o, p, &s, unix_ns) - p);
+    for (size_t at = 0, record = 0; evrt_span_next(records, &at, &s); record = at) {
+        add_span(o, &s, at - record, unix_ns);
+        if (!s.stores) continue;
+        struct evrt_span store = evrt_span_store(&s);
+        add_span(o, &store, at - record, unix_ns);
     }
     size_t begin = put_head(o, from);
     return (struct evrt_slice){o->request.p + begin, o->request.n - begin};

@@ -12,8 +12,7 @@ struct evrt_otlp *evrt_otlp_create(struct evrt_slice resource);
 void evrt_otlp_destroy(struct evrt_otlp *o);
 /* The request of these records (trace_record.h), valid until the next call. `unix_ns` is what CLOCK_REALTIME is
  * ahead of the monotonic one. */
-struct evrt_slice evrt_otlp_encode(struct evrt_otlp *o, struct evrt_slice records, size_t spans,
-                                   int64_t unix_ns);
+struct evrt_slice evrt_otlp_encode(struct evrt_otlp *o, struct evrt_slice records, int64_t unix_ns);
 /* How many spans the collector refused though it took the request; *why is its text, appended. */
 uint64_t evrt_otlp_rejected(struct evrt_slice answer, struct evrt_buf *why);
 

@@ -59,6 +59,16 @@ bool evrt_span_next(struct evrt_slice records, size_t *at, struct evrt_span *s) 
     return true;
 }
 
+struct evrt_span evrt_span_store(const struct evrt_span *publish) {
+    struct evrt_span s = *publish;
+    s.kind = EVRT_SPAN_STORE;
+    s.stores = false;
+    s.parent = publish->id;
+    s.id = publish->id * 0x9e3779b97f4a7c15u | 1;
+    s.source = s.event_id = (struct evrt_slice){NULL, 0};
+    return s;
+}
+
 static const struct {
     const char *name;
     int otlp_kind;

@@ -13,7 +13,7 @@
 enum { EVRT_SPAN_TEXT_MAX = 16384 }; /* bytes of one of them */
 
 void evrt_span_put(struct evrt_buf *out, const struct evrt_span *s);
-/* Steps through records: *at starts at 0; the slices point into them. */
+/* Steps through records: *at starts at 0; the slices point into them. One that `stores` stands for two spans. */
 bool evrt_span_next(struct evrt_slice records, size_t *at, struct evrt_span *s);
 
 /* What the span is called: the name of its kind, or what a script called it. */

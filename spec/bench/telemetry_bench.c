@@ -231,7 +231,7 @@ static void spans_out(struct tracing *t) {
         evrt_span_put(&records, &t->span);
     for (int round = 0; round < 20; round++) {
         int64_t begin = evrt_mono_ns();
-        body = evrt_otlp_encode(otlp, evrt_buf_slice(&records), BATCH, 0);
+        body = evrt_otlp_encode(otlp, evrt_buf_slice(&records), 0);
         int64_t encoded = evrt_mono_ns();
         evrt_buf_clear(&packed);
         evrt_gzip(body, &packed);

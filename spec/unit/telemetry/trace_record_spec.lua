@@ -43,7 +43,7 @@ end
 
 local function as_otlp(list)
     local otlp = lib.evrt_otlp_create(c.slice(attribute("service.name", "app")))
-    local bytes = c.string(lib.evrt_otlp_encode(otlp, slice(records(list)), #list, 1000))
+    local bytes = c.string(lib.evrt_otlp_encode(otlp, slice(records(list)), 1000))
     lib.evrt_otlp_destroy(otlp)
     return protobuf.traces(bytes)
 end
@@ -109,6 +109,21 @@ describe("a record of a span", function()
             retry.events[1])
         assert.equal(503, server.attributes["http.response.status_code"])
         assert.same({ "query", "x" }, { script.name, script.attributes.db })
+    end)
+
+    it("stands for the journal's part as well, when it says so", function()
+        local publish, store, other = unpack(as_otlp {
+            span { kind = 0, type = "a.b", source = "/s", event_id = "1", status = 1, seq = 4, parent = 2, flags = 1,
+                state = "a=1", stores = true },
+            span { kind = 2, type = "a.b" },
+        }.spans)
+        assert.same({ "EventBus.Publish", "EventStore.Store", "EventHandler.Handle" }, { publish.name, store.name,
+            other.name })
+        assert.same({ "0000000000000002", publish.span_id }, { publish.parent, store.parent })
+        assert.is_true(store.span_id ~= publish.span_id)
+        assert.same({ publish.trace_id, publish.start, publish["end"], 1, 1, "a=1" }, { store.trace_id, store.start,
+            store["end"], store.status, store.kind, store.state })
+        assert.same({ ["event.type"] = "a.b", ["event.seq"] = 4 }, store.attributes)
     end)
 
     it("is valid UTF-8 whatever it was given", function()

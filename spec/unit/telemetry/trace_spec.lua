@@ -100,6 +100,12 @@ describe("telemetry/trace", function()
         assert.equal(21 + 10, tonumber(counts().limited))
     end)
 
+    it("counts one that stores as two, in the limit and in a batch", function()
+        create { exporter = "otlp", max_spans_per_second = 5, batch_size = 10000 }
+        for _ = 1, 3 do put { kind = 0, stores = true } end
+        assert.equal(1, tonumber(counts().limited))
+    end)
+
     it("hands over what is full or old", function()
         create { exporter = "otlp", endpoint = "http://127.0.0.1:1", batch_size = 2, queue_size = 2 }
         assert.equal(-1, tonumber(lib.evrt_tracer_turn(tracer, now)))
