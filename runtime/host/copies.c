@@ -15,7 +15,7 @@
 #include "host/node.h"
 #include "journal/oldest.h"
 
-enum { BATCH = 500 };
+enum { BATCH = 500 }; /* that are looked for at once; of their bytes HOST_FETCH_BYTES are read */
 
 /* h->copies: what is known of one segment. */
 enum step { LOOKING, COPYING, COPIED };
@@ -71,8 +71,10 @@ static void on_read(void *arg, const struct host_fetch *f) {
         c->step = COPIED;
         return;
     }
-    for (size_t i = 0; i < f->count; i++)
+    size_t i = 0;
+    for (; i < f->count && !f->items[i].left; i++)
         keep(c, &f->items[i], host_fetched(f, i));
+    c->at += i;
     host_barrier(c->host, on_durable, c);
 }
 
@@ -90,7 +92,6 @@ static void copy(struct host_copies *c) {
     if (n > BATCH) n = BATCH;
     struct host_fetch_item *items = evrt_alloc(n * sizeof *items);
     memcpy(items, all + c->at, n * sizeof *items);
-    c->at += n;
     host_fetch(c->host, items, n, on_read, c);
 }
 

@@ -17,7 +17,8 @@ struct fetch {
     uv_work_t work;
     struct evrt_journal_reader *reader;
     struct evrt_error err;
-    size_t missing;
+    struct host_fetch_item first; /* as given */
+    bool missing;                 /* the journal has not all */
     void (*done)(void *arg, const struct host_fetch *f);
     void *arg;
 };
@@ -36,13 +37,25 @@ static void finish(void *arg) {
     host_progress(h);
 }
 
+/* Whether there is room for that item; it is left when there is none. */
+static bool take(struct fetch *f, struct host_fetch_item *item) {
+    bool first = item->seq == f->first.seq && item->sub == f->first.sub;
+    item->left = f->f.bytes.n >= HOST_FETCH_BYTES && !first;
+    return !item->left;
+}
+
 /* ---- In the thread pool ---- */
 
+/* One event may be wanted for several subscriptions. */
 static void keep(struct fetch *f, size_t i, struct evrt_slice event) {
-    f->f.items[i].at = f->f.bytes.n;
+    const struct host_fetch_item *before = i == 0 ? NULL : &f->f.items[i - 1];
     f->f.items[i].n = event.n;
+    if (before != NULL && before->seq == f->f.items[i].seq && before->n != 0) {
+        f->f.items[i].at = before->at;
+        return;
+    }
+    f->f.items[i].at = f->f.bytes.n;
     evrt_buf_put(&f->f.bytes, event.p, event.n);
-    f->missing--;
 }
 
 /* The next event at or after `seq`: 1, 0 or a negative errno. *next: the reader stands there; 0: anywhere. */
@@ -68,15 +81,20 @@ static void read_events(uv_work_t *work) {
     uint64_t next = 0;
     size_t i = 0;
     while (i < f->f.count) {
+        if (!take(f, &f->f.items[i])) {
+            i++;
+            continue;
+        }
         int rc = read_from(f, f->f.items[i].seq, &next, &event);
         if (rc < 0) f->f.rc = rc;
-        if (rc <= 0) return;
+        if (rc <= 0) break;
         uint64_t seq = evrt_event_seq(event.p);
-        while (i < f->f.count && f->f.items[i].seq < seq)
-            i++; /* dropped */
-        for (; i < f->f.count && f->f.items[i].seq == seq; i++)
+        for (; i < f->f.count && f->f.items[i].seq < seq; i++)
+            f->missing = true; /* dropped */
+        for (; i < f->f.count && f->f.items[i].seq == seq && take(f, &f->f.items[i]); i++)
             keep(f, i, event);
     }
+    if (i < f->f.count) f->missing = true;
 }
 
 /* ---- On the state thread ---- */
@@ -85,7 +103,7 @@ static void read_copies(struct evrt_state_view *view, void *arg) {
     struct fetch *f = arg;
     for (size_t i = 0; i < f->f.count && f->f.rc == 0; i++) {
         struct host_fetch_item *item = &f->f.items[i];
-        if (item->n != 0) continue;
+        if (item->n != 0 || item->left || !take(f, item)) continue;
         item->at = f->f.bytes.n;
         int rc = evrt_state_copy(view, item->sub, item->seq, &f->f.bytes);
         if (rc < 0 && rc != -ENOENT)
@@ -99,7 +117,7 @@ static void read_copies(struct evrt_state_view *view, void *arg) {
 static void on_read(uv_work_t *work, int status) {
     struct fetch *f = work->data;
     if (status < 0) f->f.rc = evrt_error_set(&f->err, status, "%s", uv_strerror(status));
-    if (f->f.rc < 0 || f->missing == 0 || f->host->phase >= HOST_CLOSED)
+    if (f->f.rc < 0 || !f->missing || f->host->phase >= HOST_CLOSED)
         finish(f);
     else
         host_ask_state(f->host, read_copies, finish, f);
@@ -111,12 +129,20 @@ int host_fetch_by_seq(const void *a, const void *b) {
     return x->sub < y->sub ? -1 : x->sub > y->sub;
 }
 
+const struct host_fetch_item *host_fetch_find(const struct host_fetch *f, uint32_t sub,
+                                              uint64_t seq) {
+    const struct host_fetch_item wanted = {.sub = sub, .seq = seq};
+    return f->count == 0 ? NULL
+                         : bsearch(&wanted, f->items, f->count, sizeof wanted, host_fetch_by_seq);
+}
+
 void host_fetch(struct evrt_host *h, struct host_fetch_item *items, size_t count,
                 void (*done)(void *arg, const struct host_fetch *f), void *arg) {
     struct fetch *f = evrt_zalloc(sizeof *f);
-    *f = (struct fetch){.f = {items, count}, .host = h, .missing = count, .done = done, .arg = arg};
+    *f = (struct fetch){.f = {items, count}, .host = h, .done = done, .arg = arg};
     for (size_t i = 0; i < count; i++)
-        items[i].at = items[i].n = 0;
+        items[i] = (struct host_fetch_item){.sub = items[i].sub, .seq = items[i].seq};
+    if (count > 0) f->first = items[0];
     if (count > 0) qsort(items, count, sizeof *items, host_fetch_by_seq);
     f->work.data = f;
     h->reads++;

@@ -32,8 +32,9 @@ struct listing {
     bool full;    /* with events, histories and tracebacks */
     uint64_t seq; /* one alone; 0: a page */
     struct evrt_buf rows, text, json;
+    struct evrt_jsonout out; /* to json */
+    size_t at;               /* rows below are in it */
     struct evrt_state_letters_end end;
-    const struct host_fetch *events;
     int rc;
     evrt_host_json_cb cb;
     void *arg;
@@ -97,17 +98,9 @@ static void list_job(struct evrt_state_view *view, void *arg) {
 
 /* ---- On the loop ---- */
 
-static struct evrt_slice event_of(const struct listing *l, const struct row *row) {
-    for (size_t i = 0; l->events != NULL && i < l->events->count; i++)
-        if (l->events->items[i].seq == row->seq && l->events->items[i].sub == row->sub)
-            return host_fetched(l->events, i);
-    return (struct evrt_slice){NULL, 0};
-}
-
-static void put_event(struct listing *l, struct evrt_jsonout *o, const struct row *row) {
+static void put_event(struct evrt_jsonout *o, struct evrt_slice bytes) {
     struct evrt_event e;
     struct evrt_event_trace trace;
-    struct evrt_slice bytes = event_of(l, row);
     char id[EVRT_TRACE_ID_SIZE];
     bool known = bytes.n != 0 && evrt_event_decode(bytes.p, bytes.n, &e) == 0;
     if (known) evrt_event_trace(bytes.p, 0, &trace);
@@ -121,8 +114,9 @@ static void put_event(struct listing *l, struct evrt_jsonout *o, const struct ro
         evrt_jsonout_null(o);
 }
 
-static void put_row(struct listing *l, struct evrt_jsonout *o, const struct row *row) {
+static void put_row(struct listing *l, const struct row *row, struct evrt_slice event) {
     const struct evrt_sub *s = evrt_bus_by_id(l->host->bus, row->sub);
+    struct evrt_jsonout *o = &l->out;
     char id[HOST_DELIVERY_ID_SIZE];
     if (s == NULL) return; /* forgotten meanwhile */
     evrt_jsonout_object(o);
@@ -135,31 +129,34 @@ static void put_row(struct listing *l, struct evrt_jsonout *o, const struct row 
                                      : EVRT_STR("orphaned"));
     evrt_buf_putc(&l->json, ','); /* the members, and the object's end */
     evrt_buf_put(&l->json, l->text.p + row->at + 1, row->bytes - 2);
-    if (l->full) put_event(l, o, row);
+    if (l->full) put_event(o, event);
     evrt_jsonout_end(o);
 }
 
-static void answer(struct listing *l) {
-    const struct row *rows = (const struct row *)(const void *)l->rows.p;
-    size_t count = l->rows.n / sizeof *rows;
-    struct evrt_jsonout o = evrt_jsonout_start(&l->json);
+static const struct row *rows_of(const struct listing *l, size_t *count) {
+    *count = l->rows.n / sizeof(struct row);
+    return (const struct row *)(const void *)l->rows.p;
+}
+
+static void begin(struct listing *l) {
+    l->out = evrt_jsonout_start(&l->json);
+    if (l->seq != 0) return;
+    evrt_jsonout_object(&l->out);
+    evrt_jsonout_key(&l->out, "items");
+    evrt_jsonout_array(&l->out);
+}
+
+static void end(struct listing *l) {
+    size_t count;
+    const struct row *rows = rows_of(l, &count);
     char next[24];
-    if (l->seq != 0) {
-        put_row(l, &o, &rows[0]);
-        return;
-    }
-    evrt_jsonout_object(&o);
-    evrt_jsonout_key(&o, "items");
-    evrt_jsonout_array(&o);
-    size_t i = 0;
-    for (; i < count && l->json.n < FULL_BYTES; i++)
-        put_row(l, &o, &rows[i]);
-    evrt_jsonout_end(&o);
-    evrt_jsonout_key(&o, "next");
-    bool cut = i < count;
-    snprintf(next, sizeof next, "%llu", (unsigned long long)(cut ? rows[i - 1].n : l->end.at));
-    evrt_jsonout_cstr(&o, cut || l->end.more ? next : NULL);
-    evrt_jsonout_end(&o);
+    if (l->seq != 0) return;
+    evrt_jsonout_end(&l->out);
+    evrt_jsonout_key(&l->out, "next");
+    bool cut = l->at < count;
+    snprintf(next, sizeof next, "%llu", (unsigned long long)(cut ? rows[l->at - 1].n : l->end.at));
+    evrt_jsonout_cstr(&l->out, cut || l->end.more ? next : NULL);
+    evrt_jsonout_end(&l->out);
 }
 
 static void finish(struct listing *l) {
@@ -167,7 +164,7 @@ static void finish(struct listing *l) {
                           ? "no such dead letter: it was handled or deleted, or never was one"
                       : l->rc == -ENOSPC ? "state.db has no space; try again"
                                          : "state.db cannot be read";
-    if (l->rc == 0) answer(l);
+    if (l->rc == 0) end(l);
     if (l->rc == 0 && l->json.n == 0) l->rc = -ENOENT;
     l->cb(l->arg, l->rc, l->rc == 0 ? evrt_buf_slice(&l->json) : evrt_slice_of(why));
     evrt_buf_finish(&l->rows);
@@ -177,25 +174,41 @@ static void finish(struct listing *l) {
     free(l);
 }
 
+static void put_rows(struct listing *l);
+
+/* As far as they were read, and then the others. */
 static void on_fetched(void *arg, const struct host_fetch *f) {
     struct listing *l = arg;
-    l->events = f;
-    if (f->rc < 0) l->rc = f->rc;
-    finish(l);
+    size_t count;
+    const struct row *rows = rows_of(l, &count);
+    l->rc = f->rc;
+    for (; l->rc == 0 && l->at < count && l->json.n < FULL_BYTES; l->at++) {
+        const struct host_fetch_item *item = host_fetch_find(f, rows[l->at].sub, rows[l->at].seq);
+        if (item->left) break;
+        put_row(l, &rows[l->at], host_fetched(f, (size_t)(item - f->items)));
+    }
+    put_rows(l);
+}
+
+static void put_rows(struct listing *l) {
+    size_t count;
+    const struct row *rows = rows_of(l, &count);
+    for (; l->rc == 0 && !l->full && l->at < count && l->json.n < FULL_BYTES; l->at++)
+        put_row(l, &rows[l->at], (struct evrt_slice){NULL, 0});
+    if (l->rc < 0 || l->at == count || l->json.n >= FULL_BYTES) {
+        finish(l);
+        return;
+    }
+    struct host_fetch_item *items = evrt_alloc((count - l->at) * sizeof *items);
+    for (size_t i = l->at; i < count; i++)
+        items[i - l->at] = (struct host_fetch_item){.sub = rows[i].sub, .seq = rows[i].seq};
+    host_fetch(l->host, items, count - l->at, on_fetched, l);
 }
 
 static void on_listed(void *arg) {
     struct listing *l = arg;
-    const struct row *rows = (const struct row *)(const void *)l->rows.p;
-    size_t count = l->rows.n / sizeof *rows;
-    if (l->rc < 0 || !l->full || count == 0) {
-        finish(l);
-        return;
-    }
-    struct host_fetch_item *items = evrt_alloc(count * sizeof *items);
-    for (size_t i = 0; i < count; i++)
-        items[i] = (struct host_fetch_item){.sub = rows[i].sub, .seq = rows[i].seq};
-    host_fetch(l->host, items, count, on_fetched, l);
+    begin(l);
+    put_rows(l);
 }
 
 static void on_settled(void *arg, uint64_t unused) {

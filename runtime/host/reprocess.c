@@ -32,6 +32,7 @@ enum {
 struct page_letter {
     struct host_letter letter;
     size_t at, n; /* of its event; n 0: it is nowhere */
+    bool left;    /* or it was not read with the others */
 };
 
 struct reprocess {
@@ -70,13 +71,13 @@ static void on_fetched(void *arg, const struct host_fetch *f) {
     }
     evrt_buf_clear(&r->events);
     evrt_buf_put(&r->events, f->bytes.p, f->bytes.n);
-    for (size_t i = 0; i < r->count; i++)
-        for (size_t k = 0; k < f->count; k++) {
-            const struct host_fetch_item *item = &f->items[k];
-            if (item->seq != r->page[i].letter.seq || item->sub != r->page[i].letter.sub) continue;
-            r->page[i].at = item->at;
-            r->page[i].n = item->n;
-        }
+    for (size_t i = r->at; i < r->count; i++) {
+        struct page_letter *p = &r->page[i];
+        const struct host_fetch_item *item = host_fetch_find(f, p->letter.sub, p->letter.seq);
+        p->at = item->at;
+        p->n = item->n;
+        p->left = item->left;
+    }
     if (f->rc < 0) {
         release_page(r);
         host_job_fail(r->job, "the store cannot be read; the log says why");
@@ -86,11 +87,14 @@ static void on_fetched(void *arg, const struct host_fetch *f) {
 }
 
 static void fetch(struct reprocess *r) {
-    struct host_fetch_item *items = evrt_alloc(r->count * sizeof *items);
-    for (size_t i = 0; i < r->count; i++)
-        items[i] =
-            (struct host_fetch_item){.sub = r->page[i].letter.sub, .seq = r->page[i].letter.seq};
-    host_fetch(r->host, items, r->count, on_fetched, r);
+    size_t count = r->count - r->at;
+    struct host_fetch_item *items = evrt_alloc(count * sizeof *items);
+    for (size_t i = 0; i < count; i++) {
+        const struct host_letter *l = &r->page[r->at + i].letter;
+        items[i] = (struct host_fetch_item){.sub = l->sub, .seq = l->seq};
+    }
+    r->busy = true;
+    host_fetch(r->host, items, count, on_fetched, r);
 }
 
 static void on_chosen(void *arg, const struct host_letters_chosen *c) {
@@ -113,8 +117,7 @@ static void on_chosen(void *arg, const struct host_letters_chosen *c) {
     }
     r->which.after = c->end.at;
     r->all_seen = !c->end.more || r->left == 0;
-    r->busy = r->count != 0;
-    if (r->busy)
+    if (r->count != 0)
         fetch(r);
     else
         host_job_more(j);
@@ -159,8 +162,10 @@ static void deliver(struct reprocess *r, const struct page_letter *p) {
 
 static void more(struct host_job *j) {
     struct reprocess *r = j->own;
-    while (!r->busy && r->at < r->count && host_job_room(j) > 0)
+    while (!r->busy && r->at < r->count && !r->page[r->at].left && host_job_room(j) > 0)
         deliver(r, &r->page[r->at++]);
+    /* Large ones come a batch at a time: their bytes in flight are as bounded. */
+    if (!r->busy && r->at < r->count && r->page[r->at].left && j->in_flight == 0) fetch(r);
     if (r->busy || r->at < r->count) return;
     if (!r->all_seen) {
         choose(r);

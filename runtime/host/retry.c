@@ -356,7 +356,7 @@ static void on_fetched(void *arg, const struct host_fetch *f) {
     if (f->rc < 0 || h->phase != HOST_SERVING) return; /* the next look tries again */
     for (size_t i = 0; i < f->count; i++) {
         struct evrt_sub *s = evrt_bus_by_id(h->bus, f->items[i].sub);
-        if (s != NULL && host_orphaned_for(s, h->config->retry.ttl))
+        if (s != NULL && !f->items[i].left && host_orphaned_for(s, h->config->retry.ttl))
             expire(h, s, f->items[i].seq, host_fetched(f, i));
     }
     host_retries_expire(h);

@@ -22,7 +22,8 @@
 #include "loop/timer.h"
 
 enum {
-    BATCH = 256,            /* that are read and published at once */
+    BATCH = 256,            /* that are read and published at once, */
+    BATCH_BYTES = 8 << 20,  /* and their bytes, the last one's beyond it */
     LOOK_MS = 1000,         /* the wall clock may be set */
     AGAIN_MS = 1000,        /* after the journal had no room */
     CANCELLED_MAX = 100000, /* numbers that are remembered */
@@ -48,7 +49,7 @@ struct host_schedule {
     struct firing batch[BATCH];
     size_t batch_n;
     bool busy;      /* the batch is being read, */
-    size_t reading; /* this one of it; the state thread's */
+    size_t reading; /* this one of it, then how many were; the state thread's */
     struct evrt_buf bytes;
 };
 
@@ -223,8 +224,10 @@ static void on_read(void *arg) {
     struct evrt_host *h = arg;
     struct host_schedule *s = h->schedule;
     s->busy = false;
-    if (h->phase != HOST_SERVING) return; /* the rows are there */
-    for (size_t i = 0; i < s->batch_n; i++) {
+    if (h->phase != HOST_SERVING) return;            /* the rows are there */
+    for (size_t i = s->reading; i < s->batch_n; i++) /* those that were left */
+        host_due_push(s->batch[i].after ? &s->after : &s->at, s->batch[i].due);
+    for (size_t i = 0; i < s->reading; i++) {
         if (s->batch[i].is_read)
             fire(h, &s->batch[i]);
         else if (s->batch[i].rc < 0)
@@ -249,7 +252,7 @@ static void note(void *arg, const struct evrt_record_schedule *r) {
 
 static void read_job(struct evrt_state_view *view, void *arg) {
     struct host_schedule *s = arg;
-    for (s->reading = 0; s->reading < s->batch_n; s->reading++) {
+    for (s->reading = 0; s->reading < s->batch_n && s->bytes.n < BATCH_BYTES; s->reading++) {
         struct firing *f = &s->batch[s->reading];
         f->rc = evrt_state_scheduled(view, f->due.due_ms, f->due.number, note, s);
     }

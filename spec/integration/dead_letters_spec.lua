@@ -128,6 +128,47 @@ describe("dead letters", function()
         assert.equal(0, node:stop())
     end)
 
+    -- More bytes than are read at once, and the first one died last: the order of letters is not that of events.
+    it("are shown and reprocessed in pieces when they are large, each whole", function()
+        local mib, count = 2 ^ 20, 8
+        local node = start { config = { http = { max_event_size = "4MiB" }, workers = { count = 1 } },
+            retry = { max_retries = 1, initial_delay = "10ms" }, handlers = { ["c.lua"] = [[
+                local evrt = require "evrt"
+                return { name = "C", events = "c", handle = function(event, ctx)
+                    local file = io.open(event.subject)
+                    if not file and event.id == "1" and ctx.attempt == 1 then error "later" end
+                    if not file then evrt.reject "no file" end
+                    file:close()
+                    ctx.log.info("whole", { id = event.id,
+                        right = event.raw == event.id:rep(3 * 2 ^ 20 + tonumber(event.id)) })
+                end }]] } }
+        local subject = evrt.folder() .. "/there"
+        for id = 1, count do
+            assert.equal(202, node:post("/events", tostring(id):rep(3 * mib + id), { ["ce-type"] = "c",
+                ["ce-subject"] = subject, ["ce-id"] = tostring(id), ["Content-Type"] = "text/plain" }).status)
+        end
+        node:await_end()
+        local seen, query, pages = {}, "", 0
+        repeat
+            local page = node:get("/api/v1/dead-letters?full=true&limit=100" .. query).json
+            for _, l in ipairs(page.items) do
+                assert.is_true(l.event.data == l.event.id:rep(3 * mib + tonumber(l.event.id)), l.event.id)
+                seen[#seen + 1] = l.event.id
+            end
+            query, pages = "&after=" .. tostring(page.next), pages + 1
+        until page.next == cjson.null
+        assert.equal(2, pages)
+        table.sort(seen)
+        assert.same({ "1", "2", "3", "4", "5", "6", "7", "8" }, seen)
+
+        evrt.write(subject, "")
+        local answer = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", '{"handler":"C"}')
+        assert.same({ 200, count, 0 }, { answer.status, answer.json.done, answer.json.failed })
+        node:await_log({ msg = "whole", right = true }, nil, count)
+        assert.same({ 0, count, 0, 0 }, balance(node))
+        assert.equal(0, node:stop())
+    end)
+
     it("are reprocessed by a choice, in a job, each once", function()
         local node = start {}
         publish(node, 150)

@@ -56,6 +56,21 @@ end
 describe("an event for later", function()
     require("spec.support.leak").guard(before_each, after_each)
 
+    it("is published in pieces when many large ones are due at once", function()
+        local node = start { http = { max_event_size = "4MiB" } }
+        for id = 1, 4 do
+            assert.equal(202, node:post("/events", ("x"):rep(3 * 2 ^ 20), { ["ce-type"] = "later.a",
+                ["ce-id"] = tostring(id), ["ce-deliverafter"] = "1h", ["Content-Type"] = "text/plain" }).status)
+        end
+        node:stop()
+        node = node:restart { config = { schedule = { max_delay = "1ms" } } }
+        for id = 1, 4 do node:await_log { msg = "seen", id = tostring(id) } end
+        node:await_end()
+        assert.same({ ["1"] = 1, ["2"] = 1, ["3"] = 1, ["4"] = 1 }, published(node))
+        assert.equal(0, stats(node).scheduled.pending)
+        assert.equal(0, node:stop())
+    end)
+
     it("is told to be that, and published when it is time", function()
         local node = start()
         local from = now()
