@@ -15,6 +15,7 @@
     X(u32, max_hops) X(u8, allow_ffi) X(u8, testing) X(u8, log_level) X(i64, load_timeout_ms) \
     X(u8, confine) \
     X(u32, kv_max_key) X(u32, kv_max_value) X(u64, kv_max_effects) X(slice, kv_writers) \
+    X(i64, steady_ms) \
     X(u32, max_series) X(u8, tracing) X(u64, trace_threshold) \
     X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)
 #define FAILED_FIELDS(X) \

@@ -81,6 +81,7 @@ struct evrt_frame_hello {
     uint32_t kv_max_key, kv_max_value;
     uint64_t kv_max_effects;      /* bytes of one delivery's writes and publishes */
     struct evrt_slice kv_writers; /* kv.writers */
+    int64_t steady_ms;            /* what keys expire by is so much ahead of the monotonic clock */
     struct evrt_slice store;      /* folder to keep scripts from */
 };
 

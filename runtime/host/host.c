@@ -290,6 +290,7 @@ static struct evrt_host *new_host(const struct evrt_host_options *options, uv_lo
     h->reload.ops = options->reload;
     h->reload.ops_arg = options->reload_arg;
     h->created_ns = evrt_mono_ns();
+    evrt_ages_init(&h->ages, evrt_wall_ms(), h->created_ns / 1000000);
     h->testing = getenv("EVRT_TEST") != NULL; /* which workers look for, too */
     h->waits = host_waits_create();
     h->jobs = host_jobs_create();

@@ -199,6 +199,9 @@ void evrt_host_job_wait(struct evrt_host *h, uint64_t id, bool ended, evrt_host_
 /* Whether it is of that kind. */
 bool evrt_host_job_is(struct evrt_host *h, uint64_t id, const char *kind);
 
+/* What keys expire by: the wall clock as it was at the start, and the time that has passed since. */
+int64_t evrt_host_kv_now(const struct evrt_host *h);
+
 /* Retries by handler's number and sequence, those after the two given; handler {NULL,0}: of all. */
 void evrt_host_retries(struct evrt_host *h, struct evrt_slice handler, uint32_t after_sub,
                        uint64_t after_seq, uint32_t limit, evrt_host_json_cb cb, void *arg);

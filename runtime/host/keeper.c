@@ -30,6 +30,19 @@ enum {
     SNAPSHOT_RETRY_MS = 1000, /* after one that failed */
 };
 
+/* Returns the monotonic clock's milliseconds. */
+static int64_t look_at_clock(struct evrt_host *h) {
+    int64_t mono = evrt_mono_ns() / 1000000, longest = h->config->store.retention;
+    if (longest < h->config->dead_letters.ttl) longest = h->config->dead_letters.ttl;
+    evrt_ages_look(&h->ages, evrt_wall_ms(), mono, longest);
+    return mono;
+}
+
+int64_t host_aged_before(struct evrt_host *h, int64_t ttl_ms) {
+    int64_t mono = look_at_clock(h);
+    return evrt_ages_before(&h->ages, mono, ttl_ms);
+}
+
 static void checkpoint(struct evrt_host *h) {
     uint64_t next = evrt_bus_next_seq(h->bus);
     for (size_t i = 0; i < evrt_bus_count(h->bus); i++) {
@@ -118,13 +131,14 @@ static bool over_max_size(const struct evrt_host *h, const struct evrt_journal_s
 }
 
 /* Why the oldest segment should go now, or NULL. */
-static const char *reason_to_drop(const struct evrt_host *h, const struct evrt_journal_stats *s,
+static const char *reason_to_drop(struct evrt_host *h, const struct evrt_journal_stats *s,
                                   const struct evrt_journal_oldest *oldest) {
     if (host_cleanup_wants(h, oldest)) return "operator";
     if (over_max_size(h, s, HOST_SEGMENT_BYTES)) return "store.max_size";
     int64_t disk_ns = (int64_t)DISK_MS * 1000000;
     if (s->space != 0 && evrt_mono_ns() >= h->dropped_ns + disk_ns) return "no space on the disk";
-    if (oldest->ended_ms < evrt_wall_ms() - h->config->store.retention) return "store.retention";
+    if (oldest->ended_ms < host_aged_before(h, h->config->store.retention))
+        return "store.retention";
     return NULL;
 }
 
@@ -196,6 +210,7 @@ static void keep(struct evrt_host *h) {
     struct evrt_journal_stats s;
     evrt_journal_stats(h->journal, &s);
     bool crowded = over_max_size(h, &s, SNAPSHOT_BYTES);
+    (void)look_at_clock(h); /* lest it is set and set back between two looks at ages */
     checkpoint(h);
     host_kv_keep(h);
     host_retries_expire(h);

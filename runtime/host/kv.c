@@ -62,8 +62,12 @@ void host_kv_close(struct evrt_host *h) {
     kv->values = NULL;
 }
 
+int64_t evrt_host_kv_now(const struct evrt_host *h) {
+    return evrt_ages_steady(&h->ages, evrt_mono_ns() / 1000000);
+}
+
 int64_t host_kv_now(struct evrt_host *h) {
-    return h->kv.at_ms != 0 ? h->kv.at_ms : evrt_wall_ms();
+    return h->kv.at_ms != 0 ? h->kv.at_ms : evrt_host_kv_now(h);
 }
 
 /* ---- Into the journal ---- */
@@ -150,10 +154,10 @@ void host_kv_turn(struct evrt_host *h) {
 
 /* Until when they may go now; 0: there are none. A few thousand at a time: state.db is not held up, and others
  * come between. */
-static int64_t expired_by(struct host_kv *kv) {
+static int64_t expired_by(struct host_kv *kv, int64_t now) {
     struct evrt_error ignored;
     uint64_t applied;
-    int64_t expired = 0, now = evrt_wall_ms();
+    int64_t expired = 0;
     if (kv->here == NULL) return evrt_overlay_sweep(kv->overlay, now, SWEEP_MOST) > 0 ? now : 0;
     if (evrt_state_reader_begin(kv->here, &applied, &ignored) < 0) return 0;
     int rc = evrt_state_reader_expired(kv->here, now, SWEEP_MOST, &expired, &ignored);
@@ -180,7 +184,7 @@ void host_kv_keep(struct evrt_host *h) {
     kv->swept_ns = now;
     tell_not_numbers(h);
     host_settle(h); /* what is accepted has its order */
-    int64_t expired = expired_by(kv);
+    int64_t expired = expired_by(kv, evrt_host_kv_now(h));
     if (expired == 0) return;
     evrt_buf_clear(&h->scratch);
     evrt_record_put_sweep(&h->scratch, &(struct evrt_record_sweep){expired});

@@ -36,7 +36,7 @@ struct host_letters {
     struct host_letter *late; /* released while a choice was being made */
     size_t late_count;
     bool trimming;
-    int64_t oldest_ms, looked_ms; /* the oldest one, as of then; 0: not known */
+    int64_t oldest_ms, looked_ns; /* the oldest one, as of then; 0: not known */
 };
 
 struct host_letters *host_letters_create(void) {
@@ -205,18 +205,21 @@ static void tell(struct evrt_host *h, uint64_t count, const char *reason) {
     evrt_log_event(h->log, DEAD_GONE, EVRT_F_U64("count", count), EVRT_F_CSTR("reason", reason));
 }
 
-/* Oldest first. */
+/* Oldest first; behind one that is not old is none that is, whatever the clock showed then. One that is from the
+ * future says nothing: it was set. */
 static void trim(void *arg, const struct host_letters_chosen *c) {
     struct evrt_host *h = arg;
     struct host_letters *l = h->letters;
-    int64_t before = evrt_wall_ms() - h->config->dead_letters.ttl;
+    int64_t before = host_aged_before(h, h->config->dead_letters.ttl);
     uint64_t over = excess(h), old = 0, many = 0;
     l->trimming = false;
-    l->looked_ms = evrt_wall_ms();
+    l->looked_ns = evrt_mono_ns();
     l->oldest_ms = 0;
+    int64_t now = evrt_wall_ms();
     if (c->rc < 0 || h->phase >= HOST_CLOSING) return;
     for (size_t i = 0; i < c->count; i++) {
         bool is_old = c->letters[i].at_ms < before, is_over = old + many < over;
+        if (!is_over && c->letters[i].at_ms > now) continue;
         if (!is_old && !is_over) {
             l->oldest_ms = c->letters[i].at_ms;
             break;
@@ -227,15 +230,16 @@ static void trim(void *arg, const struct host_letters_chosen *c) {
     tell(h, old, "dead_letters.ttl");
     tell(h, many, "dead_letters.max");
     if (h->meters != NULL) evrt_metrics_limit(h->meters->metrics, EVRT_LIMIT_DEAD_LETTERS, many);
+    if (old + many == c->count) l->looked_ns = 0; /* of what comes behind them nothing is known */
     if (old + many == PAGE) host_keep_soon(h);
 }
 
 void host_letters_keep(struct evrt_host *h) {
     struct host_letters *l = h->letters;
-    int64_t now = evrt_wall_ms();
-    bool old = l->oldest_ms != 0 ? l->oldest_ms < now - h->config->dead_letters.ttl
-                                 : now - l->looked_ms > LOOK_AGAIN_MS || now < l->looked_ms;
-    if (l->looked_ms == 0) old = true;
+    int64_t again_ns = l->looked_ns + (int64_t)LOOK_AGAIN_MS * 1000000;
+    bool old = l->looked_ns == 0 ||
+               (l->oldest_ms != 0 ? l->oldest_ms < host_aged_before(h, h->config->dead_letters.ttl)
+                                  : evrt_mono_ns() > again_ns);
     if (l->trimming || host_letters_count(h) == 0 || (!old && excess(h) == 0)) return;
     l->trimming = true;
     const struct evrt_state_letters which = {.reason = -1,

@@ -40,6 +40,7 @@
 
 #include "bus/bus.h"
 #include "config/config.h"
+#include "core/ages.h"
 #include "core/hash.h"
 #include "core/random.h"
 #include "host/generation.h"
@@ -116,6 +117,7 @@ struct evrt_host {
     uv_loop_t *loop;
     enum host_phase phase;
     int64_t created_ns;
+    struct evrt_ages ages;
     bool testing; /* `evrt test`: specs publish timers' events, too */
 
     struct evrt_journal *journal;
@@ -489,6 +491,9 @@ void host_progress(struct evrt_host *h);
 EVRT_MUST_CHECK int host_open_store(struct evrt_host *h, struct evrt_error *err);
 
 /* ---- keeper.c ---- */
+
+/* What is from before this time of the wall clock is older than that, however often the clock was set. */
+int64_t host_aged_before(struct evrt_host *h, int64_t ttl_ms);
 
 void host_keep_start(struct evrt_host *h);
 /* Space is short: looks at once, and often, whether segments can go. */

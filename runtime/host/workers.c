@@ -172,6 +172,7 @@ int host_worker_start(struct host_worker *w) {
     w->channel_open = true;
     struct evrt_frame_hello hello = w->generation->hello;
     hello.worker = w->slot;
+    hello.steady_ms = h->ages.begin_ms;
     hello.log_level = (uint8_t)evrt_log_level(h->log);
     evrt_frame_put_hello(evrt_channel_out(&w->channel), &hello);
     host_share_greet(w);

@@ -228,7 +228,7 @@ void evrt_put_kv(struct evrt_http_request *r) {
             evrt_kv_put_json(&value, body);
         }
     }
-    int64_t expires = p.ttl_ms == 0 ? 0 : evrt_wall_ms() + p.ttl_ms;
+    int64_t expires = p.ttl_ms == 0 ? 0 : evrt_host_kv_now(evrt_request_host(r)) + p.ttl_ms;
     write_one(
         r,
         &(struct evrt_kv_op){EVRT_KV_SET, expires, p.ns, p.key, evrt_buf_slice(&value), {NULL, 0}},

@@ -184,7 +184,9 @@ static int build(lua_State *L, enum evrt_kv_kind kind, struct evrt_kv_op *op,
     if (kind == EVRT_KV_SET || !lua_isnil(L, 3)) rc = encode(L, 3, &w->scratch, err);
     op->value = evrt_buf_slice(&w->scratch);
     double ttl = lua_tonumber(L, 4);
-    if (ttl > 0) op->number = evrt_wall_ms() + (int64_t)fmin(ceil(ttl * 1000), 1e15);
+    if (ttl > 0)
+        op->number =
+            evrt_mono_ns() / 1000000 + w->hello.steady_ms + (int64_t)fmin(ceil(ttl * 1000), 1e15);
     if (kind == EVRT_KV_CAS) op->expected = text_at(L, 5);
     return rc;
 }

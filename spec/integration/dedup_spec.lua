@@ -1,4 +1,5 @@
 -- The same source and id is stored once, whichever way it comes in, also across kill -9.
+local uv = require "luv"
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local http = require "spec.support.http"
@@ -134,6 +135,26 @@ describe("an event that was published before", function()
         node = node:restart { config = { dedup = { window = "0s" } } }
         assert.same({ 31, false, "id1" }, fields(node:publish { type = "a", source = "/s", id = "id1" }))
         assert.same({ 32, false, "id1" }, fields(node:publish { type = "a", source = "/s", id = "id1" }))
+        assert.equal(0, node:stop())
+    end)
+
+    it("is refused within its window, and an event again after it, while the node runs", function()
+        local node = start { dedup = { window = "1s" } }
+        local seq = 1
+        for _ = 1, 2 do
+            local before = uv.hrtime()
+            assert.same({ seq, false, "x" }, fields(node:publish { type = "a", source = "/s", id = "x" }))
+            local answer
+            node:await("the end of the window", function()
+                answer = fields(node:publish { type = "a", source = "/s", id = "x" })
+                if answer[2] then assert.same({ seq, true, "x" }, answer) end
+                return not answer[2]
+            end)
+            assert.is_true(uv.hrtime() - before >= 0.99e9, "forgotten early")
+            assert.same({ seq + 1, false, "x" }, answer)
+            seq = seq + 2
+            node:await("that one to be forgotten, too", function() return stats(node).dedup.entries == 0 end)
+        end
         assert.equal(0, node:stop())
     end)
 
