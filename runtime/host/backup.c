@@ -165,6 +165,13 @@ static void remove_all(struct evrt_host_backup *b) {
     if (b->made) (void)rmdir(b->dir);
 }
 
+/* Checked before, by check_dir. */
+static int open_folder(struct evrt_host_backup *b) {
+    int rc = evrt_folder_open(&b->folder, b->dir, true, &b->err);
+    if (rc < 0 && b->made) (void)rmdir(b->dir);
+    return rc;
+}
+
 static int make(struct evrt_host_backup *b) {
     int rc = take_snapshot(b);
     if (rc < 0) return rc;
@@ -179,8 +186,10 @@ static int make(struct evrt_host_backup *b) {
 
 static void run(void *arg) {
     struct evrt_host_backup *b = arg;
-    b->rc = make(b);
-    if (b->rc < 0) remove_all(b);
+    b->rc = open_folder(b);
+    bool opened = b->rc == 0;
+    if (opened) b->rc = make(b);
+    if (opened && b->rc < 0) remove_all(b);
     if (b->rc == -ECANCELED) evrt_error_set(&b->err, b->rc, "cancelled; nothing is left of it");
     if (b->state_fd >= 0) close(b->state_fd);
     evrt_journal_copy_finish(&b->journal);
@@ -214,12 +223,28 @@ static void on_news(uv_async_t *handle) {
     uv_close((uv_handle_t *)&b->news, on_closed);
 }
 
-/* A folder that is not there, or has nothing in it. */
+/* It can be made. */
+static int check_parent(const char *dir, struct evrt_error *err) {
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/')
+        n--;
+    while (n > 1 && dir[n - 1] != '/')
+        n--;
+    char *parent = evrt_strndup(dir, n);
+    int rc = access(parent, W_OK | X_OK) == 0
+                 ? 0
+                 : evrt_error_set(err, -EINVAL, "dir: %s: %s", dir, strerror(errno));
+    free(parent);
+    return rc;
+}
+
+/* A folder that is not there, or has nothing in it: looked at on the loop, so that who asks is told what is wrong;
+ * made on the thread, as that waits for the disk. */
 static int check_dir(const char *dir, bool *there, struct evrt_error *err) {
     *there = false;
     if (dir[0] != '/') return evrt_error_set(err, -EINVAL, "dir: expected an absolute path");
     DIR *d = opendir(dir);
-    if (d == NULL && errno == ENOENT) return 0;
+    if (d == NULL && errno == ENOENT) return check_parent(dir, err);
     if (d == NULL) return evrt_error_set(err, -EINVAL, "dir: %s: %s", dir, strerror(errno));
     size_t entries = 0;
     while (readdir(d) != NULL)
@@ -229,16 +254,6 @@ static int check_dir(const char *dir, bool *there, struct evrt_error *err) {
     if (entries <= 2) return 0;
     return evrt_error_set(err, -EEXIST, "dir: %s is not empty; name a folder that does not exist",
                           dir);
-}
-
-static int open_folder(struct evrt_host_backup *b, struct evrt_error *err) {
-    bool there;
-    int rc = check_dir(b->dir, &there, err);
-    if (rc < 0) return rc;
-    rc = evrt_folder_open(&b->folder, b->dir, true, err);
-    b->made = !there;
-    if (rc < 0 && b->made) (void)rmdir(b->dir);
-    return rc;
 }
 
 static int refuse(const struct evrt_host *h, struct evrt_error *err) {
@@ -262,20 +277,18 @@ static int start_thread(struct evrt_host_backup *b, struct evrt_error *err) {
 
 int evrt_host_backup_start(struct evrt_host_backup **out, struct evrt_host *h,
                            const struct evrt_host_backup_options *options, struct evrt_error *err) {
+    bool there;
     int rc = refuse(h, err);
+    if (rc == 0) rc = check_dir(options->dir, &there, err);
     if (rc < 0) return rc;
     struct evrt_host_backup *b = evrt_zalloc(sizeof *b);
     b->host = h;
     b->options = *options;
     b->dir = evrt_strdup(options->dir);
     b->state_fd = -1;
+    b->made = !there;
     b->news.data = b;
     h->reads++;
-    rc = open_folder(b, err);
-    if (rc < 0) {
-        on_closed((uv_handle_t *)&b->news);
-        return rc;
-    }
     h->backup = b;
     rc = start_thread(b, err);
     if (rc < 0) h->backup = NULL;

@@ -114,7 +114,7 @@ describe("a backup", function()
         local code, out = evrt.run({ "backup", "linked", "--url", url(node) }, { cwd = node.dir })
         assert.equal(0, code)
         assert.equal(1, (out:find(node.dir .. "/linked: ", 1, true)))
-        assert.truthy(out:find "%d+ events %(seq 1 to %d+%) in 2 segments")
+        assert.truthy(out:find "%d+ events? %(seq 1 to %d+%) in 2 segments")
         code = evrt.run { "backup", node.dir .. "/copied/", "--copy", "--url", url(node) }
         assert.equal(0, code)
         assert.equal(inode(node.dir .. "/data" .. first), inode(node.dir .. "/linked" .. first))
@@ -141,6 +141,7 @@ describe("a backup", function()
             { { dir = node.dir .. "/evrt.yaml" }, 400, "Not a directory" },
             { { dir = node.dir .. "/data" }, 409, "is not empty" },
             { { dir = node.dir .. "/no/such" }, 400, "No such file" },
+            { { dir = node.dir .. "/no/such/" }, 400, "No such file" },
             { { copy = true }, 400, "absolute path" }, { { dir = 1 }, 400, "dir: expected a string" },
         } do
             local r = post(node, case[1])
