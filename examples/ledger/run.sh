@@ -147,7 +147,8 @@ check_sum "at the end"
 published=$(cat "$tmp/published")
 transfers=$(count Ledger transfer:)
 receipts=$(count Receipts receipt:)
-say "$published transfers published; applied, not once: $transfers; receipts, not once: $receipts"
+say "$published transfers published; applied: ${transfers% *}, more than once: ${transfers#* };" \
+    "receipts: ${receipts% *}, more than once: ${receipts#* }"
 [ "$transfers" = "$published 0" ] || die "not every transfer was applied once"
 [ "$receipts" = "$published 0" ] || die "not every receipt exists once"
 dead=$(ask stats | sed -n 's/.*"dead":\([0-9]*\).*/\1/p' | head -n 1)

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/view.h"
 #include "config/config.h"
 #include "core/jsonout.h"
 
@@ -89,7 +90,9 @@ int evrt_cli_check(struct evrt_cli *cli) {
     if (c.json) {
         rc = finish_json(&c, handlers);
     } else if (c.errors == 0) {
-        evrt_buf_printf(&c.out, "ok: %u handler%s\n", handlers, handlers == 1 ? "" : "s");
+        evrt_buf_puts(&c.out, "ok: ");
+        evrt_view_count(handlers, "handler", &c.out);
+        evrt_buf_putc(&c.out, '\n');
         rc = evrt_cli_print(&c.out);
     }
     evrt_buf_finish(&c.out);

@@ -24,9 +24,11 @@ static void put_part(struct evrt_buf *out, struct evrt_slice json, const char *p
                      const char *what) {
     char size[EVRT_UNITS_SIZE];
     struct evrt_slice p = evrt_json_at(json, evrt_slice_of(part));
-    evrt_buf_printf(out, "%s %" PRIu64 " segments, %" PRIu64 " events, %s\n", what,
-                    number_at(p, "segments"), number_at(p, "events"),
-                    evrt_size_format(number_at(p, "bytes"), size));
+    evrt_buf_printf(out, "%s ", what);
+    evrt_view_count(number_at(p, "segments"), "segment", out);
+    evrt_buf_puts(out, ", ");
+    evrt_view_count(number_at(p, "events"), "event", out);
+    evrt_buf_printf(out, ", %s\n", evrt_size_format(number_at(p, "bytes"), size));
 }
 
 static void show_cleanup(struct evrt_slice json, bool dry_run, struct evrt_buf *out) {
@@ -120,11 +122,12 @@ static int on_line(void *arg, struct evrt_slice line) {
 static void show_backup(struct evrt_slice json, struct evrt_buf *out) {
     char size[EVRT_UNITS_SIZE];
     evrt_view_text(evrt_json_at(json, EVRT_STR("dir")), out);
-    evrt_buf_printf(out,
-                    ": %" PRIu64 " events (seq %" PRIu64 " to %" PRIu64 ") in %" PRIu64
-                    " segments, %s, as of group %" PRIu64 "\n",
-                    number_at(json, "events"), number_at(json, "first_seq"),
-                    number_at(json, "next_seq") - 1, number_at(json, "segments"),
+    evrt_buf_puts(out, ": ");
+    evrt_view_count(number_at(json, "events"), "event", out);
+    evrt_buf_printf(out, " (seq %" PRIu64 " to %" PRIu64 ") in ", number_at(json, "first_seq"),
+                    number_at(json, "next_seq") - 1);
+    evrt_view_count(number_at(json, "segments"), "segment", out);
+    evrt_buf_printf(out, ", %s, as of group %" PRIu64 "\n",
                     evrt_size_format(number_at(json, "bytes"), size), number_at(json, "group"));
 }
 

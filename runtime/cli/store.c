@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/table.h"
+#include "cli/view.h"
 #include "core/jsonout.h"
 #include "core/units.h"
 #include "journal/store.h"
@@ -67,18 +68,35 @@ static void finish_json(struct store *s, const struct evrt_store_report *r) {
 }
 
 static void finish_text(struct store *s, const struct evrt_store_report *r) {
-    evrt_buf_printf(&s->out,
-                    "%" PRIu64 " segments, %" PRIu64 " bytes, %" PRIu64 " groups, %" PRIu64
-                    " records, %" PRIu64 " events",
-                    r->segments, r->bytes, r->groups, r->records, r->events);
+    const struct {
+        uint64_t n;
+        const char *what;
+    } counts[] = {{r->segments, "segment"},
+                  {r->bytes, "byte"},
+                  {r->groups, "group"},
+                  {r->records, "record"},
+                  {r->events, "event"}};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        if (i != 0) evrt_buf_puts(&s->out, ", ");
+        evrt_view_count(counts[i].n, counts[i].what, &s->out);
+    }
     if (r->next_seq > r->first_seq)
         evrt_buf_printf(&s->out, " (seq %" PRIu64 " to %" PRIu64 ")", r->first_seq,
                         r->next_seq - 1);
     evrt_buf_putc(&s->out, '\n');
 }
 
-static const char *plural(uint64_t n) {
-    return n == 1 ? "" : "s";
+static void put_damage(struct store *s, const char *path, const struct evrt_store_report *r,
+                       bool repaired) {
+    evrt_buf_puts(&s->out, repaired ? "repaired: " : "damaged in ");
+    evrt_view_count(r->damaged, repaired ? "range" : "place", &s->out);
+    if (repaired) {
+        evrt_buf_puts(&s->out, " set aside, ");
+        evrt_view_count(r->events_lost, "event", &s->out);
+        evrt_buf_puts(&s->out, " lost\n");
+    } else {
+        evrt_buf_printf(&s->out, "; to set them aside: evrt store repair --yes %s\n", path);
+    }
 }
 
 /* What the findings mean, and what to do: the last line, and the exit code. */
@@ -87,15 +105,8 @@ static int conclude(struct store *s, const char *path, const struct evrt_store_r
     if (r->damaged == 0 && !s->json)
         evrt_buf_puts(&s->out,
                       r->torn > 0 ? "sound; the next start cuts the torn tail\n" : "sound\n");
-    else if (!s->json && repaired)
-        evrt_buf_printf(&s->out,
-                        "repaired: %" PRIu64 " range%s set aside, %" PRIu64 " event%s lost\n",
-                        r->damaged, plural(r->damaged), r->events_lost, plural(r->events_lost));
     else if (!s->json)
-        evrt_buf_printf(&s->out,
-                        "damaged in %" PRIu64
-                        " place%s; to set them aside: evrt store repair --yes %s\n",
-                        r->damaged, plural(r->damaged), path);
+        put_damage(s, path, r, repaired);
     return r->damaged > 0 && !repaired ? EVRT_EXIT_FAILED : EVRT_EXIT_OK;
 }
 

@@ -21,6 +21,10 @@ static int join_element(void *arg, const struct evrt_json_member *m, struct evrt
     return 0;
 }
 
+void evrt_view_count(uint64_t n, const char *what, struct evrt_buf *out) {
+    evrt_buf_printf(out, "%llu %s%s", (unsigned long long)n, what, n == 1 ? "" : "s");
+}
+
 void evrt_view_text(struct evrt_slice value, struct evrt_buf *out) {
     struct evrt_json_info info;
     if (value.n == 0 || evrt_slice_eq(value, EVRT_STR("null"))) return;

@@ -20,6 +20,8 @@ void evrt_view_text(struct evrt_slice value, struct evrt_buf *out);
 /* The whole number at a path of an object, 0 when there is none; and whether what stands there is that JSON. */
 uint64_t evrt_view_number(struct evrt_slice json, const char *path);
 bool evrt_view_is(struct evrt_slice json, const char *path, const char *value);
+/* Appends "1 segment", "2 segments". */
+void evrt_view_count(uint64_t n, const char *what, struct evrt_buf *out);
 /* Appends a table of the objects in the JSON array `items`. Returns how many. */
 size_t evrt_view_items(struct evrt_slice items, const struct evrt_view_column *columns,
                        struct evrt_buf *out);

@@ -27,7 +27,8 @@ static void on_cleaned(void *arg, int status, struct evrt_slice json) {
         evrt_admin_fail(r, status, json);
     char outcome[96];
     struct evrt_slice segments = evrt_json_at(json, EVRT_STR("dropped.segments"));
-    snprintf(outcome, sizeof outcome, "%.*s segments dropped", (int)segments.n, segments.p);
+    snprintf(outcome, sizeof outcome, "%.*s segment%s dropped", (int)segments.n, segments.p,
+             evrt_slice_eq(segments, EVRT_STR("1")) ? "" : "s");
     if (r->stream != NULL) /* a dry run changes nothing */
         evrt_request_audit(r, "cleanup", "journal", status == 0 ? outcome : strerror(-status));
     evrt_request_release(r);

@@ -18,6 +18,12 @@ describe("showing JSON", function()
         assert.are.equal("false", text "false")
     end)
 
+    it("counts things", function()
+        for n, wanted in pairs { [0] = "0 segments", "1 segment", "2 segments" } do
+            assert.are.equal(wanted, out_of(function(out) lib.evrt_view_count(n, "segment", out) end))
+        end
+    end)
+
     it("lists objects in columns", function()
         local columns = ffi.new("struct evrt_view_column[3]", { { "A", "a" }, { ">B", "b.c" } })
         assert.are.equal("A   B\nx   7\n-  10\n-   -\n", out_of(function(out)
