@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "core/distance.h"
 #include "core/record.h"
+#include "host/host.h"
 
 /* clang-format off */
 #define END {NULL, NULL, NULL, 0}
@@ -369,7 +370,9 @@ enum evrt_cli_kind evrt_cli_value_kind(const struct evrt_cli_option *o, const ch
     static const struct {
         const char *option, *words;
     } lists[] = {
-        {"state", "pending running retrying done dead discarded"},
+#define X(id, name) name " "
+        {"state", EVRT_HOST_EVENT_STATES(X)},
+#undef X
 #define X(id, number, name, help) name " "
         {"reason", EVRT_DEAD_REASONS(X)},
 #undef X

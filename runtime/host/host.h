@@ -229,6 +229,11 @@ struct evrt_host_query {
     bool script;               /* asks: a page is short, and others limit how many there are */
     bool (*gone)(void *arg);   /* asked now and then whether nobody waits any more; may be NULL */
 };
+/* What became of an event for a handler, as `state` names it. */
+#define EVRT_HOST_EVENT_STATES(X) \
+    X(PENDING, "pending")         \
+    X(RUNNING, "running")         \
+    X(RETRYING, "retrying") X(DONE, "done") X(DEAD, "dead") X(DISCARDED, "discarded")
 /* {"items":[EVENT...],"next":"SEQ"|null}, oldest first; an EVENT is the CloudEvent as JSON plus seq and
  * stored, with a handler also "delivery":{"handler","outcome"}. The page may be short though there is a
  * next one: a scan that finds little ends after some seconds. */

@@ -36,19 +36,15 @@ enum {
 };
 
 /* What became of an event for a handler, as `state` names it. */
-#define STATES(X)         \
-    X(PENDING, "pending") \
-    X(RUNNING, "running") \
-    X(RETRYING, "retrying") X(DONE, "done") X(DEAD, "dead") X(DISCARDED, "discarded")
 enum state {
 #define X(id, name) STATE_##id,
-    STATES(X)
+    EVRT_HOST_EVENT_STATES(X)
 #undef X
         STATE_ANY
 };
 static const char *const state_names[] = {
 #define X(id, name) [STATE_##id] = name,
-    STATES(X)
+    EVRT_HOST_EVENT_STATES(X)
 #undef X
 };
 
