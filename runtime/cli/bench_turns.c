@@ -22,18 +22,20 @@ static void on_input(uv_poll_t *poll, int status, int events) {
     uv_poll_stop(poll);
 }
 
+static void on_closed(uv_handle_t *handle) {
+    struct bench_turns *t = handle->data;
+    t->closed = true;
+}
+
 int bench_turns_begin(struct bench_turns *t, uv_loop_t *loop) {
     *t = (struct bench_turns){.loop = loop};
     evrt_buf_init(&t->in);
     int rc = uv_poll_init(loop, &t->poll, STDIN_FILENO);
     if (rc < 0) return rc;
     t->poll.data = t;
-    return uv_poll_start(&t->poll, UV_READABLE, on_input);
-}
-
-static void on_closed(uv_handle_t *handle) {
-    struct bench_turns *t = handle->data;
-    t->closed = true;
+    rc = uv_poll_start(&t->poll, UV_READABLE, on_input);
+    if (rc < 0) bench_turns_end(t);
+    return rc;
 }
 
 void bench_turns_end(struct bench_turns *t) {

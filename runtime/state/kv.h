@@ -9,6 +9,7 @@
 
 #include "core/kv.h"
 #include "core/map.h"
+#include "state/state.h"
 
 /* A value as it is kept. */
 struct evrt_kv_row {
@@ -24,8 +25,6 @@ static inline bool evrt_kv_expired(const struct evrt_kv_row *row, int64_t at_ms)
 void evrt_kv_row_set(struct evrt_kv_row *to, const struct evrt_kv_row *from);
 
 struct evrt_kv_pending;
-
-enum { EVRT_STATE_NAME_SIZE = 256 }; /* of a name for people; longer ones are cut */
 
 struct evrt_state_kv {
     struct evrt_map keys; /* namespace, NUL, key -> struct evrt_kv_pending */

@@ -203,6 +203,8 @@ EVRT_MUST_CHECK int evrt_state_report_now(struct evrt_state *s, uint64_t seq, st
 /* SQLite's version. */
 const char *evrt_state_library(void);
 
+enum { EVRT_STATE_NAME_SIZE = 256 }; /* of a name for people; longer ones are cut */
+
 struct evrt_state_stats {
     uint64_t applied, snapshotted;
     uint64_t records, commits; /* since open */
@@ -210,7 +212,7 @@ struct evrt_state_stats {
     uint64_t cpu_ns;                       /* of the state thread */
     uint64_t snapshots, snapshot_failures; /* since open */
     uint64_t not_numbers;                  /* as in struct evrt_state_kv; of the rebuild, too */
-    char not_number[256];
+    char not_number[EVRT_STATE_NAME_SIZE];
     int error; /* 0; -ENOSPC, -EBUSY: commits wait, tried every second; others: failed for good */
     char reason[256]; /* of `error`, or else of the last snapshot failure */
 };

@@ -74,7 +74,7 @@ struct shared {
     size_t named, attributes;
 };
 
-enum { SHARED = 128 };
+enum { SHARED_BITS = 7, SHARED = 1 << SHARED_BITS };
 
 struct evrt_otlp {
     struct evrt_buf resource, scope; /* with tag and length */
@@ -209,7 +209,7 @@ static uint64_t tail(struct evrt_slice s) {
 
 static struct shared *place_of(struct evrt_otlp *o, const struct evrt_span *s) {
     uint64_t x = tail(s->type) ^ tail(s->source) << 1 ^ tail(s->handler) << 2 ^ s->kind;
-    return &o->shared[(x * UINT64_C(0x9e3779b97f4a7c15)) >> 57];
+    return &o->shared[(x * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - SHARED_BITS)];
 }
 
 static bool is_of(const struct shared *k, const struct evrt_span *s) {
