@@ -113,6 +113,18 @@ static void empty(struct evrt_buf *b) {
     if (b->cap > KEPT_BYTES) evrt_buf_finish(b);
 }
 
+/* All of it fits into a group, whatever ends: effects (accept.c refuses more), what ended (host_ended settles),
+ * one failure more, which came in a frame of its own and is cut in the worker, and a range for each delivery of
+ * each job that is in flight. */
+enum {
+    FAILURE_BYTES = 256 << 10,
+    JOBS_BYTES = 64 * 4096 * 20, /* jobs.max, jobs.concurrency */
+};
+_Static_assert((int)HOST_KV_GROUP_BYTES + (int)HOST_SETTLE_BYTES + FAILURE_BYTES + JOBS_BYTES <=
+                   (int)EVRT_JOURNAL_HOLD_BYTES,
+               "what a turn settles fits into a group");
+_Static_assert((int)EVRT_JOURNAL_HOLD_BYTES < HOST_SEGMENT_BYTES / 2, "and that into a segment");
+
 void host_kv_settle(struct evrt_host *h, const struct evrt_buf *records) {
     struct host_kv *kv = &h->kv;
     struct evrt_record_kv record = {kv->at_ms, evrt_buf_slice(&kv->ops)};
@@ -120,7 +132,7 @@ void host_kv_settle(struct evrt_host *h, const struct evrt_buf *records) {
     size_t bytes = record_bytes(records, &count) + host_kv_bytes(h);
     evrt_record_put_kv(&kv->scratch, &record);
     int rc = evrt_journal_hold(h->journal, bytes, count);
-    assert(rc == 0); /* what is accepted at a time is bounded far below */
+    assert(rc == 0); /* by the bound above */
     enum evrt_record_kind kind;
     struct evrt_slice one;
     for (size_t at = 0; next(&kv->emitted, &at, &kind, &one);)

@@ -79,6 +79,7 @@ void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns) {
     }
     if (h->tracing != NULL) host_trace_handled(h, s, &d, now_ns, NULL);
     host_log_handled(w, s, &d, now_ns);
+    host_ended(h, 0);
 }
 
 static int on_done(struct host_worker *w, struct evrt_slice payload) {

@@ -145,6 +145,7 @@ struct evrt_host {
     struct host_waiters waiters;  /* publishers: told before the bus has the event */
     struct host_waiters barriers; /* told when state.db was given everything, too */
     struct evrt_sub *dirty;       /* list: something ended since the last turn */
+    size_t ended_bytes;           /* that it takes of a settlement, at most */
     struct evrt_buf scratch, ranges, settlements;
     struct host_kv kv;
     struct evrt_buf notes;  /* of the next settlement */
@@ -309,6 +310,9 @@ extern const struct evrt_bus_ops host_bus_ops;
 void host_turn(struct evrt_host *h);
 /* Appends a settlement for each subscription of which something ended. */
 void host_settle(struct evrt_host *h);
+/* A delivery ended, with so many bytes of a failure: settles when it is enough for one group. */
+enum { HOST_SETTLE_BYTES = 512 << 10, HOST_ENDED_BYTES = 32 };
+void host_ended(struct evrt_host *h, size_t failure);
 /* Takes what the journal committed. */
 void host_commits(struct evrt_host *h);
 /* Journals where a subscription stands, though nothing ended. */

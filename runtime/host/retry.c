@@ -22,8 +22,7 @@
 
 enum {
     CRASHES_MAX = 3,
-    SETTLE_BYTES = 64 << 10, /* of failures in one settlement: a record has to fit into a group */
-    EXPIRE_BATCH = 100,      /* retries of vanished handlers that die at once */
+    EXPIRE_BATCH = 100, /* retries of vanished handlers that die at once */
     MS = 1000000,
 };
 #define DELAY_MAX_MS (INT64_C(366) * 86400 * 1000)
@@ -232,6 +231,11 @@ static void fail_aside(struct host_worker *w, struct evrt_sub *s, uint64_t posit
     if (d.purpose != EVRT_PURPOSE_NOTICE) host_log_failed(w, s, &d, f);
 }
 
+/* Bytes of its next settlement. */
+static size_t failures_of(const struct evrt_sub *s) {
+    return s->dead_list.n + s->retry_list.n;
+}
+
 void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool died) {
     struct evrt_host *h = w->host;
     uint64_t position;
@@ -243,9 +247,10 @@ void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool 
     }
     w->outstanding--;
     w->lent -= d->lent;
+    size_t before = failures_of(s);
     if (evrt_sub_is_aside(position)) {
         fail_aside(w, s, position, f);
-        if (s->dead_list.n > SETTLE_BYTES) host_settle(h);
+        host_ended(h, failures_of(s) - before);
         return;
     }
     if (died && d->crashes < CRASHES_MAX) d->crashes++;
@@ -255,7 +260,7 @@ void host_failed(struct host_worker *w, const struct evrt_frame_failed *f, bool 
         bury(h, w, s, position, reason, f);
     else
         queue(h, w, s, position, delay, f);
-    if (s->dead_list.n + s->retry_list.n > SETTLE_BYTES) host_settle(h);
+    host_ended(h, failures_of(s) - before);
 }
 
 /* ---- Going on ---- */
@@ -329,6 +334,7 @@ static void expire(struct evrt_host *h, struct evrt_sub *s, uint64_t seq, struct
     struct host_trace_text ids;
     bool known = bytes.n != 0 && evrt_event_decode(bytes.p, bytes.n, &e) == 0;
     struct evrt_delivery d;
+    size_t before = failures_of(s);
     if (evrt_bus_end_retry(h->bus, s, seq, EVRT_OUTCOME_DEAD, &d) < 0) return;
     host_dead(h, &(struct host_dead){
                      .sub = s,
@@ -347,7 +353,7 @@ static void expire(struct evrt_host *h, struct evrt_sub *s, uint64_t seq, struct
                                        : (struct evrt_slice){NULL, 0},
                  });
     host_meter_dead(h, s->name, e.type);
-    if (s->dead_list.n > SETTLE_BYTES) host_settle(h);
+    host_ended(h, failures_of(s) - before);
 }
 
 static void on_fetched(void *arg, const struct host_fetch *f) {

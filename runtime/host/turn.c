@@ -79,6 +79,12 @@ void host_settle(struct evrt_host *h) {
         host_kv_settle(h, &h->settlements);
     }
     evrt_buf_clear(&h->settlements);
+    h->ended_bytes = 0;
+}
+
+void host_ended(struct evrt_host *h, size_t failure) {
+    h->ended_bytes += HOST_ENDED_BYTES + failure;
+    if (h->ended_bytes >= HOST_SETTLE_BYTES) host_settle(h);
 }
 
 /* Settlements alone wait for company: nobody waits for them, and the next event's commit takes them along. */

@@ -176,6 +176,9 @@ int evrt_journal_refuses(struct evrt_journal *j, size_t bytes) {
 }
 
 /* A chunk is left for the next when a record does not fit, so two neighbours are more than one full. */
+_Static_assert(EVRT_JOURNAL_HOLD_BYTES / (EVRT_CHUNK_BYTES / 2) + 2 <= EVRT_BATCH_SPANS_MAX,
+               "they have spans enough");
+
 int evrt_journal_hold(struct evrt_journal *j, size_t bytes, uint32_t records) {
     uint64_t spans = bytes / (EVRT_CHUNK_BYTES / 2) + 2;
     if (bytes > j->group_max || spans > EVRT_BATCH_SPANS_MAX) return -EMSGSIZE;

@@ -72,7 +72,8 @@ void evrt_journal_close(struct evrt_journal *j);
 void *evrt_journal_append(struct evrt_journal *j, enum evrt_record_kind kind, size_t n, int *rc);
 /* The records appended next, so many bytes and records in all (evrt_journal_record_bytes each), will be
  * in one group: they are durable together or not at all. Events among them are refused as little as
- * settlements are. -EMSGSIZE: more than a group can have. */
+ * settlements are. -EMSGSIZE: more than a group can have; EVRT_JOURNAL_HOLD_BYTES always fit where segments are larger. */
+enum { EVRT_JOURNAL_HOLD_BYTES = 31 << 20 };
 EVRT_MUST_CHECK int evrt_journal_hold(struct evrt_journal *j, size_t bytes, uint32_t records);
 size_t evrt_journal_record_bytes(size_t payload);
 /* What would be answered to an event of that many bytes now; 0: it would be taken. */
