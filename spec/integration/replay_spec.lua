@@ -133,6 +133,29 @@ describe("replay", function()
         assert.equal(0, lives:stop())
     end)
 
+    it("leaves room for live events: they are handled while all that it has in flight stand still", function()
+        local gate = evrt.folder() .. "/open"
+        local node = start("concurrency = 16,", ([[
+            while ctx.replay do
+                local file = io.open %q
+                if file then return file:close() end
+                evrt.sleep(0.002)
+            end]]):format(gate), { workers = { count = 1 } })
+        publish(node, 200)
+        settled(node)
+        local id = begin(node, { handler = "A" }).id
+        node:await("some to be in flight", function() return #printed(node, "true") > 0 end)
+        for _ = 1, 20 do
+            local answer = node:publish({ type = "a" }, "?wait=handled&timeout=60s")
+            assert.equal(200, answer.status)
+            for _, h in ipairs(answer.json.handlers) do assert.equal("success", h.outcome) end
+        end
+        assert.same({ "running", 0, 0, 0 }, counts(look(node, id)))
+        evrt.write(gate, "")
+        assert.same({ "done", 200, 0, 0 }, counts(ended(node, id)))
+        assert.equal(0, node:stop())
+    end)
+
     it("chooses by type, source, subject, sequence, time and limit, within the handler's patterns", function()
         local node = start()
         publish(node, 5)
