@@ -73,7 +73,8 @@
 --- `ctx.kv`: reads see the delivery's own writes, then what other deliveries have completed, in every worker. What is
 --- wrong (a value that cannot be encoded, a key too long, a namespace, a deadline that has passed) raises at the call.
 --- `evrt.kv`: each write is durable when the call returns true, whatever becomes of the delivery; nil, message, code
---- when it could not be.
+--- when it could not be. It is for handlers, policies and what they call while an event is handled (and specs of
+--- `evrt test`); a script that loads is refused for it.
 ---@class evrt.kv
 ---@field get fun(key: string, namespace?: string): any  nil when there is none
 ---@field set fun(key: string, value: any, options?: evrt.WriteOptions)

@@ -118,7 +118,10 @@ describe("commands for a running node", function()
     end)
 
     it("events lists, filters and pages", function()
-        for i = 1, 3 do assert.equal(0, (run { "publish", "a.n" .. i, "-s", "src " .. i })) end
+        for i = 1, 3 do
+            assert.equal(0, (run { "publish", "a.n" .. i, "-s", "src " .. i }))
+            evrt.idle(0.01) -- so that a time is between them
+        end
         local code, out, err = run { "events", "--limit", "2" }
         assert.equal(0, code)
         assert.truthy(out:find "^SEQ +STORED +TYPE +SOURCE +ID\n +1 .*a%.n1 +src 1 .*\n +2 ")
@@ -131,6 +134,15 @@ describe("commands for a running node", function()
         out = select(2, run { "events", "--type", "*.n2", "--source", "src 2", "--from", "1h" })
         has(out, "a.n2")
         assert.is_nil(out:find "a%.n1")
+        local function types(...)
+            local list = {}
+            for i, e in ipairs(cjson.decode((select(2, run { "events", "--json", ... }))).items) do list[i] = e.type end
+            return list
+        end
+        local second = node:get("/api/v1/events/2").json.stored
+        assert.same({ "a.n2", "a.n3" }, types("--from", second))
+        assert.same({ "a.n1" }, types("--to", second))
+        assert.same({ "a.n2" }, types("--from", second, "--to", node:get("/api/v1/events/3").json.stored))
         code, out, err = run { "events", "--to", "1h" }
         assert.same({ 0, "", "No such events." }, { code, out, err })
         code, out, err = run { "events", "--limit", "many" }

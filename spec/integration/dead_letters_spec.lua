@@ -1,6 +1,7 @@
 -- What is not tried again is a dead letter: kept, shown, given once more, given up.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local seconds = require "spec.support.time".seconds
 
 local none = { max_retries = 0 }
 
@@ -82,6 +83,8 @@ describe("dead letters", function()
             ["b.lua"] = [[local evrt = require "evrt"
                 return { name = "B", events = "b.*", handle = function() evrt.reject "no" end }]] } }
         publish(node, 3, "a.b")
+        node:await_end()
+        evrt.idle(0.01) -- so that a time is between them
         publish(node, 2, "b.c")
         node:await_end()
         assert.same({ 5, 4, 3, 2, 1 }, (function()
@@ -94,6 +97,14 @@ describe("dead letters", function()
         assert.equal(2, #seqs(node, "?reason=rejected"))
         assert.equal(5, #seqs(node, "?from=1h"))
         assert.equal(0, #seqs(node, "?to=1h"))
+        local between = math.huge
+        for _, l in ipairs(letters(node, "?type=b.*")) do between = math.min(between, seconds(l.dead_at)) end
+        between = os.date("!%Y-%m-%dT%H:%M:%S", math.floor(between)) .. (".%03dZ"):format(between % 1 * 1000 + 0.5)
+        for query, wanted in pairs { ["from="] = { 4, 5 }, ["to="] = { 1, 2, 3 } } do
+            local list = seqs(node, "?" .. query .. between)
+            table.sort(list)
+            assert.same(wanted, list)
+        end
         local page = node:get("/api/v1/dead-letters?limit=2").json
         local rest = node:get("/api/v1/dead-letters?after=" .. page.next).json
         assert.same({ 2, 3 }, { #page.items, #rest.items })

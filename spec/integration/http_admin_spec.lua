@@ -12,6 +12,7 @@ describe("the admin listener", function()
         for i = 1, 5 do
             node:publish({ type = i % 2 == 0 and "a.even" or "b.odd", source = "/s/" .. i, data = { i = i } },
                 "?wait=handled")
+            evrt.idle(0.01) -- so that a time is between them
         end
     end)
 
@@ -51,6 +52,13 @@ describe("the admin listener", function()
         assert.are.same({}, (seqs "?to=1h"))
         assert.are.same({}, (seqs "?from=2099-01-01T00:00:00Z"))
         assert.are.same({ 1, 2, 3, 4, 5 }, (seqs "?from=2020-01-01T00:00:00%2B02:00&to=2099-01-01T00:00:00Z"))
+        -- Between them: from a time on, and before one.
+        local function stored(seq) return node:get("/api/v1/events/" .. seq).json.stored end
+        assert.are.same({ 3, 4, 5 }, (seqs("?from=" .. stored(3))))
+        assert.are.same({ 1, 2 }, (seqs("?to=" .. stored(3))))
+        assert.are.same({ 2, 3 }, (seqs(("?from=%s&to=%s"):format(stored(2), stored(4)))))
+        assert.are.same({ 4 }, (seqs(("?from=%s&to=%s&type=a.*"):format(stored(3), stored(5)))))
+        assert.are.same({ 3 }, (seqs(("?limit=1&from=%s"):format(stored(3)))))
         local page, following = seqs "?limit=2"
         assert.are.same({ 1, 2 }, page)
         assert.are.same({ 3, 4 }, (seqs("?limit=2&after=" .. following)))

@@ -5,7 +5,7 @@ local scripts = require "evrt.worker.scripts"
 local wait = {}
 
 local reasons = {
-    outside = "%s: only a handler may wait, while it handles an event",
+    outside = "%s: only while a handler handles an event; a script that loads has no side effect",
     blocked = "%s: cannot wait inside a callback of a C function (string.gsub, table.sort, require, ...); "
         .. "do the waiting before or after it",
 }
