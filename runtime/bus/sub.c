@@ -7,7 +7,6 @@
 #include "core/pattern.h"
 
 enum {
-    ENDED_START = 64,
     IDLE_BLOCKS = 4, /* kept by a subscription that has nothing under way */
 };
 
@@ -212,10 +211,7 @@ void evrt_sub_end(struct evrt_sub *s, uint64_t position) {
         s->retry_live--;
         if (!d->failed) s->retrying--;
     }
-    if (s->ended_count == s->ended_cap) {
-        s->ended_cap = s->ended_cap == 0 ? ENDED_START : s->ended_cap * 2;
-        s->ended = evrt_realloc(s->ended, s->ended_cap * sizeof *s->ended);
-    }
+    s->ended = evrt_grow(s->ended, s->ended_count, &s->ended_cap, sizeof *s->ended);
     s->ended[s->ended_count++] = position;
 }
 
@@ -300,10 +296,7 @@ void evrt_sub_discard(struct evrt_sub *s, uint64_t seq, uint64_t count) {
         last->count += count;
         return;
     }
-    if (s->gone_count == s->gone_cap) {
-        s->gone_cap = s->gone_cap == 0 ? 4 : s->gone_cap * 2;
-        s->gone = evrt_realloc(s->gone, s->gone_cap * sizeof *s->gone);
-    }
+    s->gone = evrt_grow(s->gone, s->gone_count, &s->gone_cap, sizeof *s->gone);
     s->gone[s->gone_count++] = (struct evrt_range){seq, count};
 }
 

@@ -17,10 +17,7 @@
 enum { HANDLED_TIMEOUT_MS = 30000 };
 
 void bench_samples_add(struct bench_samples *s, int64_t ns) {
-    if (s->n == s->cap) {
-        s->cap = s->cap == 0 ? 4096 : s->cap * 2;
-        s->v = evrt_realloc(s->v, s->cap * sizeof *s->v);
-    }
+    s->v = evrt_grow(s->v, s->n, &s->cap, sizeof *s->v);
     s->v[s->n++] = ns;
 }
 

@@ -103,10 +103,7 @@ struct rows {
 static int add_row(void *arg, const struct evrt_json_member *m, struct evrt_error *err) {
     struct rows *rows = arg;
     (void)err;
-    if (rows->n == rows->cap) {
-        rows->cap = rows->cap == 0 ? 64 : rows->cap * 2;
-        rows->v = evrt_realloc(rows->v, rows->cap * sizeof *rows->v);
-    }
+    rows->v = evrt_grow(rows->v, rows->n, &rows->cap, sizeof *rows->v);
     struct row row = {.json = m->value};
     number_at(m->value, rows->weight, &row.weight);
     rows->v[rows->n++] = row;

@@ -49,6 +49,14 @@ void *evrt_realloc(void *p, size_t n) __attribute__((returns_nonnull));
 char *evrt_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *evrt_strndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
 
+/* An array that is to hold one more than its n: where it is now. It doubles when it is full. */
+static inline void *evrt_grow(void *array, size_t n, size_t *cap, size_t each) {
+    enum { START = 16 };
+    if (n < *cap) return array;
+    *cap = *cap == 0 ? START : *cap * 2;
+    return evrt_realloc(array, *cap * each);
+}
+
 static inline struct evrt_slice evrt_slice_of(const char *s) {
     return (struct evrt_slice){s, s == NULL ? 0 : strlen(s)};
 }

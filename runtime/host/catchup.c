@@ -66,10 +66,7 @@ static bool matched(const struct read_job *job, uint64_t seq, struct evrt_slice 
 }
 
 static void keep(struct read_job *job, struct evrt_slice event) {
-    if (job->count == job->cap) {
-        job->cap = job->cap == 0 ? 64 : job->cap * 2;
-        job->events = evrt_realloc(job->events, job->cap * sizeof *job->events);
-    }
+    job->events = evrt_grow(job->events, job->count, &job->cap, sizeof *job->events);
     job->events[job->count++] = (struct block_event){job->bytes.n, (uint32_t)event.n};
     evrt_buf_put(&job->bytes, event.p, event.n);
 }

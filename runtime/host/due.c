@@ -30,10 +30,7 @@ static void sift_down(struct host_due_heap *h, size_t i, struct host_due due) {
 }
 
 void host_due_push(struct host_due_heap *h, struct host_due due) {
-    if (h->n == h->cap) {
-        h->cap = h->cap == 0 ? 64 : h->cap * 2;
-        h->all = evrt_realloc(h->all, h->cap * sizeof *h->all);
-    }
+    h->all = evrt_grow(h->all, h->n, &h->cap, sizeof *h->all);
     sift_up(h, h->n++, due);
 }
 

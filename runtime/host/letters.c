@@ -140,10 +140,7 @@ void host_letters_choose(struct evrt_host *h, const struct evrt_state_letters *w
 
 void host_letters_hold(struct evrt_host *h, const struct host_letter *letter, uint64_t owner) {
     struct host_letters *l = h->letters;
-    if (l->held_count == l->held_cap) {
-        l->held_cap = l->held_cap == 0 ? 64 : l->held_cap * 2;
-        l->held = evrt_realloc(l->held, l->held_cap * sizeof *l->held);
-    }
+    l->held = evrt_grow(l->held, l->held_count, &l->held_cap, sizeof *l->held);
     l->held[l->held_count++] = (struct held){*letter, owner};
 }
 

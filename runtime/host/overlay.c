@@ -218,10 +218,7 @@ static struct evrt_values_name shown_name(const struct entry *e) {
 
 static void note_written(struct evrt_overlay *o, struct entry *e) {
     if (o->options.values == NULL) return;
-    if (o->written_count == o->written_cap) {
-        o->written_cap = o->written_cap == 0 ? 64 : o->written_cap * 2;
-        o->written = evrt_realloc(o->written, o->written_cap * sizeof *o->written);
-    }
+    o->written = evrt_grow(o->written, o->written_count, &o->written_cap, sizeof *o->written);
     o->written[o->written_count++] = e;
 }
 

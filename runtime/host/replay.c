@@ -80,10 +80,7 @@ static void free_replay(struct replay *r) {
 /* ---- In the thread pool ---- */
 
 static void keep(struct block *b, struct evrt_slice event) {
-    if (b->count == b->cap) {
-        b->cap = b->cap == 0 ? 256 : b->cap * 2;
-        b->events = evrt_realloc(b->events, b->cap * sizeof *b->events);
-    }
+    b->events = evrt_grow(b->events, b->count, &b->cap, sizeof *b->events);
     b->events[b->count++] = (struct place){b->bytes.n, (uint32_t)event.n};
     evrt_buf_put(&b->bytes, event.p, event.n);
 }

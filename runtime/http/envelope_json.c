@@ -160,10 +160,7 @@ static int take_item(void *arg, const struct evrt_json_member *m, struct evrt_er
     if (b->count == b->max)
         return evrt_error_set(err, -E2BIG, "a batch has at most %zu events (http.max_batch)",
                               b->max);
-    if (b->count == b->cap) {
-        b->cap = b->cap == 0 ? 128 : b->cap * 2;
-        b->items = evrt_realloc(b->items, b->cap * sizeof *b->items);
-    }
+    b->items = evrt_grow(b->items, b->count, &b->cap, sizeof *b->items);
     b->items[b->count++] = *m;
     return 0;
 }

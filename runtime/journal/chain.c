@@ -29,10 +29,7 @@ static int list(struct evrt_chain *c, int journal_dir) {
     for (struct dirent *entry; (entry = readdir(dir)) != NULL; errno = 0) {
         uint64_t number;
         if (!evrt_segment_name_parse(entry->d_name, &number)) continue;
-        if (c->n == cap) {
-            cap = cap > 0 ? cap * 2 : 64;
-            c->links = evrt_realloc(c->links, cap * sizeof *c->links);
-        }
+        c->links = evrt_grow(c->links, c->n, &cap, sizeof *c->links);
         struct evrt_link *link = &c->links[c->n++];
         *link = (struct evrt_link){.number = number};
         evrt_segment_name(number, link->name);

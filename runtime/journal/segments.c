@@ -70,10 +70,7 @@ void evrt_segments_finish(struct evrt_segments *t) {
 }
 
 void evrt_segments_push(struct evrt_segments *t, struct evrt_segment *s) {
-    if (t->n == t->cap) {
-        t->cap = t->cap > 0 ? t->cap * 2 : 16;
-        t->list = evrt_realloc(t->list, t->cap * sizeof(struct evrt_segment *));
-    }
+    t->list = evrt_grow(t->list, t->n, &t->cap, sizeof(struct evrt_segment *));
     t->list[t->n++] = s;
     t->bytes += s->size;
 }

@@ -28,10 +28,7 @@ void evrt_ended_add(struct evrt_ended *e, struct evrt_range run) {
 /* ---- Chunks ---- */
 
 static struct evrt_ended_chunk *insert(struct evrt_ended *e, size_t at, uint64_t number) {
-    if (e->count == e->cap) {
-        e->cap = e->cap == 0 ? 4 : e->cap * 2;
-        e->chunks = evrt_realloc(e->chunks, e->cap * sizeof *e->chunks);
-    }
+    e->chunks = evrt_grow(e->chunks, e->count, &e->cap, sizeof *e->chunks);
     memmove(e->chunks + at + 1, e->chunks + at, (e->count - at) * sizeof *e->chunks);
     e->count++;
     e->chunks[at] = (struct evrt_ended_chunk){.number = number};
@@ -75,10 +72,7 @@ static void encode(struct evrt_ended_chunk *c, const struct evrt_rangeset *set) 
 /* ---- Trimming ---- */
 
 static void note_gone(struct evrt_ended *e, uint64_t number) {
-    if (e->gone_count == e->gone_cap) {
-        e->gone_cap = e->gone_cap == 0 ? 16 : e->gone_cap * 2;
-        e->gone = evrt_realloc(e->gone, e->gone_cap * sizeof *e->gone);
-    }
+    e->gone = evrt_grow(e->gone, e->gone_count, &e->gone_cap, sizeof *e->gone);
     e->gone[e->gone_count++] = number;
 }
 

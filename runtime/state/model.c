@@ -59,10 +59,7 @@ struct evrt_model_sub *evrt_model_find(struct evrt_model *m, uint32_t sub) {
 struct evrt_model_sub *evrt_model_add(struct evrt_model *m, uint32_t sub, struct evrt_slice name) {
     size_t at = position(m, sub);
     assert(at == m->count || m->subs[at]->row.sub != sub);
-    if (m->count == m->cap) {
-        m->cap = m->cap ? m->cap * 2 : 16;
-        m->subs = evrt_realloc(m->subs, m->cap * sizeof *m->subs);
-    }
+    m->subs = evrt_grow(m->subs, m->count, &m->cap, sizeof *m->subs);
     memmove(m->subs + at + 1, m->subs + at, (m->count - at) * sizeof *m->subs);
     struct evrt_model_sub *s = evrt_zalloc(sizeof *s);
     s->row.sub = sub;

@@ -37,10 +37,7 @@ static void take_out(struct evrt_model_jobs *m, size_t at) {
 }
 
 static struct evrt_model_job *insert(struct evrt_model_jobs *m, size_t at) {
-    if (m->count == m->cap) {
-        m->cap = m->cap == 0 ? 16 : m->cap * 2;
-        m->all = evrt_realloc(m->all, m->cap * sizeof *m->all);
-    }
+    m->all = evrt_grow(m->all, m->count, &m->cap, sizeof *m->all);
     memmove(m->all + at + 1, m->all + at, (m->count++ - at) * sizeof *m->all);
     m->all[at] = (struct evrt_model_job){0};
     return &m->all[at];

@@ -78,10 +78,7 @@ void evrt_rangeset_add(struct evrt_rangeset *set, struct evrt_range run) {
             return;
         }
     }
-    if (set->count == set->cap) {
-        set->cap = set->cap ? set->cap * 2 : 16;
-        set->runs = evrt_realloc(set->runs, set->cap * sizeof *set->runs);
-    }
+    set->runs = evrt_grow(set->runs, set->count, &set->cap, sizeof *set->runs);
     if (set->normal == set->count &&
         (set->count == 0 || run.first > end_of(set->runs[set->count - 1])))
         set->normal++;
