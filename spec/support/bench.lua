@@ -1,7 +1,7 @@
 -- What the scripts of spec/bench share: where they run, the binary's own `bench`, the peer beside it, and
 -- one form of a line:
 --
---     WHAT: FIGURE UNIT (limit LIMIT, ok|MISSED)        WHAT: FIGURE UNIT (PEER FIGURE UNIT, ratio R)
+--     WHAT: FIGURE UNIT (limit LIMIT, ok|MISSED|undecided)        WHAT: FIGURE UNIT (PEER FIGURE UNIT, ratio R)
 --
 -- They measure a release build (EVRT_BUILD, build/release) and always exit 0: figures depend on the machine.
 local uv = require "luv"
@@ -22,13 +22,16 @@ local function number(v)
     return v >= 1000 and ("%.0f"):format(v) or v >= 10 and ("%.1f"):format(v) or ("%.3g"):format(v)
 end
 
---- A figure and its limit. `most`: the figure may be that high; `least`: it must be that high.
----@param figure { most?: number, least?: number, unit: string, why?: string }
+--- A figure and its limit. `most`: the figure may be that high; `least`: it must be that high. `from`, `to`: what it is
+--- sure to lie between; a limit in there is neither met nor missed.
+---@param figure { most?: number, least?: number, unit: string, why?: string, from?: number, to?: number }
 function bench.limit(what, value, figure)
-    local limit = figure.most or figure.least
-    local met = figure.most and value <= limit or figure.least and value >= limit
+    local limit, from, to = figure.most or figure.least, figure.from or value, figure.to or value
+    local met = figure.most and to <= limit or figure.least and from >= limit
+    local missed = figure.most and from > limit or figure.least and to < limit
     print(("%s: %s %s (limit %s%s %s, ratio %.2f, %s)"):format(what, number(value), figure.unit,
-        figure.most and "< " or "> ", number(limit), figure.unit, value / limit, met and "ok" or "MISSED"))
+        figure.most and "< " or "> ", number(limit), figure.unit, value / limit,
+        met and "ok" or missed and "MISSED" or "undecided"))
     return met
 end
 
