@@ -48,16 +48,16 @@ struct evrt_meter {
     uint64_t in_flight; /* deliveries, kept by the bus */
 };
 
-struct evrt_delivery_trace { /* the host's; flags 0: none */
+struct evrt_delivery_trace { /* the host's */
     uint64_t high, low, parent;
-    uint8_t flags;
 };
 
 /* What a log line says of a delivery in flight, whose bytes are gone: id, type and time of its event, end
  * to end; in `heap` when they are long. */
 struct evrt_delivery_label {
     uint16_t id_n, type_n, time_n;
-    uint8_t hops; /* of its event */
+    uint8_t hops;        /* of its event */
+    uint8_t trace_flags; /* 0: `trace` is none; here, as most are none and are asked for it */
     union {
         char here[82];
         char *heap;

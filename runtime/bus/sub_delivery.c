@@ -33,7 +33,7 @@ void evrt_sub_drop_label(struct evrt_delivery_label *l) {
     if (label_size(l) > sizeof l->text.here) free(l->text.heap);
     l->id_n = l->type_n = l->time_n = 0;
     l->meter = NULL;
-    l->trace.flags = 0;
+    l->trace_flags = 0;
 }
 
 void evrt_sub_set_label(struct evrt_delivery_label *l, const char *event) {

@@ -77,7 +77,7 @@ void host_done(struct host_worker *w, uint64_t delivery, int64_t now_ns) {
         host_meter_done(h, &d, now_ns);
         host_waits_settled(h, s, d.seq, EVRT_OUTCOME_DONE, EVRT_STR(""), EVRT_STR(""));
     }
-    if (h->tracing != NULL) host_trace_handled(h, s, &d, now_ns, NULL);
+    if (h->tracing != NULL && d.label->trace_flags != 0) host_trace_handled(h, s, &d, now_ns, NULL);
     host_log_handled(w, s, &d, now_ns);
     host_ended(h, 0);
 }

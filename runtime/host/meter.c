@@ -257,6 +257,7 @@ void host_meter_refused(struct evrt_host *h, struct evrt_slice type, int rc) {
 
 void host_meter_group(struct evrt_host *h, uint32_t records, int64_t commit_ns) {
     if (h->meters == NULL) return;
+    h->meters->now_ms = (int64_t)uv_now(h->loop);
     evrt_series_observe(h->meters->commit_duration, commit_ns);
     evrt_series_observe(h->meters->batch_records, records);
 }
@@ -364,9 +365,8 @@ void host_meter_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t pos
     if (t == NULL || t->sub != s->id || !same(t->type, type))
         t = m->sent = delivery_meter(m, s, type);
     d->label->meter = &t->meter;
-    int64_t now_ms = (int64_t)uv_now(h->loop);
-    if (now_ms < t->next_trace_ms + (t->traced != 0 ? TRACED_MS : 0)) return;
-    t->traced = look_for_trace(event, now_ms, &t->next_trace_ms, t->trace) ? position : 0;
+    if (m->now_ms < t->next_trace_ms + (t->traced != 0 ? TRACED_MS : 0)) return;
+    t->traced = look_for_trace(event, m->now_ms, &t->next_trace_ms, t->trace) ? position : 0;
 }
 
 static void count_retry(struct host_meters *m, struct host_meter *t, unsigned attempt) {

@@ -89,6 +89,7 @@ struct host_meters {
     struct host_stored_run run;
     struct host_meter *sent;            /* the last delivery's, which is often the next one's */
     uint64_t delivers, delivered_bytes; /* not in their series yet */
+    int64_t now_ms;                     /* of the last group's turn */
 
     struct evrt_metrics *metrics;
     uint32_t most; /* label sets of one map */

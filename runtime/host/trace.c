@@ -126,8 +126,8 @@ static void find_extensions(const struct evrt_event *e, struct evrt_slice *paren
     }
 }
 
-static void extend(struct evrt_buf *out, const char *name, struct evrt_slice value) {
-    int rc = evrt_extensions_add(out, evrt_slice_of(name), 's', value);
+static void extend(struct evrt_buf *out, struct evrt_slice name, struct evrt_slice value) {
+    int rc = evrt_extensions_add(out, name, 's', value);
     (void)rc; /* the names are good ones */
 }
 
@@ -139,10 +139,15 @@ static void add_extensions(struct host_tracing *t, struct evrt_event *e, struct 
     if (e->extensions.n + ROOM > EVRT_EXTENSIONS_MAX) return;
     evrt_buf_clear(out);
     evrt_buf_put(out, e->extensions.p, e->extensions.n);
-    extend(out, "traceparent", parent);
+    extend(out, EVRT_STR("traceparent"), parent);
     if (!has_state) state = checked_state(t, state);
-    if (state.n != 0 && !has_state) extend(out, "tracestate", state);
+    if (state.n != 0 && !has_state) extend(out, EVRT_STR("tracestate"), state);
     e->extensions = evrt_buf_slice(out);
+}
+
+static struct evrt_slice traceparent_of(const struct evrt_trace_context *c,
+                                        char text[EVRT_TRACEPARENT_SIZE]) {
+    return (struct evrt_slice){evrt_traceparent_format(c, text), EVRT_TRACEPARENT_SIZE - 1};
 }
 
 static void push_pending(struct host_tracing *t, struct host_pending_span p) {
@@ -155,7 +160,14 @@ static void push_pending(struct host_tracing *t, struct host_pending_span p) {
         t->pending = ring;
         t->pending_mask = size - 1;
     }
+    if (t->pending_head == t->pending_tail) t->next_pending = p.seq;
     t->pending[t->pending_tail++ & t->pending_mask] = p;
+}
+
+/* The oldest; its place stays as it is until the next push. */
+static void pop_pending(struct host_tracing *t) {
+    bool more = ++t->pending_head != t->pending_tail;
+    t->next_pending = more ? t->pending[t->pending_head & t->pending_mask].seq : 0;
 }
 
 /* What an event's trace is, and who says so. */
@@ -232,7 +244,7 @@ static __attribute__((noinline)) void publish_traced(struct evrt_host *h, struct
         char text[EVRT_TRACEPARENT_SIZE];
         struct evrt_trace_context own = d.context;
         own.span = id;
-        if (d.as.n == 0) d.as = evrt_slice_of(evrt_traceparent_format(&own, text));
+        if (d.as.n == 0) d.as = traceparent_of(&own, text);
         add_extensions(t, e, d.as, d.state, state.n != 0);
     }
     d.context.span = id;
@@ -271,7 +283,7 @@ void host_trace_schedule(struct evrt_host *h, struct evrt_event *e) {
     if (!d.sampled) e->flags |= EVRT_EVENT_UNSAMPLED;
     if (!d.extend || parent.n != 0) return;
     char text[EVRT_TRACEPARENT_SIZE];
-    if (d.as.n == 0) d.as = evrt_slice_of(evrt_traceparent_format(&t->around->context, text));
+    if (d.as.n == 0) d.as = traceparent_of(&t->around->context, text);
     add_extensions(t, e, d.as, d.state, state.n != 0);
 }
 
@@ -283,6 +295,7 @@ void host_trace_refused(struct evrt_host *h, const struct evrt_event *e, uint64_
     const struct host_pending_span *p = &t->pending[(t->pending_tail - 1) & t->pending_mask];
     if (p->seq != seq) return;
     t->pending_tail--;
+    if (t->pending_head == t->pending_tail) t->next_pending = 0;
     evrt_tracer_put(t->tracer, &(struct evrt_span){
                                    .kind = EVRT_SPAN_PUBLISH,
                                    .high = p->context.high,
@@ -317,10 +330,9 @@ void host_trace_committed(struct evrt_host *h, const char *event) {
     uint64_t seq = evrt_event_seq(event);
     if (t->held != NULL && t->held[seq % HELD_MAX].seq == seq)
         t->held[seq % HELD_MAX].end_ns = t->committed_ns;
-    if (t->pending_head == t->pending_tail) return;
+    if (seq != t->next_pending) return;
     const struct host_pending_span *p = &t->pending[t->pending_head & t->pending_mask];
-    if (p->seq != seq) return;
-    t->pending_head++;
+    pop_pending(t);
     struct evrt_span s = {
         .kind = EVRT_SPAN_PUBLISH,
         .stores = true,
@@ -347,18 +359,17 @@ void host_trace_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t pos
                      const char *event) {
     struct host_tracing *t = h->tracing;
     struct evrt_event_trace trace;
-    bool unsampled = evrt_event_is_unsampled(event) && t->held == NULL;
-    if (unsampled && !evrt_event_has_extensions(event)) return;
     evrt_event_trace(event, evrt_tracer_threshold(t->tracer), &trace);
     const struct evrt_trace_context *c = &trace.context;
     if (!evrt_trace_is_sampled(c) && !trace.given && t->held == NULL) return;
-    evrt_sub_at(s, position)->label->trace =
-        (struct evrt_delivery_trace){c->high, c->low, c->span, (uint8_t)(c->flags | KNOWN)};
+    struct evrt_delivery_label *label = evrt_sub_at(s, position)->label;
+    label->trace = (struct evrt_delivery_trace){c->high, c->low, c->span};
+    label->trace_flags = (uint8_t)(c->flags | KNOWN);
 }
 
 static struct evrt_trace_context context_of(const struct evrt_delivery *d) {
     const struct evrt_delivery_trace *t = &d->label->trace;
-    return (struct evrt_trace_context){t->high, t->low, t->parent, t->flags & 3};
+    return (struct evrt_trace_context){t->high, t->low, t->parent, d->label->trace_flags & 3};
 }
 
 static uint64_t span_of(const struct evrt_sub *s, const struct evrt_delivery *d) {
@@ -409,15 +420,15 @@ void host_trace_handled(struct evrt_host *h, const struct evrt_sub *s,
                         const struct evrt_frame_failed *f) {
     struct host_tracing *t = h->tracing;
     const struct evrt_delivery_trace *trace = &d->label->trace;
-    bool sampled = (trace->flags & EVRT_TRACE_SAMPLED) != 0;
-    if ((trace->flags & KNOWN) == 0) return;
+    bool sampled = (d->label->trace_flags & EVRT_TRACE_SAMPLED) != 0;
+    if ((d->label->trace_flags & KNOWN) == 0) return;
     if (!sampled && (t->held == NULL || (f == NULL && d->attempt == 1))) return;
     struct evrt_delivery_names names = evrt_delivery_names(d);
     struct evrt_span span = {
         .high = trace->high,
         .low = trace->low,
         .id = span_of(s, d),
-        .flags = trace->flags & EVRT_TRACE_SAMPLED,
+        .flags = d->label->trace_flags & EVRT_TRACE_SAMPLED,
         .start_ns = d->sent_ns,
         .end_ns = now_ns,
         .number = d->attempt,
@@ -439,15 +450,15 @@ void host_trace_handled(struct evrt_host *h, const struct evrt_sub *s,
 void host_trace_script(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
                        const struct evrt_frame_span *f) {
     const struct evrt_delivery_trace *trace = &d->label->trace;
-    bool sampled = (trace->flags & EVRT_TRACE_SAMPLED) != 0;
-    if ((trace->flags & KNOWN) == 0 || (!sampled && h->tracing->held == NULL)) return;
+    bool sampled = (d->label->trace_flags & EVRT_TRACE_SAMPLED) != 0;
+    if ((d->label->trace_flags & KNOWN) == 0 || (!sampled && h->tracing->held == NULL)) return;
     evrt_tracer_put(h->tracing->tracer, &(struct evrt_span){
                                             .kind = EVRT_SPAN_SCRIPT,
                                             .high = trace->high,
                                             .low = trace->low,
                                             .id = f->id,
                                             .parent = f->parent != 0 ? f->parent : span_of(s, d),
-                                            .flags = trace->flags & EVRT_TRACE_SAMPLED,
+                                            .flags = d->label->trace_flags & EVRT_TRACE_SAMPLED,
                                             .start_ns = f->start_ns,
                                             .end_ns = f->end_ns,
                                             .status = f->failed ? EVRT_SPAN_ERROR : EVRT_SPAN_UNSET,
@@ -475,14 +486,14 @@ void host_trace_turn(struct evrt_host *h) {
 
 struct evrt_slice host_trace_id(const struct evrt_delivery *d, struct host_trace_text *text) {
     const struct evrt_delivery_trace *t = &d->label->trace;
-    if ((t->flags & KNOWN) == 0) return (struct evrt_slice){NULL, 0};
+    if ((d->label->trace_flags & KNOWN) == 0) return (struct evrt_slice){NULL, 0};
     return (struct evrt_slice){evrt_trace_id_format(t->high, t->low, text->trace),
                                EVRT_TRACE_ID_SIZE - 1};
 }
 
 struct evrt_slice host_span_id(const struct evrt_sub *s, const struct evrt_delivery *d,
                                struct host_trace_text *text) {
-    if ((d->label->trace.flags & KNOWN) == 0) return (struct evrt_slice){NULL, 0};
+    if ((d->label->trace_flags & KNOWN) == 0) return (struct evrt_slice){NULL, 0};
     return (struct evrt_slice){evrt_span_id_format(span_of(s, d), text->span),
                                EVRT_SPAN_ID_SIZE - 1};
 }

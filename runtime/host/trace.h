@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "bus/sub.h"
+#include "core/event.h"
 #include "core/trace_context.h"
 #include "telemetry/trace.h"
 
@@ -40,6 +41,7 @@ struct host_tracing {
     struct evrt_tracer *tracer;            /* its owner outlives the host */
     struct evrt_host_request_span *around; /* what is published now belongs to it; NULL: nothing */
     struct host_pending_span *pending;     /* a ring that grows */
+    uint64_t next_pending;                 /* the sequence of its oldest; 0: it is empty */
     size_t pending_mask;
     uint64_t pending_head, pending_tail;
     struct host_held_span *held; /* a ring, by sequence; NULL: nothing is held */
@@ -63,13 +65,20 @@ void host_trace_schedule(struct evrt_host *h, struct evrt_event *e);
 /* It was not appended. */
 void host_trace_refused(struct evrt_host *h, const struct evrt_event *e, uint64_t seq, int rc,
                         const char *why);
-/* A batch is taken from the journal; then each event of it. */
+/* A batch is taken from the journal; then each event of it that is waited for. */
 void host_trace_batch(struct evrt_host *h);
+static inline bool host_trace_pends(const struct host_tracing *t, uint64_t seq) {
+    return t != NULL && (seq == t->next_pending || t->held != NULL);
+}
 void host_trace_committed(struct evrt_host *h, const char *event);
 
 /* ---- Handling ---- */
 
-/* The delivery is at a worker. */
+/* The delivery is at a worker; for those whose event may be in a trace. */
+static inline bool host_trace_may(const struct host_tracing *t, const char *event) {
+    return t != NULL &&
+           (!evrt_event_is_unsampled(event) || evrt_event_has_extensions(event) || t->held != NULL);
+}
 void host_trace_sent(struct evrt_host *h, const struct evrt_sub *s, uint64_t position,
                      const char *event);
 /* An attempt ended; f NULL: well. `d` is a copy, its label still there. */

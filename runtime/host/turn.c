@@ -28,7 +28,7 @@ static uint32_t send_delivery(void *arg, const struct evrt_sub *s, uint64_t posi
     uint32_t worker = host_workers_send(arg, s, position, attempt, *event);
     struct evrt_host *h = arg;
     if (worker == 0) return 0;
-    if (h->tracing != NULL) host_trace_sent(h, s, position, event->p);
+    if (host_trace_may(h->tracing, event->p)) host_trace_sent(h, s, position, event->p);
     host_meter_sent(arg, s, position, *event);
     if (evrt_sub_is_retry(position)) host_retries_sent(arg, s, attempt, *event);
     return worker;
@@ -145,7 +145,7 @@ static void commit_event(struct evrt_host *h, struct evrt_slice event, struct ba
     struct evrt_slice id = evrt_event_field(event.p, EVRT_FIELD_ID);
     uint64_t seq = evrt_event_seq(event.p);
     struct host_trace_text ids;
-    if (h->tracing != NULL) host_trace_committed(h, event.p);
+    if (host_trace_pends(h->tracing, seq)) host_trace_committed(h, event.p);
     evrt_log_event_at(h->log, now_ns, EVENT_STORED, EVRT_F_STR("event_type", type),
                       EVRT_F_STR("event_id", id), EVRT_F_U64("seq", seq),
                       EVRT_F_STR("trace_id", host_event_trace_id(h, event.p, &ids)),

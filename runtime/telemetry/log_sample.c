@@ -74,18 +74,26 @@ static inline uint32_t count(struct evrt_log_sampler *s, struct evrt_log_sample_
     return (uint32_t)state + 1;
 }
 
-static inline bool admit(struct evrt_log_sampler *s, struct evrt_log_sample_slot *slot,
-                         int64_t now_ns, bool locked) {
-    uint32_t second = (uint32_t)(now_ns / SECOND_NS) + 1; /* never 0: an unused slot's */
-    uint32_t n = count(s, slot, second, locked);
-    uint32_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
-    uint32_t then = atomic_load_explicit(&s->then, memory_order_relaxed);
+static uint32_t second_at(int64_t now_ns) {
+    return (uint32_t)(now_ns / SECOND_NS) + 1; /* never 0: an unused slot's */
+}
+
+static bool passes(uint32_t n, uint32_t first, uint32_t then) {
     return n <= first || (then != 0 && (n - first) % then == 0);
 }
 
+/* Most lines that are left out are so by one comparison. */
 bool evrt_log_sample_event(struct evrt_log_sampler *s, enum evrt_log_message_id id,
                            int64_t now_ns) {
-    return is_off(s) || admit(s, &s->events[id], now_ns, false);
+    struct evrt_log_sample_slot *slot = &s->events[id];
+    if (is_off(s)) return true;
+    uint32_t n = count(s, slot, second_at(now_ns), false);
+    if (n != 1 && n < atomic_load_explicit(&slot->next, memory_order_relaxed)) return false;
+    uint32_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
+    uint32_t then = atomic_load_explicit(&s->then, memory_order_relaxed);
+    uint32_t next = n < first ? n + 1 : then == 0 ? UINT32_MAX : n + then - (n - first) % then;
+    atomic_store_explicit(&slot->next, next, memory_order_relaxed);
+    return passes(n, first, then);
 }
 
 static uint32_t second_of(const struct evrt_log_sample_slot *slot) {
@@ -107,5 +115,7 @@ bool evrt_log_sample_text(struct evrt_log_sampler *s, enum evrt_log_level level,
                           struct evrt_slice msg, int64_t now_ns) {
     if (is_off(s)) return true;
     uint64_t key = evrt_hash64(msg.p, msg.n, 1 + (uint64_t)level);
-    return admit(s, find(s, key), now_ns, true);
+    uint32_t n = count(s, find(s, key), second_at(now_ns), true);
+    return passes(n, atomic_load_explicit(&s->first, memory_order_relaxed),
+                  atomic_load_explicit(&s->then, memory_order_relaxed));
 }

@@ -13,7 +13,10 @@
 #define EVRT_LOG_SAMPLE_WAYS 4
 
 struct evrt_log_sample_slot {
-    _Atomic uint64_t key;   /* hash of level and message */
+    union {
+        _Atomic uint64_t key;  /* hash of level and message */
+        _Atomic uint32_t next; /* one of the table's: the next that passes in this second */
+    };
     _Atomic uint64_t state; /* the second << 32 | how many came in it: one addition counts a line */
 };
 
