@@ -4,7 +4,6 @@
 -- and did not fail at.
 --
 -- EVRT_LETTER_STOPS sets how many times.
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local faults = require "spec.support.faults"
 local oracle = require "spec.support.oracle"
@@ -90,8 +89,7 @@ describe("dead letters", function()
                     batch[i] = { specversion = "1.0", id = "e" .. sent, source = "spec", type = "a.b",
                         data = { n = sent, pad = ("x"):rep(sent % 300) } }
                 end
-                assert.equal(202, node:post("/events", cjson.encode(batch),
-                    { ["Content-Type"] = "application/cloudevents-batch+json" }).status)
+                assert.equal(202, node:post_batch(batch).status)
             end
             -- Somewhere in the middle of all that, another place in each life.
             if stop % 2 == 0 then

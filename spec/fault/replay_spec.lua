@@ -3,7 +3,6 @@
 --
 -- EVRT_REPLAY_STOPS sets how many times.
 local uv = require "luv"
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local faults = require "spec.support.faults"
 local load = require "spec.support.load"
@@ -29,8 +28,7 @@ local function fill(node)
             batch[i] = { specversion = "1.0", id = tostring(from + i), source = "spec", type = "r",
                 data = { key = i % 7 } }
         end
-        local answer = node:post("/events", cjson.encode(batch),
-            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        local answer = node:post_batch(batch)
         assert.equal(202, answer.status, answer.body)
     end
 end

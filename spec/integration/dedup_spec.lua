@@ -36,7 +36,7 @@ local function stats(node) return node:get("/api/v1/stats").json end
 local function batch(node, ...)
     local items = { ... }
     for _, item in ipairs(items) do item.specversion, item.type = "1.0", item.type or "a" end
-    return node:post("/events", cjson.encode(items), { ["Content-Type"] = "application/cloudevents-batch+json" })
+    return node:post_batch(items)
 end
 
 describe("an event that was published before", function()

@@ -1,7 +1,6 @@
 -- Random programs of reads, writes and publishes, some of whose attempts fail, against a plain model: what each
 -- delivery reads, what is there in the end, and that it is the same after kill -9, after state.db is built anew,
 -- and over many workers. EVRT_SEED replays one.
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local pages = require "spec.support.pages"
 
@@ -104,8 +103,7 @@ describe("random programs of effects", function()
                 list[i] = { specversion = "1.0", type = "program", source = "/r", id = round .. "-" .. i,
                     subject = "one", data = program(math.random, rows, emitted) }
             end
-            assert.equal(202, node:post("/events", cjson.encode(list),
-                { ["Content-Type"] = "application/cloudevents-batch+json" }).status)
+            assert.equal(202, node:post_batch(list).status)
             if round == 2 then -- in the middle: nothing is half done
                 node:kill "sigkill"
                 node:wait()

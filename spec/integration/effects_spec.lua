@@ -16,10 +16,6 @@ local function kv(node, ns, key)
     return answer.json and answer.json.value, answer.status
 end
 
-local function batch(node, events)
-    return node:post("/events", cjson.encode(events), { ["Content-Type"] = "application/cloudevents-batch+json" })
-end
-
 local function events(node, type)
     return node:get("/api/v1/events?limit=1000&type=" .. type).json.items
 end
@@ -115,7 +111,7 @@ describe("effects", function()
         for i = 1, 600 do
             list[i] = { specversion = "1.0", type = "a", source = "/t", id = "" .. i, data = { key = "k" .. i % 3 } }
         end
-        assert.equal(202, batch(node, list).status)
+        assert.equal(202, node:post_batch(list).status)
         node:await_end()
         for i = 0, 2 do assert.equal(200, (kv(node, "A", "n:k" .. i))) end
         assert.equal(0, node:stop())
@@ -132,7 +128,7 @@ describe("effects", function()
             end }]] }, { workers = { count = 2 }, kv = { max_conflicts = 10000 } })
         local list = {}
         for i = 1, 40 do list[i] = { specversion = "1.0", type = "a", source = "/t", id = tostring(i) } end
-        assert.equal(202, batch(node, list).status)
+        assert.equal(202, node:post_batch(list).status)
         node:await_end()
         local stats = node:get("/api/v1/stats").json
         assert.equal(40, (kv(node, "A", "n")))
@@ -420,7 +416,7 @@ describe("effects", function()
             end }]] }, { kv = { overlay = "1MiB" }, workers = { count = 2 } })
         local list = {}
         for i = 1, 60 do list[i] = { specversion = "1.0", type = "a", source = "/t", id = "" .. i } end
-        assert.equal(202, batch(node, list).status)
+        assert.equal(202, node:post_batch(list).status)
         node:await("completions to wait", function() return node:get("/api/v1/stats").json.kv.waits > 0 end)
         assert.equal(0, node:stop())
         node = node:restart()

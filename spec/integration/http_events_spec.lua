@@ -23,7 +23,7 @@ describe("POST /events", function()
     })
 
     local structured = { ["Content-Type"] = "application/cloudevents+json" }
-    local batch = { ["Content-Type"] = "application/cloudevents-batch+json" }
+    local batch = evrt.batch
 
     local function post(body, headers, query)
         return node:post("/events" .. (query or ""), body, headers or structured)

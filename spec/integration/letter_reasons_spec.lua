@@ -163,8 +163,7 @@ describe("a dead letter", function()
         again = node:post_admin("/api/v1/dead-letters/reprocess?wait=true", '{"all":true}').json
         assert.same({ 5, 0, 0 }, { again.done, again.failed, again.skipped })
         assert.same({}, letters(node))
-        local answer = node:post("/events", "[" .. table.concat(list, ",") .. "]",
-            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        local answer = node:post_batch("[" .. table.concat(list, ",") .. "]")
         assert.equal(202, answer.status, answer.body)
         local stats = node:await_end()
         assert.same({ 30, 0, 0 }, { stats.done, stats.dead, stats.discarded })

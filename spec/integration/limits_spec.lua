@@ -5,7 +5,6 @@ local evrt = require "spec.support.evrt"
 local http = require "spec.support.http"
 local stream = require "spec.support.stream"
 
-local BATCH = { ["Content-Type"] = "application/cloudevents-batch+json" }
 local ids = 0
 
 -- So many events of one request; `more`: attributes, or a function of the number.
@@ -16,7 +15,7 @@ local function batch(node, count, more)
         list[i] = { specversion = "1.0", id = tostring(ids), source = "/spec", type = "a" }
         for k, v in pairs(type(more) == "function" and more(i) or more or {}) do list[i][k] = v end
     end
-    return node:post("/events", cjson.encode(list), BATCH)
+    return node:post_batch(list)
 end
 
 local function accepted(answer)

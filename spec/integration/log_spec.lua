@@ -42,8 +42,7 @@ describe("the log", function()
         node:await_log { msg = "Event handled successfully", handler = "A" }
         assert.equal(202, node:publish({ type = "x.fail" }).status)
         local batch = [=[[{"specversion":"1.0","id":"1","source":"/s","type":"y"},{}]]=]
-        local kind = { ["Content-Type"] = "application/cloudevents-batch+json" }
-        assert.equal(207, node:post("/events", batch, kind).status)
+        assert.equal(207, node:post_batch(batch).status)
         node:await_log { msg = "Batch processing started", events = 2 }
         node:await_log { msg = "Batch processing completed", events = 2, accepted = 1, refused = 1 }
         local failed = node:await_log { msg = "Event handle failed", handler = "A" }
@@ -128,8 +127,7 @@ describe("the log", function()
             handlers = { ["a.lua"] = [[return { name = "A", events = { "**" }, handle = function() end }]] },
         }
         local event = '{"specversion":"1.0","source":"s","type":"x.y"}'
-        local answer = node:post("/events", "[" .. (event .. ","):rep(299) .. event .. "]",
-            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        local answer = node:post_batch("[" .. (event .. ","):rep(299) .. event .. "]")
         assert.equal(202, answer.status)
         node:await("all to be handled", function()
             return node:get("/api/v1/handlers").json.items[1].done == 300

@@ -41,10 +41,9 @@ describe("a handler that does not get on", function()
             .. ("x"):rep(200) .. '"}}'
         event = event:gsub('"id":"",', "") -- the node makes ids
         local batch = "[" .. (event .. ","):rep(999) .. event .. "]"
-        local headers = { ["Content-Type"] = "application/cloudevents-batch+json" }
         local connection = evrt.connect(node.ingest)
         local function publish()
-            local answer = connection:request("POST", "/events", batch, headers)
+            local answer = connection:request("POST", "/events", batch, evrt.batch)
             assert.equal(202, answer.status, answer.body)
         end
         publish()

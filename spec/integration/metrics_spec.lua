@@ -40,7 +40,7 @@ local function batch(node, n, event)
         list[i] = { specversion = "1.0", id = ("%s-%d"):format(event.type, i), source = "/spec", data = { n = i } }
         for k, v in pairs(event) do list[i][k] = v end
     end
-    local r = node:post("/events", cjson.encode(list), { ["Content-Type"] = "application/cloudevents-batch+json" })
+    local r = node:post_batch(list)
     assert.equal(202, r.status, r.body)
 end
 
@@ -199,7 +199,7 @@ describe("/metrics", function()
         local node = evrt.start { config = { metrics = { max_series = 10 } }, handlers = handlers }
         local list = {}
         for i = 1, 15 do list[i] = { specversion = "1.0", id = "x" .. i, source = "/s" .. i, type = "like.good" } end
-        node:post("/events", cjson.encode(list), { ["Content-Type"] = "application/cloudevents-batch+json" })
+        node:post_batch(list)
         settled(node)
         local m = metrics(node)
         assert.equal(1, m['events_published_total{event_type="like.good",source="/s10"}'])

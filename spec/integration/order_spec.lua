@@ -9,8 +9,7 @@ local function flood(node, count, event)
     for from = 1, count, 500 do
         local batch = {}
         for i = from, math.min(from + 499, count) do batch[#batch + 1] = event(i) end
-        local r = node:post("/events", cjson.encode(batch),
-            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        local r = node:post_batch(batch)
         assert.equal(202, r.status, r.body)
     end
 end
@@ -199,12 +198,12 @@ describe("ordered_by", function()
             a.data, b.data = a.data or {}, b.data or {}
             a.data.n, b.data.n = 1, 2
             local before = #node.lines
-            node:post("/events", cjson.encode {
+            node:post_batch {
                 { specversion = "1.0", id = "a" .. before, source = a.source or "s1", type = a.type or "t.a",
                     subject = a.subject, region = a.region, data = a.data },
                 { specversion = "1.0", id = "b" .. before, source = b.source or "s2", type = b.type or "t.b",
                     subject = b.subject, region = b.region, data = b.data },
-            }, { ["Content-Type"] = "application/cloudevents-batch+json" })
+            }
             local ended, open, both = 0, {}, {}
             node:await("both", function()
                 ended = 0

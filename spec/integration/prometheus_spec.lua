@@ -55,10 +55,6 @@ describe("Prometheus #plain", function()
         }
     end
 
-    local function post_batch(node, list)
-        return node:post("/events", cjson.encode(list), { ["Content-Type"] = "application/cloudevents-batch+json" })
-    end
-
     -- Events n = from..to.
     local function publish(node, kind, from, to)
         for first = from, to, 1000 do
@@ -67,7 +63,7 @@ describe("Prometheus #plain", function()
                 list[#list + 1] = { specversion = "1.0", id = kind .. n, source = "/load", type = kind,
                     data = { n = n }, traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }
             end
-            local r = post_batch(node, list)
+            local r = node:post_batch(list)
             assert.equal(202, r.status, r.body)
         end
     end
@@ -87,7 +83,7 @@ describe("Prometheus #plain", function()
             list[i] = { specversion = "1.0", id = ("odd%d-%d"):format(round, i), source = "/odd/" .. round .. "/" .. i,
                 type = "odd.slow", data = ("x"):rep(20000) }
         end
-        local r = post_batch(node, list)
+        local r = node:post_batch(list)
         assert.equal(207, r.status, r.body)
         for _, one in ipairs(r.json) do count[one.status] = count[one.status] + 1 end
         publish(node, "odd.crash", round, round)

@@ -24,7 +24,7 @@ local function batch(node, events)
         list[i] = { specversion = "1.0", id = e.id or ("%s-%d"):format(e.type, e.data.n), source = e.source or "spec",
             type = e.type, subject = e.subject, data = e.data }
     end
-    local r = node:post("/events", cjson.encode(list), { ["Content-Type"] = "application/cloudevents-batch+json" })
+    local r = node:post_batch(list)
     assert.equal(202, r.status, r.body)
 end
 

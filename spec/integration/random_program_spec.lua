@@ -6,13 +6,11 @@
 --
 -- A program follows from its seed: EVRT_SEED runs that of a failure again, EVRT_PROGRAMS that many.
 local uv = require "luv"
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local load = require "spec.support.load"
 local oracle = require "spec.support.oracle"
 
 local STEPS = 30
-local BATCH = { ["Content-Type"] = "application/cloudevents-batch+json" }
 
 -- Each handler writes a line for every event it begins. Its text varies: what a reload may change. A kill in
 -- the middle of a write leaves a piece of a line: each begins a new one.
@@ -83,7 +81,7 @@ function Program:publish(n)
         batch[i] = { specversion = "1.0", id = "e" .. self.count, source = "program",
             type = ({ "a.x", "a.y", "b.x" })[math.random(3)], data = { n = self.count, k = math.random(9) } }
     end
-    local r = self.node:post("/events", cjson.encode(batch), BATCH)
+    local r = self.node:post_batch(batch)
     if r.status ~= 202 then self:fail("publishing gave %d %s", r.status, r.body) end
     for i, item in ipairs(r.json) do self.acked[item.seq] = batch[i] end
 end

@@ -1,7 +1,6 @@
 -- What handlers read by themselves, without asking the host, is what was accepted last: of two writes of one
 -- delivery nobody sees one alone, a delivery sees what the one before it left, and what expires, is removed or set
 -- by others is seen at once. The same whether workers share values or not.
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 
 local function node_of(shared, handlers, workers)
@@ -14,7 +13,7 @@ local function batch(node, events)
     for i, e in ipairs(events) do
         e.specversion, e.source, e.id = "1.0", "/t", e.type .. i
     end
-    return node:post("/events", cjson.encode(events), { ["Content-Type"] = "application/cloudevents-batch+json" })
+    return node:post_batch(events)
 end
 
 local function value(node, key)

@@ -43,8 +43,7 @@ local function publish(node, count, event)
             type = "a", data = { n = i } }
         for k, v in pairs(event or {}) do if k ~= "id" then batch[i][k] = v end end
     end
-    local answer = node:post("/events", cjson.encode(batch),
-        { ["Content-Type"] = "application/cloudevents-batch+json" })
+    local answer = node:post_batch(batch)
     assert.equal(202, answer.status, answer.body)
 end
 

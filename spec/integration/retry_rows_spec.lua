@@ -212,8 +212,7 @@ describe("the delay before a retry", function()
             local node = start({ jitter = 0.5 }, { ["A.lua"] = handler("A", "a", "error 'boom'") }, { count = 2 })
             local batch = {}
             for i = 1, count do batch[i] = { specversion = "1.0", type = "a", source = "spec", id = tostring(i) } end
-            assert.equal(202, node:post("/events", cjson.encode(batch),
-                { ["Content-Type"] = "application/cloudevents-batch+json" }).status)
+            assert.equal(202, node:post_batch(batch).status)
             node:await("all to fail", function() return #rows(node) == count end, 60)
             local list, distinct, seen = {}, 0, {}
             for i, row in ipairs(rows(node)) do

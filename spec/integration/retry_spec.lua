@@ -1,5 +1,4 @@
 -- What fails is tried again: when, how often, by whom, and across a crash.
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 
 local fast = { max_retries = 3, initial_delay = "20ms", jitter = 0 }
@@ -295,8 +294,7 @@ describe("a retry", function()
                 id = i == 1200 and "last" or tostring(i) }
         end
         for i = 1, 1200, 400 do
-            local r = node:post("/events", cjson.encode { unpack(batch, i, i + 399) },
-                { ["Content-Type"] = "application/cloudevents-batch+json" })
+            local r = node:post_batch { unpack(batch, i, i + 399) }
             assert.equal(202, r.status)
         end
         node:await_log { msg = "Event retry attempt", handler = "A" }

@@ -102,10 +102,10 @@ describe("an event for later", function()
         node:post("/events", "", { ["ce-specversion"] = "1.0", ["ce-type"] = "later.b", ["ce-source"] = "s",
             ["ce-id"] = "binary", ["ce-deliverat"] = at })
         publish(node, { id = "structured", deliverat = at })
-        local answer = node:post("/events", cjson.encode {
+        local answer = node:post_batch {
             { specversion = "1.0", type = "later.c", source = "s", id = "batch", deliverat = at },
             { specversion = "1.0", type = "later.c", source = "s", id = "at once" },
-        }, { ["Content-Type"] = "application/cloudevents-batch+json" })
+        }
         assert.same({ "string", cjson.null, "number" },
             { type(answer.json[1].scheduled), answer.json[1].seq, type(answer.json[2].seq) })
         publish(node, { type = "go", data = { type = "later.d", id = "lua at", deliver_at = at } })

@@ -95,8 +95,7 @@ describe("a snapshot", function()
             items[i] = ('{"specversion":"1.0","type":"order.x","source":"s","id":"%d","subject":"%s","data":{"n":%d}}')
                 :format(i, i % 100 == 0 and "b" or "a", i)
         end
-        local answer = node:post("/events", "[" .. table.concat(items, ",") .. "]",
-            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        local answer = node:post_batch("[" .. table.concat(items, ",") .. "]")
         assert.equal(202, answer.status)
         go(node)
         local others = 0

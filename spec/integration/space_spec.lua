@@ -1,7 +1,6 @@
 -- A store that is full refuses events with the reason, goes on with all else, and takes events again by
 -- itself; so does one that events reach faster than the disk takes them.
 local uv = require "luv"
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local http = require "spec.support.http"
 
@@ -120,8 +119,7 @@ describe("a store", function()
         local accepted, r = fill(node, 15 * MIB)
         refused(r, 503, "store_full", "of store.max_size 192MiB")
         assert.equal("5", r.headers["retry-after"])
-        r = node:post("/events", cjson.encode { { type = "big", id = "b", data = ("x"):rep(15 * MIB) } },
-            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        r = node:post_batch { { type = "big", id = "b", data = ("x"):rep(15 * MIB) } }
         assert.same({ 503, "5" }, { r.status, r.headers["retry-after"] }, r.body)
         assert.equal("store_full", r.json[1].error.code)
         node:await_log { msg = "Store is full" }
@@ -191,8 +189,7 @@ describe("a store", function()
         -- A batch is taken in one turn of the loop: nothing of it can be written meanwhile.
         local events = {}
         for i = 1, 5 do events[i] = { type = "a", id = "e" .. i, data = ("x"):rep(25000) } end
-        local r = node:post("/events", cjson.encode(events),
-            { ["Content-Type"] = "application/cloudevents-batch+json" })
+        local r = node:post_batch(events)
         assert.equal(207, r.status)
         for i, item in ipairs(r.json) do
             assert.equal(i <= 2 and 202 or 429, item.status)

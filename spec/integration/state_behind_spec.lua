@@ -21,8 +21,7 @@ describe("a state.db that is slow #plain", function()
         for i = 1, 500 do events[i] = { type = "a" } end
         local body = cjson.encode(events)
         for _ = 1, count / 500 do
-            assert.equal(202, node:post("/events", body, { ["Content-Type"] = "application/cloudevents-batch+json" })
-                .status)
+            assert.equal(202, node:post_batch(body).status)
         end
         node:await("every delivery to end", function()
             return node:get "/api/v1/stats".json.dead == count

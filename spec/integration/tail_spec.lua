@@ -1,5 +1,4 @@
 -- Following events: from now or from before, in order, nothing twice and nothing left out that is not told.
-local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local stream = require "spec.support.stream"
 
@@ -11,7 +10,7 @@ local function batch(node, count, first, options)
         list[i] = { specversion = "1.0", id = tostring(n), source = options.source or "spec",
             type = options.type or (n % 2 == 0 and "t.even" or "t.odd"), data = { n = n, pad = options.pad } }
     end
-    local r = node:post("/events", cjson.encode(list), { ["Content-Type"] = "application/cloudevents-batch+json" })
+    local r = node:post_batch(list)
     assert.equal(202, r.status, r.body)
 end
 

@@ -104,8 +104,7 @@ describe("why", function()
                 :gsub("policies = {(.-)}, concurrency = 1 }", "concurrency = 1, policies = {%1} }") .. "}" } }
         local batch = {}
         for i = 1, 3 do batch[i] = { specversion = "1.0", id = "n" .. i, source = "spec", type = "a" } end
-        assert.equal(202, node:post("/events", cjson.encode(batch),
-            { ["Content-Type"] = "application/cloudevents-batch+json" }).status)
+        assert.equal(202, node:post_batch(batch).status)
         node:await("the end", settled(node), 30)
         local _, by = why(node, "n3")
         local function notes(name) return table.concat(by[name].attempts[1].notes or {}, "; ") end

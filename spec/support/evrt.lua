@@ -273,6 +273,16 @@ function Node:publish(event, query)
         { ["Content-Type"] = "application/cloudevents+json" })
 end
 
+--- The media type of many events in one request.
+evrt.batch = { ["Content-Type"] = "application/cloudevents-batch+json" }
+
+--- Publishes many events in one request: a list of tables, or JSON text as it is.
+---@param events table[]|string
+---@return Response
+function Node:post_batch(events)
+    return self:post("/events", type(events) == "string" and events or cjson.encode(events), evrt.batch)
+end
+
 --- Publishes an event that has to be accepted; returns its sequence.
 ---@return integer
 function Node:accept(event)
