@@ -81,7 +81,7 @@ struct list {
     enum state state;
     struct evrt_epoch *epochs; /* copies, each with a reference */
     size_t epoch_count;
-    struct candidate *candidates;
+    struct candidate *candidates; /* of this slice */
     size_t count;
     struct host_end *ends; /* of those that may be done or discarded */
     size_t end_count;
@@ -153,6 +153,7 @@ static void scan(uv_work_t *work) {
     size_t looked_at = 0, bytes = 0;
     int rc = seek(l);
     l->from = l->next;
+    l->count = 0;
     while (rc == 0 && !l->ended && looked_at++ < SLICE_EVENTS && bytes < SLICE_BYTES) {
         rc = read_event(l, &e, &bytes);
         bool past = rc == 1 && l->filter.to_ms != 0 && e.stored_ms >= l->filter.to_ms;

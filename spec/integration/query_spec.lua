@@ -102,6 +102,10 @@ describe("events", function()
         end
         for _, e in ipairs(done) do assert.is_true(e.data.n % 2 == 0 and e.data.n % 7 ~= 0) end
         assert.equal(0, #all(node, "handler=Even&state=pending"))
+        -- Few, far apart: looked for in one slice after the other.
+        local rare = {}
+        for n = 1000, TOTAL, 1000 do rare[#rare + 1] = n % 7 ~= 0 and n or nil end
+        assert.same(rare, numbers(all(node, "handler=Even&state=done&source=%2Frare")))
         assert.same({ 14, 28, 42 }, numbers(node:get "/api/v1/events?handler=Even&state=dead&limit=3".json.items))
         assert.same({ 40000 }, numbers(all(node, "handler=Even&state=done&after=39997")))
     end)
