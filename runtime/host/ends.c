@@ -32,14 +32,16 @@ static size_t at_seq(const struct finding *f, uint64_t seq) {
     return low;
 }
 
-static void mark(struct finding *f, uint32_t sub, struct evrt_slice ranges, enum host_how how) {
+/* `window`: what has failed before was in it no more, and is not meant. */
+static void mark(struct finding *f, uint32_t sub, struct evrt_slice ranges, enum host_how how,
+                 bool window) {
     struct evrt_range r;
     uint64_t from = 0;
     for (size_t at = 0; evrt_ranges_next(ranges, &at, &from, &r) == 1;)
         for (size_t i = at_seq(f, r.first); i < f->count && f->ends[i].seq - r.first < r.count;
              i++) {
             struct host_end *e = &f->ends[i];
-            if (e->sub != sub || e->how != HOST_HOW_OPEN) continue;
+            if (e->sub != sub || e->how != HOST_HOW_OPEN || (window && e->failed)) continue;
             e->how = how;
             e->said = f->record;
             f->open--;
@@ -50,7 +52,9 @@ static void mark(struct finding *f, uint32_t sub, struct evrt_slice ranges, enum
 static void take_back(struct finding *f, uint32_t sub, uint64_t seq) {
     for (size_t i = at_seq(f, seq); i < f->count && f->ends[i].seq == seq; i++) {
         struct host_end *e = &f->ends[i];
-        if (e->sub != sub || e->how == HOST_HOW_OPEN || e->said != f->record) continue;
+        if (e->sub != sub) continue;
+        e->failed = true;
+        if (e->how == HOST_HOW_OPEN || e->said != f->record) continue;
         e->how = HOST_HOW_OPEN;
         f->open++;
     }
@@ -62,14 +66,14 @@ static void take(struct finding *f, struct evrt_slice payload) {
     struct evrt_record_dead dead;
     if (evrt_record_get_settle(payload, &s) < 0) return;
     f->record++;
-    mark(f, s.sub, s.gone, HOST_HOW_DISCARDED);
-    mark(f, s.sub, s.ranges, HOST_HOW_DONE);
-    mark(f, s.sub, s.retried, HOST_HOW_DONE);
+    mark(f, s.sub, s.gone, HOST_HOW_DISCARDED, false);
+    mark(f, s.sub, s.ranges, HOST_HOW_DONE, true);
+    mark(f, s.sub, s.retried, HOST_HOW_DONE, false);
     for (size_t at = 0; evrt_retry_next(s.retries, &at, &retry) == 1;)
         take_back(f, s.sub, retry.seq);
     for (size_t at = 0; evrt_dead_next(s.dead, &at, &dead) == 1;)
         take_back(f, s.sub, dead.seq);
-    mark(f, s.sub, s.left, HOST_HOW_DONE);
+    mark(f, s.sub, s.left, HOST_HOW_DONE, false);
 }
 
 int host_ends_find(struct evrt_journal_reader *reader, struct host_end *ends, size_t count,

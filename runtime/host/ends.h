@@ -4,6 +4,7 @@
 #ifndef EVRT_HOST_ENDS_H
 #define EVRT_HOST_ENDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct host_end {
     uint32_t sub;
     uint32_t how;  /* enum host_how; OPEN: it was not found, in that time */
     uint64_t said; /* scratch: the record that said so */
+    bool failed;   /* scratch: it has left the window as a retry or a dead letter */
 };
 
 /* Finds the ends of those that are OPEN, which are sorted by seq. 0, or a negative errno of the journal. */

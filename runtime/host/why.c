@@ -217,8 +217,9 @@ static void take_settle(struct why *w, const struct evrt_journal_record *r) {
     struct why_handler *x = handler_of(w, s.sub);
     if (x == NULL) return;
     bool again = take_retry(w, x, s.retries), dead = take_dead(w, x, s.dead);
-    bool ended = in_ranges(s.ranges, w->seq) || in_ranges(s.retried, w->seq),
+    bool ended = (in_ranges(s.ranges, w->seq) && !x->failed) || in_ranges(s.retried, w->seq),
          gone = in_ranges(s.gone, w->seq);
+    x->failed |= again || dead;
     if (((ended || gone) && !again && !dead && !x->told) || in_ranges(s.left, w->seq)) {
         add(w,
             (struct why_fact){.kind = gone ? WHY_DISCARDED : WHY_DONE,

@@ -37,6 +37,7 @@ struct why_fact {
 struct why_handler {
     uint32_t sub;
     bool told;             /* its end was found */
+    bool failed;           /* it was a retry or a dead letter since */
     unsigned next_attempt; /* after the failures found so far */
     unsigned facts;        /* failures and notes that are kept */
     unsigned dead_attempt; /* it is a dead letter, after so many; 0: it is none (any more) */

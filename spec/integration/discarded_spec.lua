@@ -56,6 +56,28 @@ describe("what was discarded", function()
               handle = function(event) if not event.data then error "as asked" end end },
         }]]
 
+    it("was dead before a restart, among others that were done after it", function()
+        local dir = evrt.folder()
+        local node = evrt.start { dir = dir, handlers = { ["a.lua"] = ([[
+            local evrt = require "evrt"
+            return { name = "A", events = "a", handle = function(event)
+                if event.data then evrt.reject "as asked" end
+                while not io.open(%q) do evrt.sleep(0.01) end
+            end }]]):format(dir .. "/open") } }
+        for n = 1, 5 do node:accept { type = "a", data = n % 2 == 0 and n or nil } end
+        node:await("two to be dead", function() return node:handler "A".dead == 2 end)
+        node:get "/api/v1/dead-letters" -- both are in the journal
+        node:stop "sigkill"
+        evrt.write(dir .. "/open", "")
+        node = node:restart()
+        node:await("three to be done", function() return node:handler "A".done == 3 end)
+        check(node, "A", { "done", "dead", "done", "dead", "done" })
+        local letter = node:get "/api/v1/dead-letters".json.items[1]
+        assert.equal(200, node:delete_admin("/api/v1/dead-letters/" .. letter.id).status)
+        check(node, "A", { "done", "dead", "done", "discarded", "done" })
+        assert.equal(0, (node:stop()))
+    end)
+
     it("by an operator is told as that, now and after a restart", function()
         local node = evrt.start { handlers = { ["a.lua"] = HANDLERS } }
         local types = { "dies.a", "waits.a", "dies.a", "waits.a", "waits.a", "dies.a" }
