@@ -240,8 +240,8 @@ static uint64_t ended_seq(const struct evrt_sub *s, size_t i) {
     return evrt_window_at(&s->window, s->ended[i])->seq;
 }
 
-/* Runs of neighbouring positions become one range of sequences: what lies between two neighbours did not match the
- * handler, or left the window before a restart, ended or failed: whoever reads ranges expects both. */
+/* Runs of neighbouring positions become one range of sequences: what lies between two neighbours did
+ * not match the handler, or had ended or failed before a restart. Whoever reads ranges expects both. */
 static void put_ranges(struct evrt_sub *s, struct evrt_buf *out) {
     bool sorted = true;
     for (size_t i = 1; i < s->ended_count && sorted; i++)

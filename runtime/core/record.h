@@ -126,7 +126,8 @@ struct evrt_record_note {
  * `dead_total` count deliveries since the subscription began, as of this record; `matched` counts the
  * events below `seen`. `ranges` are the
  * sequences that ended with this record, ascending: runs of (first, count) where sequences between the
- * members of a run that did not match the handler, or that ended or failed before a restart, may be included. A retry is in none of the counts but
+ * members of a run that did not match the handler, or that ended or failed before a restart, may be
+ * included. A retry is in none of the counts but
  * `matched`; `retried` are those that ended with this record. `left` are dead letters that are no more:
  * reprocessed (and counted in `done` now), or given up (in `discarded`). `gone` are those that this record
  * counts as discarded: of what it names, or, when it moves the cursor over all that was left, of what had no

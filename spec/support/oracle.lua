@@ -42,8 +42,9 @@ function oracle.new(dir)
 end
 
 --- A handler to keep books of. `before` and `after` are Lua text around the line it writes; `key` is Lua text
---- of the event's key (with `ordered_by`);
----@param h {name: string, events: string[], before?: string, after?: string, options?: string, key?: string}
+--- of the event's key (with `ordered_by`); `again`: it writes more than one line, and duplicates are not counted;
+---@param h {name: string, events: string[], before?: string, after?: string, options?: string, key?: string,
+---  again?: boolean}
 function Books:handler(h)
     local values = {
         SIDE = self.side, NAME = h.name, EVENTS = table.concat(h.events, '", "'), OPTIONS = h.options or "",
@@ -54,8 +55,8 @@ function Books:handler(h)
     for i, pattern in ipairs(h.events) do
         patterns[i] = "^" .. pattern:gsub("%.", "%%."):gsub("%*", "[^.]+") .. "$"
     end
-    self.handlers[h.name] = { name = h.name, events = h.events, patterns = patterns, times = {},
-        newest = {} }
+    self.handlers[h.name] = { name = h.name, events = h.events, patterns = patterns, again = h.again,
+        times = {}, newest = {} }
 end
 
 --- The books of a plain, a slow and an ordered handler, and a client that loads them.
@@ -182,8 +183,9 @@ local function compare_handled(books, ids, kinds, r)
             local kind = books:sent(id)
             local known = ids[id] and matches(h, kinds[id]) or r.first > 1
             if not kind or not known then add(r.phantom, name, id) end
-            r.duplicates = r.duplicates + times - 1
-            r.again[id] = (r.again[id] or 0) + times - 1
+            local more = h.again and 0 or times - 1
+            r.duplicates = r.duplicates + more
+            r.again[id] = (r.again[id] or 0) + more
         end
     end
 end
