@@ -3,14 +3,14 @@
 local evrt = require "spec.support.evrt"
 local oracle = require "spec.support.oracle"
 
--- What it can do instead of returning, and what is said of it.
+-- What it can do instead of returning, what is said of it, and what its handler has for that.
 local failures = {
     raise = { "error 'not even that'", "not even that" },
     returns = { "do return nil, 'no way' end", "no way" },
     rejects = { "evrt.reject 'not this'", "not this" },
     later = { "evrt.retry_after(0.001) error 'again'", "again" },
-    timeout = { "evrt.sleep(60)", "timeout" },
-    late = { "pcall(evrt.sleep, 60)", "timeout" },
+    timeout = { "evrt.sleep(60)", "timeout", 'timeout = "300ms",' },
+    late = { "pcall(evrt.sleep, 60)", "timeout", 'timeout = "300ms",' },
     stall = { "while true do end", "(workers.stall_timeout)" },
     exit = { "os.exit(0)", "exit code 0" },
     fails = { "os.exit(3)", "exit code 3" },
@@ -61,11 +61,11 @@ describe("on_dead_letter", function()
     it("may fail in any way: the letter stays, and is told once #plain", function()
         local scripts = { ["good.lua"] = [[return { name = "Good", events = "good", handle = function() end }]] }
         for kind, case in pairs(failures) do
-            scripts[kind .. ".lua"] = failing(kind, side, case[1], kind ~= "stall" and 'timeout = "300ms",')
+            scripts[kind .. ".lua"] = failing(kind, side, case[1], case[3])
         end
         local node = evrt.start { handlers = scripts,
             config = { retry = { max_retries = 5, initial_delay = "1ms" },
-                workers = { count = 2, stall_timeout = "1s", memory_limit = "16MiB", allow_ffi = true } } }
+                workers = { count = 2, stall_timeout = "2s", memory_limit = "16MiB", allow_ffi = true } } }
         local count = 0
         local function check(each)
             local stats, kept = node:await_end(60), 0
@@ -107,7 +107,7 @@ describe("on_dead_letter", function()
         assert.equal(0, node:stop())
     end)
 
-    it("writes and publishes as a delivery does: with its return or not at all, or at once #plain", function()
+    it("writes and publishes as a delivery does: with its return or not at all, or at once", function()
         local node = evrt.start { handlers = {
             ["a.lua"] = failing("a", side, [[
                 ctx.kv.incr("with")
@@ -238,7 +238,7 @@ describe("on_dead_letter", function()
     end)
 
     it("has no event evrt.dead_letter of what fails with one, whatever it does to its worker", function()
-        local node = evrt.start { config = { workers = { count = 2, stall_timeout = "500ms" },
+        local node = evrt.start { config = { workers = { count = 2, stall_timeout = "2s" },
             retry = { max_retries = 5, initial_delay = "1ms" } }, handlers = {
             ["a.lua"] = failing("a", side, ""),
             ["crash.lua"] = [[return { name = "crash", events = "evrt.dead_letter",
