@@ -37,7 +37,7 @@ struct evrt_config {
         uint64_t count; /* 0: auto, one per core */
         uint64_t memory_limit;
         int64_t stall_timeout, drain_timeout;
-        uint64_t concurrency;
+        uint64_t concurrency, nice;
         bool allow_ffi, confine;
         char *user;
     } workers;

@@ -39,7 +39,7 @@ struct evrt_option {
     size_t offset;   /* in struct evrt_config */
 };
 
-#define EVRT_OPTION_COUNT 93
+#define EVRT_OPTION_COUNT 94
 #define EVRT_OPTION_KEY_MAX 64
 
 /* In the order of the reference file; keys of one section stand together. */

@@ -5,9 +5,10 @@
 #include <sched.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SHORT_NS = 300000, LONG_NS = 100000000, NICE = 10, NICE_MAX = 19 };
+enum { QUICK_NS = 100000, SHORT_NS = 300000, LONG_NS = 100000000, NICE = 10, NICE_MAX = 19 };
 
 /* struct sched_attr, as of its first version. */
 struct attributes {
@@ -32,12 +33,23 @@ static int set(pid_t thread, unsigned policy, uint64_t turn_ns, struct attribute
 }
 
 static uint64_t length(enum evrt_cpu_turns turns) {
-    return turns == EVRT_CPU_SHORT ? SHORT_NS : 0;
+    static const uint64_t ns[] = {[EVRT_CPU_SHORT] = SHORT_NS, [EVRT_CPU_QUICK] = QUICK_NS};
+    return ns[turns];
 }
 
 void evrt_cpu_turns(enum evrt_cpu_turns turns) {
     struct attributes a;
     if (get(0, SCHED_OTHER, &a) == 0) (void)set(0, SCHED_OTHER, length(turns), &a);
+}
+
+void evrt_cpu_nice(unsigned steps) {
+    (void)!nice((int)steps);
+}
+
+/* Shorter, the timer would be over before the thread has left the CPU: a virtual machine takes 8 us to set one. */
+void evrt_cpu_rest(void) {
+    const struct timespec moment = {.tv_nsec = 20000};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
 }
 
 void evrt_cpu_give_way(void) {

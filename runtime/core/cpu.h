@@ -7,11 +7,17 @@
 enum evrt_cpu_turns {
     EVRT_CPU_NORMAL,
     EVRT_CPU_SHORT, /* a yield gives little away, and a wake-up comes before others' normal turns end */
+    EVRT_CPU_QUICK, /* a wake-up comes before others' short turns end, too */
 };
 
 /* For the calling thread, and what it starts: not how much, only in what pieces. A kernel that does not know turns
  * (before Linux 6.12) goes on as it did; so does a thread that stands aside or gives way. */
 void evrt_cpu_turns(enum evrt_cpu_turns turns);
+
+/* For the calling thread, for good: its share is smaller by so many steps of nice(1). */
+void evrt_cpu_nice(unsigned steps);
+/* Whoever waits for this CPU has it for a moment, whatever the kernel owes whom: the calling thread sleeps. */
+void evrt_cpu_rest(void);
 
 /* For the calling thread, for good: what it does may come late. It has a share of its own, a tenth of another's, in
  * long turns that anyone who wakes up may interrupt, and its own wake-ups interrupt nobody. Where this is refused

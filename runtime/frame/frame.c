@@ -17,7 +17,8 @@
     X(u32, kv_max_key) X(u32, kv_max_value) X(u64, kv_max_effects) X(slice, kv_writers) \
     X(i64, steady_ms) \
     X(u32, max_series) X(u8, tracing) X(u64, trace_threshold) \
-    X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store)
+    X(slice, service) X(slice, service_version) X(slice, environment) X(slice, user) X(slice, store) \
+    X(u32, nice)
 #define FAILED_FIELDS(X) \
     X(u64, delivery) X(slice, error_type) X(slice, message) X(slice, traceback) X(i64, retry_ms)
 #define PUBLISH_FIELDS(X) \

@@ -83,6 +83,7 @@ struct evrt_frame_hello {
     struct evrt_slice kv_writers; /* kv.writers */
     int64_t steady_ms;            /* what keys expire by is so much ahead of the monotonic clock */
     struct evrt_slice store;      /* folder to keep scripts from */
+    uint32_t nice;                /* steps below the host's share of the CPUs, once it serves */
 };
 
 /* OFF: spans of scripts are not recorded. SAMPLED: those of events that are sampled. KEEP_ERRORS: also those of

@@ -1,5 +1,5 @@
 /* The page that a worker shares with its host: what it is doing, readable when it no longer answers. One
- * memfd per process, inherited as EVRT_FRAME_PAGE_FD; the worker writes, but for `effects`; the host reads from time to
+ * memfd per process, inherited as EVRT_FRAME_PAGE_FD; the worker writes, but for the last line; the host reads from time to
  * time and once more when the process has ended.
  *
  *     turn       odd while the loop is awake, even while it sleeps; changes whenever either begins, and
@@ -33,8 +33,9 @@ struct evrt_page {
     /* For metrics: bytes of Lua memory when its last turn ended; full collections, and their time. */
     _Atomic uint64_t memory, collections, collecting_ns;
     _Atomic uint64_t reads; /* keys that it read by itself (frame/values.h) */
-    /* The host's, in a line of its own: EFFECTS frames that it has taken. */
+    /* The host's, in a line of its own: EFFECTS frames that it has taken, and how often it has read at all. */
     _Alignas(64) _Atomic uint64_t effects;
+    _Atomic uint64_t heard;
 };
 
 enum { EVRT_PAGE_SIZE = 4096 };

@@ -75,6 +75,13 @@ void host_contain_effects(struct host_worker *w) {
     atomic_store_explicit(effects, evrt_page_load(effects) + 1, memory_order_release);
 }
 
+void host_contain_heard(struct host_worker *w) {
+    w->watch.slow = false;
+    if (w->watch.page == NULL) return;
+    _Atomic uint64_t *heard = &w->watch.page->heard;
+    evrt_page_store(heard, evrt_page_load(heard) + 1);
+}
+
 /* ---- Charging ---- */
 
 static int64_t hold_ms(unsigned strikes) {

@@ -15,6 +15,7 @@
 
 #include "bus/dedup.h"
 #include "core/clock.h"
+#include "core/cpu.h"
 #include "core/error.h"
 #include "host/jobs.h"
 #include "host/letters.h"
@@ -310,6 +311,8 @@ int evrt_host_create(struct evrt_host **out, const struct evrt_host_options *opt
     if (err == NULL) err = &unasked;
     h->worker_count = (uint32_t)h->config->workers.count;
     if (h->worker_count == 0) h->worker_count = uv_available_parallelism();
+    evrt_cpu_turns(
+        EVRT_CPU_QUICK); /* workers wait for it, and the threads of the store that it starts */
     int rc = open_handles(h);
     if (rc < 0) evrt_error_set(err, rc, "cannot use the loop: %s", uv_strerror(rc));
     if (rc == 0) rc = load_and_open(h, err);
@@ -389,6 +392,7 @@ void evrt_host_destroy(struct evrt_host *h) {
     evrt_buf_finish(&h->ranges);
     evrt_buf_finish(&h->settlements);
     evrt_buf_finish(&h->notes);
+    evrt_cpu_turns(EVRT_CPU_NORMAL);
     free(h->waiters.ring);
     free(h->barriers.ring);
     free(h);

@@ -374,10 +374,8 @@ void host_gentle_end(struct host_worker *w);
 void host_contain_start(struct evrt_host *h);
 /* Before a worker is spawned: *fd is the page it inherits, -1 for none; the caller closes it. */
 EVRT_MUST_CHECK int host_contain_open(struct host_worker *w, int *fd);
-/* It said something. */
-static inline void host_contain_heard(struct host_worker *w) {
-    w->watch.slow = false;
-}
+/* It said something; it is told by its page that this was heard. */
+void host_contain_heard(struct host_worker *w);
 /* The effects that it left were taken, or refused: it is told by its page. */
 void host_contain_effects(struct host_worker *w);
 /* It has loaded its scripts. */

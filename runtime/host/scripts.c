@@ -60,6 +60,7 @@ struct evrt_frame_hello evrt_scripts_hello(const struct evrt_config *c) {
         .kv_max_value = (uint32_t)c->kv.max_value,
         .kv_max_effects = c->kv.max_effects,
         .kv_writers = evrt_slice_of(c->kv.writers),
+        .nice = (uint32_t)c->workers.nice,
     };
 }
 

@@ -53,7 +53,9 @@ static struct evrt_inbox *whose_turn(struct evrt_deliveries *ds) {
 struct evrt_delivery *evrt_deliveries_take(struct evrt_worker *w, struct evrt_frame_deliver *f) {
     struct evrt_deliveries *ds = &w->deliveries;
     assert(evrt_deliveries_waiting(ds) && ds->running == NULL);
-    int rc = evrt_frame_get_deliver(evrt_inbox_take(whose_turn(ds)), f);
+    struct evrt_inbox *in = whose_turn(ds);
+    if (w->urgent && evrt_inbox_has_more(in)) evrt_worker_flush(w);
+    int rc = evrt_frame_get_deliver(evrt_inbox_take(in), f);
     assert(rc == 0); /* checked when it arrived */
 
     struct evrt_delivery *d = ds->free;

@@ -29,6 +29,16 @@ static bool is_empty(const struct evrt_inbox_queue *q) {
     return q->head == q->bytes.n;
 }
 
+bool evrt_inbox_lacks(const struct evrt_inbox *in, uint32_t handler) {
+    return is_empty(&in->queues[handler]);
+}
+
+bool evrt_inbox_has_more(const struct evrt_inbox *in) {
+    const struct evrt_inbox_queue *q = &in->queues[in->first - 1];
+    uint32_t n = evrt_get_u32(q->bytes.p + q->head);
+    return q->head + sizeof n + n < q->bytes.n;
+}
+
 static void line_up(struct evrt_inbox *in, uint32_t handler) {
     in->queues[handler].next = 0;
     if (in->first == 0)
@@ -56,6 +66,7 @@ void evrt_inbox_push(struct evrt_inbox *in, uint32_t handler, struct evrt_slice 
     if (is_empty(q)) line_up(in, handler);
     make_room(q);
     uint32_t n = (uint32_t)payload.n;
+    in->count++;
     evrt_buf_put(&q->bytes, &n, sizeof n);
     evrt_buf_put(&q->bytes, payload.p, payload.n);
 }
@@ -67,6 +78,7 @@ struct evrt_slice evrt_inbox_take(struct evrt_inbox *in) {
     const char *p = q->bytes.p + q->head;
     uint32_t n = evrt_get_u32(p);
     q->head += sizeof n + n;
+    in->count--;
     in->first = q->next;
     if (!is_empty(q)) line_up(in, handler);
     return (struct evrt_slice){p + sizeof n, n};

@@ -17,6 +17,7 @@ struct evrt_inbox_queue;
 struct evrt_inbox {
     struct evrt_inbox_queue *queues; /* by handler */
     uint32_t handlers;
+    size_t count;         /* of deliveries */
     uint32_t first, last; /* of those that have something, in the order of their turns; index + 1 */
 };
 
@@ -27,6 +28,10 @@ void evrt_inbox_finish(struct evrt_inbox *in);
 static inline bool evrt_inbox_is_empty(const struct evrt_inbox *in) {
     return in->first == 0;
 }
+/* It has nothing for this handler. */
+bool evrt_inbox_lacks(const struct evrt_inbox *in, uint32_t handler);
+/* The handler whose turn it is has more than one. Not empty. */
+bool evrt_inbox_has_more(const struct evrt_inbox *in);
 void evrt_inbox_push(struct evrt_inbox *in, uint32_t handler, struct evrt_slice payload);
 /* The oldest payload of the handler whose turn it is, valid until the next push. Not empty. */
 struct evrt_slice evrt_inbox_take(struct evrt_inbox *in);

@@ -14,6 +14,7 @@
 #include "worker/memory.h"
 #include "worker/reads.h"
 #include "worker/runner.h"
+#include "worker/unheard.h"
 
 struct evrt_counts;
 struct lua_State;
@@ -46,7 +47,9 @@ struct evrt_worker {
     struct evrt_buf scratch; /* for what a binding encodes; cleared by each that uses it */
     size_t done;             /* the open DONE frame in the channel's output, or SIZE_MAX */
     unsigned settled;        /* since the last flush */
-    unsigned taken;          /* deliveries in this turn */
+    bool urgent;             /* of what is not written yet: before the next of a flood */
+    struct evrt_unheard unheard;
+    unsigned taken; /* deliveries in this turn */
     struct evrt_load_guard guard;
     uint32_t handlers; /* how many were declared */
     enum evrt_worker_phase phase;

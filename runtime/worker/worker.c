@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <lua.h>
 #include <luajit.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +29,10 @@
 #include "worker/shared.h"
 #include "worker/state.h"
 
-enum { FLUSH_AT = 128 }; /* settlements put before they are written in the middle of a turn */
+enum {
+    FLUSH_AT = 128, /* settlements put before they are written in the middle of a turn */
+    FLOOD = 32,     /* deliveries that wait: more than a moment's work */
+};
 
 const char *evrt_worker_library(void) {
     return LUAJIT_VERSION + sizeof "LuaJIT " - 1;
@@ -59,7 +61,24 @@ void evrt_worker_flush(struct evrt_worker *w) {
     evrt_counts_put(w);
     w->done = SIZE_MAX;
     w->settled = 0;
-    if (evrt_channel_backlog(&w->channel) > 0) evrt_channel_flush(&w->channel);
+    w->urgent = false;
+    if (evrt_channel_backlog(&w->channel) == 0) return;
+    evrt_channel_flush(&w->channel);
+    evrt_unheard_wrote(&w->unheard);
+}
+
+/* Of a handler that has nothing more to do while another has a flood: what it did should not wait for the flood's turn
+ * to end. */
+static bool is_urgent(const struct evrt_worker *w, uint32_t handler) {
+    const struct evrt_deliveries *ds = &w->deliveries;
+    return ds->inbox.count + ds->later.count >= FLOOD && evrt_inbox_lacks(&ds->inbox, handler) &&
+           evrt_inbox_lacks(&ds->later, handler);
+}
+
+static void end_delivery(struct evrt_worker *w, struct evrt_delivery *d) {
+    w->urgent |= is_urgent(w, d->handler);
+    evrt_delivery_end(d);
+    if (++w->settled == FLUSH_AT) evrt_worker_flush(w);
 }
 
 void evrt_worker_settle_done(struct evrt_worker *w) {
@@ -72,8 +91,7 @@ void evrt_worker_settle_done(struct evrt_worker *w) {
     } else {
         evrt_frame_put_done(evrt_channel_out(&w->channel), &w->done, d->id);
     }
-    evrt_delivery_end(d);
-    if (++w->settled == FLUSH_AT) evrt_worker_flush(w);
+    end_delivery(w, d);
 }
 
 void evrt_worker_settle_failed(struct evrt_worker *w, const struct evrt_frame_failed *f) {
@@ -82,7 +100,7 @@ void evrt_worker_settle_failed(struct evrt_worker *w, const struct evrt_frame_fa
     failed.delivery = d->id;
     evrt_spans_end(w, d, true);
     evrt_frame_put_failed(evrt_worker_out(w), &failed);
-    evrt_delivery_end(d);
+    end_delivery(w, d);
 }
 
 void evrt_worker_leave(struct evrt_worker *w, int exit_code) {
@@ -163,6 +181,7 @@ static int on_hello(struct evrt_worker *w, struct evrt_slice payload) {
         evrt_inbox_init(&w->deliveries.later, w->handlers);
         evrt_runners_init(w);
         evrt_cpu_turns(EVRT_CPU_SHORT);
+        evrt_cpu_nice(w->hello.nice);
     }
     if (rc < 0) evrt_worker_leave(w, EX_CONFIG);
     return 0;
@@ -290,9 +309,7 @@ static void on_flush(uv_prepare_t *prepare) {
         uv_idle_start(&w->again, on_again);
     else
         uv_idle_stop(&w->again);
-    /* What the host, or another worker on this CPU, has to do is perhaps for a handler that is not busy. A
-     * kernel may leave them standing until its next tick, 4 ms. */
-    if (more) sched_yield();
+    if (more) evrt_unheard_yield(&w->unheard, w->page);
 }
 
 static void close_handle(uv_handle_t *handle, void *arg) {

@@ -23,6 +23,23 @@ local function slice()
     return tonumber(read "/proc/thread-self/sched":match "se%.slice%s*:%s*(%d+)" or 0)
 end
 
+-- The share of a thread that has called this.
+local function in_thread(name, steps)
+    local path = os.tmpname()
+    local thread = assert(uv.new_thread(function(address, n, to)
+        local own = require "ffi"
+        own.cast("void (*)(unsigned)", own.cast("uintptr_t", address))(n)
+        local from, out = assert(io.open("/proc/thread-self/stat")), assert(io.open(to, "w"))
+        out:write(from:read "*a")
+        from:close()
+        out:close()
+    end, tonumber(ffi.cast("uintptr_t", lib[name])), steps or 0, path))
+    thread:join()
+    local after = share(path)
+    os.remove(path)
+    return after
+end
+
 describe("core/cpu", function()
     it("asks for other turns, and for no other share", function()
         local before, own = share(), slice()
@@ -34,19 +51,20 @@ describe("core/cpu", function()
         assert.equal(own, slice())
     end)
 
+    it("rests: the thread leaves its CPU", function()
+        local function left() return tonumber(read "/proc/thread-self/status":match "\nvoluntary_ctxt_switches:%s*(%d+)") end
+        local before = left()
+        lib.evrt_cpu_rest()
+        assert.is_true(left() > before)
+    end)
+
+    it("takes a smaller share, in a thread that ends with it", function()
+        local after = in_thread("evrt_cpu_nice", 3)
+        assert.same({ nice = tostring(math.min(tonumber(share().nice) + 3, 19)), policy = share().policy }, after)
+    end)
+
     it("gives way to others, in a thread that ends with it, as there is no way back", function()
-        local path = os.tmpname()
-        local thread = assert(uv.new_thread(function(address, to)
-            local own = require "ffi"
-            own.cast("void (*)(void)", own.cast("uintptr_t", address))()
-            local from, out = assert(io.open("/proc/thread-self/stat")), assert(io.open(to, "w"))
-            out:write(from:read "*a")
-            from:close()
-            out:close()
-        end, tonumber(ffi.cast("uintptr_t", lib.evrt_cpu_give_way)), path))
-        thread:join()
-        local before, after = share(), share(path)
-        os.remove(path)
+        local before, after = share(), in_thread "evrt_cpu_give_way"
         assert.same({ math.min(tonumber(before.nice) + 10, 19), "3" }, { tonumber(after.nice), after.policy })
     end)
 

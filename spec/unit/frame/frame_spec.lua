@@ -18,7 +18,7 @@ local samples = {
         max_hops = 16, allow_ffi = 1, testing = 1, log_level = 2, load_timeout_ms = 30000,
         confine = 1, tracing = 2, trace_threshold = 2 ^ 50, service = "my-app", service_version = "1.0.0",
         environment = "", user = "nobody", store = "/var/lib/evrt", kv_max_key = 512, kv_max_value = 2 ^ 18,
-        kv_max_effects = 2 ^ 22, steady_ms = 2 ^ 40,
+        kv_max_effects = 2 ^ 22, steady_ms = 2 ^ 40, nice = 5,
         kv_writers = "A=B *=shared",
     },
     deliver = { handler = 7, attempt = 2, purpose = 1, delivery = 2 ^ 41, timeout_ms = -1, event = ("e"):rep(300) },

@@ -34,6 +34,21 @@ describe("worker/inbox", function()
         assert.is_nil(take(in_))
     end)
 
+    it("knows how many there are, and who has none", function()
+        local in_ = inbox(2)
+        push(in_, 1, "b1")
+        push(in_, 1, "b2")
+        assert.equal(2, tonumber(in_.count))
+        assert.is_true(lib.evrt_inbox_lacks(in_, 0))
+        assert.is_true(lib.evrt_inbox_has_more(in_))
+        take(in_)
+        assert.is_false(lib.evrt_inbox_has_more(in_))
+        assert.is_false(lib.evrt_inbox_lacks(in_, 1))
+        take(in_)
+        assert.is_true(lib.evrt_inbox_lacks(in_, 1))
+        assert.equal(0, tonumber(in_.count))
+    end)
+
     it("keeps order and bytes through growth and compaction, as a model does", function()
         local handlers = 5
         local in_, model, count = inbox(handlers), {}, 0
@@ -79,6 +94,42 @@ describe("worker/inbox", function()
         w:send("published", { token = token, status = 0, seq = 1, id = "x", message = "", outcomes = "" })
         assert.equal("done", w:settle(other))
         assert.same({ "1" }, w:printed())
+        w:stop()
+    end)
+
+    -- The flood's second delivery waits for what only the answer to the other handler's brings about.
+    it("does not keep its answer until the flood's turn ends", function()
+        local path = os.tmpname()
+        os.remove(path)
+        local w = worker.start({ ["h.lua"] = ([[
+            local evrt = require "evrt"
+            local flooded = 0
+            local function exists()
+                local file = io.open %q
+                return file and file:close()
+            end
+            return {
+                { name = "Gate", events = "gate", handle = function() evrt.publish { type = "x" } end },
+                { name = "Flood", events = "flood", handle = function()
+                    flooded = flooded + 1
+                    if flooded == 2 then repeat until exists() end
+                end },
+                { name = "Other", events = "other", handle = function(event) if event.data then error "no" end end },
+            }]]):format(path) }, { concurrency = 1 })
+        w:expect "READY"
+        for _, outcome in ipairs { "done", "failed" } do
+            w:deliver({ type = "gate" }, { handler = 0 })
+            local token = w:expect("PUBLISH").token
+            local last
+            for _ = 1, 100 do last = w:deliver({ type = "flood" }, { handler = 1 }) end
+            local other = w:deliver({ type = "other", data = outcome == "failed" and "1" or nil }, { handler = 2 })
+            w:send("published", { token = token, status = 0, seq = 1, id = "x", message = "", outcomes = "" })
+            local settled = w:settle(other)
+            assert.equal(outcome == "done", settled == "done")
+            assert(io.open(path, "w")):close()
+            w:settle(last)
+        end
+        os.remove(path)
         w:stop()
     end)
 end)
