@@ -52,7 +52,9 @@ describe("core/cpu", function()
     end)
 
     it("rests: the thread leaves its CPU", function()
-        local function left() return tonumber(read "/proc/thread-self/status":match "\nvoluntary_ctxt_switches:%s*(%d+)") end
+        local function left()
+            return tonumber(read "/proc/thread-self/status":match "\nvoluntary_ctxt_switches:%s*(%d+)")
+        end
         local before = left()
         lib.evrt_cpu_rest()
         assert.is_true(left() > before)
