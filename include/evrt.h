@@ -100,7 +100,8 @@ EVRT_EXPORT EVRT_MUST_CHECK int evrt_create(struct evrt **out, const char *confi
                                             struct evrt_error *err);
 
 /* Opens and recovers the store, starts workers, which load the handlers, and the listeners on `loop`.
- * Returns once all of that is done; events are handled as the loop runs. -EINVAL: a bad script or value;
+ * Returns once all of that is done; events are handled as the loop runs, whose thread asks the kernel for short turns
+ * until evrt_destroy(), then for usual ones. -EINVAL: a bad script or value;
  * -EBUSY: store locked or port taken; any other: see err. On error only evrt_destroy() may follow. */
 EVRT_EXPORT EVRT_MUST_CHECK int evrt_start(struct evrt *rt, struct uv_loop_s *loop,
                                            struct evrt_error *err);

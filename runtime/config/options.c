@@ -43,7 +43,7 @@
     X(workers.concurrency, NUMBER, "256", 1, 65536, NULL, RELOAD,                                 \
       "Deliveries that one worker has in progress at once.")                                      \
     X(workers.nice, NUMBER, "5", 0, 19, NULL, RELOAD,                                             \
-      "How many steps of nice(1) workers are below the host, which events and answers wait for.") \
+      "How many steps of nice(1) workers, and programs that scripts start, are below the host.") \
     X(workers.allow_ffi, BOOL, "false", 0, 0, NULL, RELOAD,                                       \
       "Whether scripts may require LuaJIT's ffi.")                                                \
     X(workers.user, STRING, "", 0, 256, NULL, RESTART,                                            \

@@ -19,7 +19,7 @@ void evrt_cpu_nice(unsigned steps);
 /* Whoever waits for this CPU has it for a moment, whatever the kernel owes whom: the calling thread sleeps. */
 void evrt_cpu_rest(void);
 
-/* For the calling thread, for good: what it does may come late. It has a share of its own, a tenth of another's, in
+/* For the calling thread, for good: what it does may come late. Its share is a tenth of that of a thread without nice, in
  * long turns that anyone who wakes up may interrupt, and its own wake-ups interrupt nobody. Where this is refused
  * it goes on as it did. */
 void evrt_cpu_give_way(void);

@@ -4,7 +4,7 @@
  *
  * A line costs one addition; one of the table's messages not even a locked one: those that come often are the loop's
  * alone, and of the others, should two threads log one at the same moment, one more passes and one less is told to be
- * left out. How many were left out follows from how many came: it is reckoned when a second is
+ * left out; at the turn of a second, that second's twice. How many were left out follows from how many came: it is reckoned when a second is
  * over, a slot taken over or the limits change, and for the running second when somebody asks. */
 #include "telemetry/log_sample.h"
 

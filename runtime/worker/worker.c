@@ -276,6 +276,8 @@ static const struct evrt_channel_events channel_events = {on_data, on_end};
 
 static void on_turn(uv_check_t *check) {
     struct evrt_worker *w = check->data;
+    /* Once it may write again the channel has done so by itself, with what a frame had set off just before. */
+    w->done = SIZE_MAX;
     evrt_page_awake(w->page);
     if (w->phase == EVRT_WORKER_GREETING || w->phase == EVRT_WORKER_LEAVING) return;
     evrt_runners_turn(w);

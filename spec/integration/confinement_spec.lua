@@ -62,6 +62,19 @@ end
 describe("a script", function()
     require("spec.support.leak").guard(before_each, after_each)
 
+    it("has less of a CPU than the host", function()
+        local function nice(text) return tonumber((text:gsub("^.*%) ", "")):match("^" .. ("%S+ "):rep(16) .. "(%d+)")) end
+        local file = assert(io.open "/proc/self/stat")
+        local own = nice(file:read "*a")
+        file:close()
+        for wanted, workers in pairs { [5] = {}, [7] = { nice = 7 }, [0] = { nice = 0 } } do
+            local node = start(workers)
+            local run = 'local f = io.open "/proc/self/stat" local s = f:read "*a" f:close() return s'
+            assert.equal(math.min(own + wanted, 19), nice(probe(node, run)))
+            node:stop()
+        end
+    end)
+
     it("cannot reach the store or look into the host", function()
         local node = start {}
         local said = node:await_log { msg = "Workers confined" }

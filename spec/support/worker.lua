@@ -222,6 +222,30 @@ local function decode(f)
     return t
 end
 
+function Worker:readable(timeout_ms)
+    local poll = ffi.new("struct evrt_spec_pollfd[1]", { { self.fd, 1, 0 } })
+    return C.poll(poll, 1, timeout_ms) == 1
+end
+
+--- Waits until the process is in such a state ("S": it sleeps, "T": it is stopped).
+function Worker:is(state)
+    repeat
+        local file = assert(io.open(("/proc/%d/stat"):format(self.pid)))
+        local now = file:read("*a"):match "%) (%a)"
+        file:close()
+    until now == state
+end
+
+function Worker:signal(number) assert(C.kill(self.pid, number) == 0) end
+
+--- Takes what the socket holds, for next().
+function Worker:drain()
+    local chunk = ffi.new "char[65536]"
+    while self:readable(0) do
+        self.bytes = self.bytes .. ffi.string(chunk, C.read(self.fd, chunk, 65536))
+    end
+end
+
 --- The next frame, or nil when the worker has gone. The key of a LIMIT is put into self.limits instead.
 function Worker:next()
     local f = ffi.new "struct evrt_frame"
@@ -236,8 +260,7 @@ function Worker:next()
             self.limits[#self.limits + 1] = t.key
             goto continue
         end
-        local poll = ffi.new("struct evrt_spec_pollfd[1]", { { self.fd, 1, 0 } })
-        assert(C.poll(poll, 1, PATIENCE_MS) == 1, "the worker says nothing")
+        assert(self:readable(PATIENCE_MS), "the worker says nothing")
         local got = tonumber(C.read(self.fd, chunk, 65536))
         if got <= 0 then return nil end
         self.bytes = self.bytes .. ffi.string(chunk, got)

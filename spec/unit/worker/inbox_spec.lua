@@ -109,7 +109,10 @@ describe("worker/inbox", function()
                 return file and file:close()
             end
             return {
-                { name = "Gate", events = "gate", handle = function() evrt.publish { type = "x" } end },
+                { name = "Gate", events = "gate", handle = function()
+                    flooded = 0
+                    evrt.publish { type = "x" }
+                end },
                 { name = "Flood", events = "flood", handle = function()
                     flooded = flooded + 1
                     if flooded == 2 then repeat until exists() end
@@ -118,6 +121,7 @@ describe("worker/inbox", function()
             }]]):format(path) }, { concurrency = 1 })
         w:expect "READY"
         for _, outcome in ipairs { "done", "failed" } do
+            os.remove(path)
             w:deliver({ type = "gate" }, { handler = 0 })
             local token = w:expect("PUBLISH").token
             local last

@@ -134,4 +134,30 @@ describe("worker/worker", function()
         assert.is_nil(w:next())
         assert.equal(EX_PROTOCOL, w:stop())
     end)
+
+    -- Both come to it at once, as it is stopped meanwhile: an answer that ends a delivery, and room for what it wrote.
+    it("goes on when it may write again just as an answer comes", function()
+        local SIGCONT, SIGSTOP = 18, 19
+        local w = worker.start { ["h.lua"] = [[
+            local evrt = require "evrt"
+            return {
+                { name = "Big", events = "big", handle = function() evrt.publish { type = "x", data = ("x"):rep(900000) } end },
+                { name = "Small", events = "small", handle = function() end },
+            }]] }
+        w:expect "READY"
+        local big = w:deliver({ type = "big" }, { handler = 0 })
+        assert.is_true(w:readable(20000))
+        w:is "S"
+        w:signal(SIGSTOP)
+        w:is "T"
+        local first = 2 ^ 32 -- the first token that a worker gives
+        w:send("published", { token = first, status = 0, seq = 1, id = "x", message = "", outcomes = "" })
+        local small = w:deliver({ type = "small" }, { handler = 1 })
+        w:drain()
+        w:signal(SIGCONT)
+        assert.equal(first, tonumber(w:expect("PUBLISH").token))
+        assert.equal("done", w:settle(big))
+        assert.equal("done", w:settle(small))
+        assert.equal(0, w:stop())
+    end)
 end)
