@@ -113,8 +113,8 @@ static void empty(struct evrt_buf *b) {
     if (b->cap > KEPT_BYTES) evrt_buf_finish(b);
 }
 
-/* All of it fits into a group, whatever ends: effects (accept.c refuses more), what ended (host_ended settles),
- * one failure more, which came in a frame of its own and is cut in the worker, and a range for each delivery of
+/* All of it fits into a group: effects (accept.c refuses more), what ended (host_ended settles),
+ * one failure more, which came in a frame of its own and is cut (messages.c), and a range for each delivery of
  * each job that is in flight. */
 enum {
     FAILURE_BYTES = 256 << 10,

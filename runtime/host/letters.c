@@ -202,8 +202,8 @@ static void tell(struct evrt_host *h, uint64_t count, const char *reason) {
     evrt_log_event(h->log, DEAD_GONE, EVRT_F_U64("count", count), EVRT_F_CSTR("reason", reason));
 }
 
-/* Oldest first; behind one that is not old is none that is, whatever the clock showed then. One that is from the
- * future says nothing: it was set. */
+/* Oldest first; behind one that is not old is none that is, whatever the clock showed then. Those from the future say
+ * nothing, as it was set: they are not asked for. */
 static void trim(void *arg, const struct host_letters_chosen *c) {
     struct evrt_host *h = arg;
     struct host_letters *l = h->letters;
@@ -212,11 +212,9 @@ static void trim(void *arg, const struct host_letters_chosen *c) {
     l->trimming = false;
     l->looked_ns = evrt_mono_ns();
     l->oldest_ms = 0;
-    int64_t now = evrt_wall_ms();
     if (c->rc < 0 || h->phase >= HOST_CLOSING) return;
     for (size_t i = 0; i < c->count; i++) {
         bool is_old = c->letters[i].at_ms < before, is_over = old + many < over;
-        if (!is_over && c->letters[i].at_ms > now) continue;
         if (!is_old && !is_over) {
             l->oldest_ms = c->letters[i].at_ms;
             break;
@@ -227,7 +225,7 @@ static void trim(void *arg, const struct host_letters_chosen *c) {
     tell(h, old, "dead_letters.ttl");
     tell(h, many, "dead_letters.max");
     if (h->meters != NULL) evrt_metrics_limit(h->meters->metrics, EVRT_LIMIT_DEAD_LETTERS, many);
-    if (old + many == c->count) l->looked_ns = 0; /* of what comes behind them nothing is known */
+    if (c->count != 0 && old + many == c->count) l->looked_ns = 0; /* of what comes behind them nothing is known */
     if (old + many == PAGE) host_keep_soon(h);
 }
 
@@ -240,6 +238,7 @@ void host_letters_keep(struct evrt_host *h) {
     if (l->trimming || host_letters_count(h) == 0 || (!old && excess(h) == 0)) return;
     l->trimming = true;
     const struct evrt_state_letters which = {.reason = -1,
+                                             .to_ms = excess(h) == 0 ? evrt_wall_ms() + 1 : 0,
                                              .until = UINT64_MAX,
                                              .limit = PAGE,
                                              .budget_ms = BUDGET_MS,

@@ -15,6 +15,7 @@
 enum {
     MESSAGE_MAX = 8 << 10, /* bytes of a failure's message that are kept */
     TRACEBACK_MAX = 16 << 10,
+    ERROR_TYPE_MAX = 64,
     NOTE_MAX = 256,
     NOTES_MAX = 16 << 10, /* in one settlement */
 };
@@ -113,6 +114,7 @@ void host_log_failed(struct host_worker *w, const struct evrt_sub *s, const stru
 static int on_failed(struct host_worker *w, struct evrt_slice payload) {
     struct evrt_frame_failed f;
     if (evrt_frame_get_failed(payload, &f) < 0) return -EBADMSG;
+    f.error_type = evrt_utf8_cut(f.error_type, ERROR_TYPE_MAX);
     f.message = evrt_utf8_cut(f.message, MESSAGE_MAX);
     f.traceback = evrt_utf8_cut(f.traceback, TRACEBACK_MAX);
     /* It used up its worker's memory, and the worker ends. */

@@ -195,17 +195,19 @@ static bool take_dead(struct why *w, struct why_handler *x, struct evrt_slice de
     for (size_t at = 0; evrt_dead_next(dead, &at, &d) == 1;) {
         if (d.seq != w->seq) continue;
         const struct evrt_slice texts[] = {d.error_type, d.message, d.traceback};
+        /* 0: it died without one more. */
+        unsigned attempt = d.attempt != 0 ? d.attempt : x->next_attempt - 1;
         add(w,
             (struct why_fact){.kind = WHY_DEAD,
                               .sub = x->sub,
-                              .attempt = d.attempt,
+                              .attempt = attempt,
                               .at_ms = d.at_ms,
                               .reason = d.reason,
                               .generation = d.generation,
                               .script = d.script},
             texts, 3);
-        x->next_attempt = d.attempt + 1;
-        if (x->dead_attempt != 0 && d.attempt >= x->dead_attempt) end_of(w, x);
+        x->next_attempt = attempt + 1;
+        if (x->dead_attempt != 0 && attempt >= x->dead_attempt) end_of(w, x);
         any = true;
     }
     return any;

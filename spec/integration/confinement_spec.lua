@@ -63,7 +63,9 @@ describe("a script", function()
     require("spec.support.leak").guard(before_each, after_each)
 
     it("has less of a CPU than the host", function()
-        local function nice(text) return tonumber((text:gsub("^.*%) ", "")):match("^" .. ("%S+ "):rep(16) .. "(%d+)")) end
+        local function nice(text)
+            return tonumber((text:gsub("^.*%) ", "")):match("^" .. ("%S+ "):rep(16) .. "(%d+)"))
+        end
         local file = assert(io.open "/proc/self/stat")
         local own = nice(file:read "*a")
         file:close()

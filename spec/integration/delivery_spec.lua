@@ -206,6 +206,21 @@ describe("a script", function()
         node:stop()
     end)
 
+    -- As long as a frame may be, it would not fit into a group of the journal. By the call that evrt's own Lua makes.
+    it("that fails with a long type is kept in part #plain", function()
+        local node = evrt.start { handlers = { ["a.lua"] = [[
+            local delivery = require "evrt.c.delivery"
+            return { name = "A", events = "x", handle = function()
+                delivery.fail(("x"):rep(40e6), "no luck")
+                coroutine.yield()
+            end }]] } }
+        node:publish { type = "x", source = "/t", id = "1" }
+        node:await_end()
+        local said = node:get("/api/v1/events/1").json.handlers[1]
+        assert.same({ "dead", ("x"):rep(64) }, { said.outcome, said.error.type })
+        node:stop()
+    end)
+
     it("that ends or breaks its worker costs that worker only #plain", function()
         local dir = evrt.folder()
         local node = evrt.start { dir = dir, config = { retry = { max_retries = 2, initial_delay = "1ms" },

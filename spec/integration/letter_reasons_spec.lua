@@ -116,6 +116,12 @@ describe("a dead letter", function()
             node:await_log { msg = "Event moved to dead letter queue", handler = reason, reason = reason,
                 event_id = EVENT.id, event_type = EVENT.type }
         end
+        local why = node:get("/api/v1/events/1/why").json
+        assert.is_true(why.complete)
+        for _, h in ipairs(why.handlers) do
+            local last = h.attempts[#h.attempts]
+            assert.same({ h.handler, #CASES[h.handler][3] }, { last.dead, last.attempt })
+        end
         assert.not_equal(all.exhausted.history[1].script, all.exhausted.history[2].script)
         assert.equal(all.crashed.history[1].script, all.crashed.history[3].script)
         assert.truthy(all.orphaned.error.message:find "left the scripts")

@@ -141,7 +141,9 @@ describe("worker/worker", function()
         local w = worker.start { ["h.lua"] = [[
             local evrt = require "evrt"
             return {
-                { name = "Big", events = "big", handle = function() evrt.publish { type = "x", data = ("x"):rep(900000) } end },
+                { name = "Big", events = "big", handle = function()
+                    evrt.publish { type = "x", data = ("x"):rep(300000) }
+                end },
                 { name = "Small", events = "small", handle = function() end },
             }]] }
         w:expect "READY"
