@@ -225,7 +225,8 @@ static void trim(void *arg, const struct host_letters_chosen *c) {
     tell(h, old, "dead_letters.ttl");
     tell(h, many, "dead_letters.max");
     if (h->meters != NULL) evrt_metrics_limit(h->meters->metrics, EVRT_LIMIT_DEAD_LETTERS, many);
-    if (c->count != 0 && old + many == c->count) l->looked_ns = 0; /* of what comes behind them nothing is known */
+    if (c->count != 0 && old + many == c->count)
+        l->looked_ns = 0; /* of what comes behind them nothing is known */
     if (old + many == PAGE) host_keep_soon(h);
 }
 
