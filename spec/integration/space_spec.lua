@@ -69,11 +69,11 @@ end
 
 -- Each accepted event came to its one end.
 local function nothing_lost(node, accepted)
-    node:await("Held to be done", function()
-        local h = node:handler("Held")
-        return h.pending == 0 and h.running == 0
-    end)
     for _, name in ipairs { "Quick", "Held" } do
+        node:await(name .. " to be done", function()
+            local h = node:handler(name)
+            return h.pending == 0 and h.running == 0
+        end)
         local h = node:handler(name)
         assert.same({ accepted, 0, 0 }, { h.done, h.dead, h.discarded }, name)
     end

@@ -4,6 +4,7 @@ local TYPES = { COUNTER = true, GAUGE = true, HISTOGRAM = true }
 -- Options that measure something and are no limits, with what they are instead.
 local NO_LIMIT = {
     ["workers.count"] = "how many there are",
+    ["workers.nice"] = "whose CPU it is",
     ["store.retention"] = "how long events are kept: Segment dropped",
     ["bus.orphan_ttl"] = "how long a removed handler's are: Handler forgotten, evrt_handler_discarded_total",
     ["retry.max_retries"] = "the policy: events_dead_letter_total",
