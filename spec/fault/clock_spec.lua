@@ -8,10 +8,7 @@ local seconds = require "spec.support.time".seconds
 
 local YEAR = 365 * 86400
 
-if not faketime.library then
-    faults.say "NOT RUN, clocks that jump: faketime is not installed"
-    return
-end
+if not faketime.is_here "clocks that jump" then return end
 
 describe("a clock #plain", function()
     require("spec.support.leak").guard(before_each, after_each)

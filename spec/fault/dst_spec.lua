@@ -2,13 +2,9 @@
 -- right times, each at most once. libfaketime moves the wall clock.
 local evrt = require "spec.support.evrt"
 local faketime = require "spec.support.faketime"
-local faults = require "spec.support.faults"
 local seconds = require "spec.support.time".seconds
 
-if not faketime.library then
-    faults.say "NOT RUN, timers across changes of daylight saving time: faketime is not installed"
-    return
-end
+if not faketime.is_here "timers across changes of daylight saving time" then return end
 
 -- Berlin: 02:00 was 03:00 on 2027-03-28 at 01:00Z, and 03:00 was 02:00 on 2027-10-31 at 01:00Z.
 describe("when daylight saving time begins and ends, #plain", function()

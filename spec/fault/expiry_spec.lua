@@ -4,17 +4,13 @@
 local uv = require "luv"
 local evrt = require "spec.support.evrt"
 local faketime = require "spec.support.faketime"
-local faults = require "spec.support.faults"
 local oracle = require "spec.support.oracle"
 local sqlite = require "spec.support.sqlite"
 
 local HOUR, YEAR = 3600, 365 * 86400
 local LOOKS = 1.5 -- seconds in which a node looks at what may go
 
-if not faketime.library then
-    faults.say "NOT RUN, expiry under clocks that jump: faketime is not installed"
-    return
-end
+if not faketime.is_here "expiry under clocks that jump" then return end
 
 describe("what lives for a time", function()
     require("spec.support.leak").guard(before_each, after_each)

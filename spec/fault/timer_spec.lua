@@ -2,13 +2,9 @@
 -- libfaketime moves the wall clock.
 local evrt = require "spec.support.evrt"
 local faketime = require "spec.support.faketime"
-local faults = require "spec.support.faults"
 local timers = require "spec.support.timers"
 
-if not faketime.library then
-    faults.say "NOT RUN, timers by clocks that jump: faketime is not installed"
-    return
-end
+if not faketime.is_here "timers by clocks that jump" then return end
 
 local HOUR = 3600
 

@@ -4,12 +4,19 @@
 --     clock.set(3600)                         -- an hour ahead
 --     evrt.start { dir = dir, env = clock.env }
 local evrt = require "spec.support.evrt"
+local faults = require "spec.support.faults"
 local preload = require "spec.support.preload"
 
 local faketime = {}
 
 --- Its path; nil where it is not installed.
 faketime.library = preload.find "faketime/libfaketimeMT.so.1"
+
+--- Whether it is installed; else says what is not tested then.
+function faketime.is_here(what)
+    if not faketime.library then faults.say("NOT RUN, %s: faketime is not installed", what) end
+    return faketime.library ~= nil
+end
 
 --- A clock that is right until it is set; a file in `dir` says by how much it is not.
 function faketime.clock(dir)
