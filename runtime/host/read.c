@@ -280,6 +280,7 @@ static void on_read(uv_work_t *work, int status) {
         else
             answer(a, r->group);
     }
+    if (r->rc == -EBADMSG) evrt_state_damaged(h->state, &r->err);
     free(r);
     h->kv.reading = false;
     evrt_overlay_reading(h->kv.overlay, -1);

@@ -223,6 +223,18 @@ void evrt_state_run(struct evrt_state *s, evrt_state_job job, void *arg) {
     pthread_mutex_unlock(&s->lock);
 }
 
+static void tell_damaged(struct evrt_state_view *view, void *arg) {
+    struct evrt_error *err = arg;
+    view->error = *err;
+    free(err);
+}
+
+void evrt_state_damaged(struct evrt_state *s, const struct evrt_error *err) {
+    struct evrt_error *copy = evrt_alloc(sizeof *copy);
+    *copy = *err;
+    evrt_state_run(s, tell_damaged, copy);
+}
+
 void evrt_state_stats(struct evrt_state *s, struct evrt_state_stats *out) {
     pthread_mutex_lock(&s->lock);
     *out = s->stats;

@@ -79,6 +79,9 @@ uint64_t evrt_state_snapshotted(struct evrt_state *s);
 struct evrt_state_view; /* valid during a job */
 typedef void (*evrt_state_job)(struct evrt_state_view *view, void *arg);
 void evrt_state_run(struct evrt_state *s, evrt_state_job job, void *arg);
+/* Somebody else who read state.db (state/reader.h) met damage: it is set aside, for the next start to build it again,
+ * and on_fatal is called, as when the state thread meets it. */
+void evrt_state_damaged(struct evrt_state *s, const struct evrt_error *err);
 
 struct evrt_state_sub {
     uint32_t sub;

@@ -39,8 +39,16 @@ describe("a state.db #plain", function()
         end
         local ok, node = pcall(start)
         assert(ok, ("%s %s: %s"):format(name, what, tostring(node)))
+        local same, why = pcall(content.same, expected, node, ("%s %s"):format(name, what))
+        -- What is looked at when it is read ends the node, which does not go on with it.
+        if not same and why:find "damaged" then
+            assert.equal(1, (node:wait()), why)
+            assert.truthy(node:await_log({ msg = "Store failed" }).error:find "damaged")
+            node, same = start(), true
+            content.same(expected, node, ("%s %s"):format(name, what))
+        end
+        assert.is_true(same, why)
         local told = #node:logged { msg = "State restored" } > 0
-        content.same(expected, node, ("%s %s"):format(name, what))
         oracle.balance(node)
         assert.equal(0, (node:stop()))
         os.execute("rm -f '" .. dir .. "'/data/state.db.damaged-*")

@@ -7,7 +7,9 @@ local cjson = require "cjson"
 return function(node, path, each)
     local join, after = path:find("?", 1, true) and "&" or "?", ""
     repeat
-        local page = node:get(path .. after).json
+        local answer = node:get(path .. after)
+        assert(answer.status == 200, answer.body)
+        local page = answer.json
         for _, item in ipairs(page.items) do each(item) end
         after = page.next ~= cjson.null and ("%safter=%s"):format(join, page.next) or nil
     until not after
