@@ -166,14 +166,16 @@ void host_kv_turn(struct evrt_host *h) {
 
 /* Until when they may go now; 0: there are none. A few thousand at a time: state.db is not held up, and others
  * come between. */
-static int64_t expired_by(struct host_kv *kv, int64_t now) {
-    struct evrt_error ignored;
+static int64_t expired_by(struct evrt_host *h, int64_t now) {
+    struct host_kv *kv = &h->kv;
+    struct evrt_error err;
     uint64_t applied;
     int64_t expired = 0;
     if (kv->here == NULL) return evrt_overlay_sweep(kv->overlay, now, SWEEP_MOST) > 0 ? now : 0;
-    if (evrt_state_reader_begin(kv->here, &applied, &ignored) < 0) return 0;
-    int rc = evrt_state_reader_expired(kv->here, now, SWEEP_MOST, &expired, &ignored);
+    if (evrt_state_reader_begin(kv->here, &applied, &err) < 0) return 0;
+    int rc = evrt_state_reader_expired(kv->here, now, SWEEP_MOST, &expired, &err);
     evrt_state_reader_end(kv->here);
+    host_kv_met(h, rc, &err);
     return rc < 0 ? 0 : expired;
 }
 
@@ -196,7 +198,7 @@ void host_kv_keep(struct evrt_host *h) {
     kv->swept_ns = now;
     tell_not_numbers(h);
     host_settle(h); /* what is accepted has its order */
-    int64_t expired = expired_by(kv, evrt_host_kv_now(h));
+    int64_t expired = expired_by(h, evrt_host_kv_now(h));
     if (expired == 0) return;
     evrt_buf_clear(&h->scratch);
     evrt_record_put_sweep(&h->scratch, &(struct evrt_record_sweep){expired});

@@ -259,6 +259,10 @@ static int read_one(struct evrt_state_reader *r, struct host_kv_ask *a, struct e
     return rc;
 }
 
+void host_kv_met(struct evrt_host *h, int rc, const struct evrt_error *err) {
+    if (rc == -EBADMSG) evrt_state_damaged(h->state, err);
+}
+
 static void read_all(uv_work_t *work) {
     struct reading *r = work->data;
     struct evrt_state_reader *from = r->host->kv.beside;
@@ -280,7 +284,7 @@ static void on_read(uv_work_t *work, int status) {
         else
             answer(a, r->group);
     }
-    if (r->rc == -EBADMSG) evrt_state_damaged(h->state, &r->err);
+    host_kv_met(h, r->rc, &r->err);
     free(r);
     h->kv.reading = false;
     evrt_overlay_reading(h->kv.overlay, -1);
@@ -382,5 +386,6 @@ int host_kv_value(struct evrt_host *h, const struct evrt_overlay_name *name,
         (void)evrt_overlay_get(h->kv.overlay, name, now, value);
     }
     evrt_state_reader_end(h->kv.here);
+    host_kv_met(h, rc, err);
     return rc;
 }

@@ -86,6 +86,20 @@ static void decide_request(struct evrt_host *h, struct evrt_host_request_span *s
     c->span = evrt_random_u64(&h->random) | 1;
 }
 
+/* Of a trace that is sampled; the rest is its kind's. */
+static struct evrt_span begun_as(const struct evrt_trace_context *c, uint64_t parent,
+                                 int64_t start_ns, int64_t end_ns) {
+    return (struct evrt_span){
+        .high = c->high,
+        .low = c->low,
+        .id = c->span,
+        .parent = parent,
+        .flags = EVRT_TRACE_SAMPLED,
+        .start_ns = start_ns,
+        .end_ns = end_ns,
+    };
+}
+
 void evrt_host_request_end(struct evrt_host *h, struct evrt_host_request_span *span,
                            unsigned status, const char *peer) {
     if (!span->on || h->tracing == NULL) return;
@@ -94,23 +108,15 @@ void evrt_host_request_end(struct evrt_host *h, struct evrt_host_request_span *s
     if (!span->sampled) return;
     char code[16];
     bool failed = status >= 500;
-    evrt_tracer_put(
-        h->tracing->tracer,
-        &(struct evrt_span){
-            .kind = EVRT_SPAN_SERVER,
-            .high = span->context.high,
-            .low = span->context.low,
-            .id = span->context.span,
-            .parent = span->parent,
-            .flags = EVRT_TRACE_SAMPLED,
-            .start_ns = span->start_ns,
-            .end_ns = evrt_mono_ns(),
-            .number = status,
-            .status = failed ? EVRT_SPAN_ERROR : EVRT_SPAN_UNSET,
-            .name = evrt_slice_of(peer),
-            .state = checked_state(h->tracing, span->state),
-            .error_type = {code, failed ? (size_t)snprintf(code, sizeof code, "%u", status) : 0},
-        });
+    struct evrt_span s = begun_as(&span->context, span->parent, span->start_ns, evrt_mono_ns());
+    s.kind = EVRT_SPAN_SERVER;
+    s.number = status;
+    s.status = failed ? EVRT_SPAN_ERROR : EVRT_SPAN_UNSET;
+    s.name = evrt_slice_of(peer);
+    s.state = checked_state(h->tracing, span->state);
+    s.error_type.p = code;
+    s.error_type.n = failed ? (size_t)snprintf(code, sizeof code, "%u", status) : 0;
+    evrt_tracer_put(h->tracing->tracer, &s);
 }
 
 /* ---- Publishing ---- */
@@ -296,22 +302,15 @@ void host_trace_refused(struct evrt_host *h, const struct evrt_event *e, uint64_
     if (p->seq != seq) return;
     t->pending_tail--;
     if (t->pending_head == t->pending_tail) t->next_pending = 0;
-    evrt_tracer_put(t->tracer, &(struct evrt_span){
-                                   .kind = EVRT_SPAN_PUBLISH,
-                                   .high = p->context.high,
-                                   .low = p->context.low,
-                                   .id = p->context.span,
-                                   .parent = p->parent,
-                                   .flags = EVRT_TRACE_SAMPLED,
-                                   .start_ns = p->start_ns,
-                                   .end_ns = evrt_mono_ns(),
-                                   .status = EVRT_SPAN_ERROR,
-                                   .type = e->type,
-                                   .source = e->source,
-                                   .event_id = e->id,
-                                   .error_type = evrt_slice_of(uv_err_name(rc)),
-                                   .message = evrt_slice_of(why),
-                               });
+    struct evrt_span s = begun_as(&p->context, p->parent, p->start_ns, evrt_mono_ns());
+    s.kind = EVRT_SPAN_PUBLISH;
+    s.status = EVRT_SPAN_ERROR;
+    s.type = e->type;
+    s.source = e->source;
+    s.event_id = e->id;
+    s.error_type = evrt_slice_of(uv_err_name(rc));
+    s.message = evrt_slice_of(why);
+    evrt_tracer_put(t->tracer, &s);
 }
 
 void host_trace_batch(struct evrt_host *h) {
@@ -333,22 +332,14 @@ void host_trace_committed(struct evrt_host *h, const char *event) {
     if (seq != t->next_pending) return;
     const struct host_pending_span *p = &t->pending[t->pending_head & t->pending_mask];
     pop_pending(t);
-    struct evrt_span s = {
-        .kind = EVRT_SPAN_PUBLISH,
-        .stores = true,
-        .high = p->context.high,
-        .low = p->context.low,
-        .id = p->context.span,
-        .parent = p->parent,
-        .flags = EVRT_TRACE_SAMPLED,
-        .start_ns = p->start_ns,
-        .end_ns = t->committed_ns,
-        .status = EVRT_SPAN_OK,
-        .seq = seq,
-        .type = evrt_event_field(event, EVRT_FIELD_TYPE),
-        .source = evrt_event_field(event, EVRT_FIELD_SOURCE),
-        .event_id = evrt_event_field(event, EVRT_FIELD_ID),
-    };
+    struct evrt_span s = begun_as(&p->context, p->parent, p->start_ns, t->committed_ns);
+    s.kind = EVRT_SPAN_PUBLISH;
+    s.stores = true;
+    s.status = EVRT_SPAN_OK;
+    s.seq = seq;
+    s.type = evrt_event_field(event, EVRT_FIELD_TYPE);
+    s.source = evrt_event_field(event, EVRT_FIELD_SOURCE);
+    s.event_id = evrt_event_field(event, EVRT_FIELD_ID);
     if (p->has_state) s.state = state_of(t, event);
     evrt_tracer_put(t->tracer, &s);
 }
