@@ -122,7 +122,7 @@ void evrt_log_counts(const struct evrt_log *log, uint64_t *dropped, uint64_t *sa
 bool evrt_log_line(struct evrt_log *log, struct evrt_slice line) {
     if (log == NULL) return false;
     pthread_mutex_lock(&log->writer.lock);
-    return evrt_log_writer_put(&log->writer, line.p, line.n);
+    return evrt_log_writer_put(&log->writer, line.p, line.n, false);
 }
 
 bool evrt_log_writes_to(const struct evrt_log *log, const char *output) {
@@ -149,7 +149,7 @@ static void put(struct evrt_log *log, enum evrt_log_level level, const char *cal
     pthread_mutex_lock(&log->writer.lock);
     struct evrt_log_encoder *e = &log->encoder;
     evrt_log_encode(e, ms, level, caller, msg, fields, count);
-    evrt_log_writer_put(&log->writer, e->line.p, e->line.n);
+    evrt_log_writer_put(&log->writer, e->line.p, e->line.n, level >= EVRT_LOG_WARN);
 }
 
 /* Cheap (5 ns), and the turn of the second may be 4 ms late. */

@@ -86,6 +86,11 @@ static int wait_writable(struct evrt_log_output *o, bool (*wait)(void *arg), voi
     }
 }
 
+bool evrt_log_output_takes_again(const struct evrt_log_output *o) {
+    struct pollfd p = {.fd = o->fd, .events = POLLOUT};
+    return o->stalled && poll(&p, 1, 0) > 0;
+}
+
 /* As many whole lines as are sure to be taken without waiting, or a part of one that is longer. */
 static size_t piece(const struct evrt_log_output *o, const char *p, size_t n) {
     if (o->regular || n <= PIPE_BUF) return n;

@@ -23,6 +23,8 @@ void evrt_log_output_close(struct evrt_log_output *o);
 /* Opens a file anew. On failure the one that is open stays. */
 EVRT_MUST_CHECK int evrt_log_output_reopen(struct evrt_log_output *o);
 bool evrt_log_output_is_terminal(const struct evrt_log_output *o);
+/* Whether it took nothing for so long that lines were given up, and would take some now. */
+bool evrt_log_output_takes_again(const struct evrt_log_output *o);
 
 /* Writes whole lines. While the output takes nothing, `wait` is asked (every 20 ms) whether to go on
  * waiting. Returns how many lines were lost, and sets o->error then. */

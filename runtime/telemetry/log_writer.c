@@ -17,11 +17,13 @@
 #define NAP_MAX_NS 100000000
 #define CLOSING_NS 1000000000
 #define SAY_NS 1000000000
+#define RESERVE 8 /* one part in so many is for urgent lines */
 
-bool evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n) {
+bool evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n, bool urgent) {
     size_t at = (size_t)((w->head - w->origin) % w->size);
     size_t skip = w->size - at < n ? w->size - at : 0;
-    bool wake = false, room = n <= w->size / 2 && w->head - w->tail + skip + n <= w->size;
+    size_t most = urgent ? w->size : w->size - w->size / RESERVE;
+    bool wake = false, room = n <= w->size / 2 && w->head - w->tail + skip + n <= most;
     if (room) {
         if (skip > 0) {
             w->pad = w->head;
@@ -95,9 +97,16 @@ static void reopen(struct evrt_log_writer *w) {
     w->reopen -= asked; /* who flushes waited for it until now */
 }
 
+static bool some_output_takes_again(const struct evrt_log_writer *w) {
+    for (size_t i = 0; i < w->output_count; i++)
+        if (evrt_log_output_takes_again(&w->outputs[i])) return true;
+    return false;
+}
+
 /* Once a second at most: saying it may be lost as well, and must not go round in circles. */
 static bool should_say(const struct evrt_log_writer *w) {
-    if (w->unsaid == 0 || w->failed || w->head - w->tail > w->size / 2) return false;
+    if (w->unsaid == 0 || w->head - w->tail > w->size / 2) return false;
+    if (w->failed && !some_output_takes_again(w)) return false;
     return w->closing ? !w->said_last : evrt_mono_ns() >= w->say_after_ns;
 }
 
@@ -124,13 +133,20 @@ static void wait_in(struct evrt_log_writer *w, enum evrt_log_writer_state state,
     w->state = EVRT_LOG_BUSY;
 }
 
-/* Nothing is left. The ring starts over at its first byte, so that a quiet log touches few pages. Lines that
- * a burst lost are said even when no other line follows. */
+/* When to look whether lines that were lost can be said, should no other line follow; 0: never. What an output that
+ * is stuck lost is said once it takes lines again; one that fails in other ways is not tried without a line. */
+static int64_t look_again_ns(const struct evrt_log_writer *w) {
+    if (w->unsaid == 0) return 0;
+    if (w->drop_error == 0) return w->say_after_ns;
+    return w->drop_error == -EAGAIN ? evrt_mono_ns() + SAY_NS : 0;
+}
+
+/* Nothing is left. The ring starts over at its first byte, so that a quiet log touches few pages. */
 static void idle(struct evrt_log_writer *w) {
     w->nap_ns = NAP_NS;
     w->origin = w->head;
     w->pad = w->pad_end = 0;
-    wait_in(w, EVRT_LOG_IDLE, w->unsaid > 0 && w->drop_error == 0 ? w->say_after_ns : 0);
+    wait_in(w, EVRT_LOG_IDLE, look_again_ns(w));
 }
 
 static void nap(struct evrt_log_writer *w) {

@@ -52,8 +52,9 @@ EVRT_MUST_CHECK int evrt_log_writer_start(struct evrt_log_writer *w, const char 
 /* Writes what there is (a second at most for an output that does not take it) and ends the thread. */
 void evrt_log_writer_stop(struct evrt_log_writer *w);
 
-/* With the lock held: puts a line, or counts it as dropped (false). Releases the lock. */
-bool evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n);
+/* With the lock held: puts a line, or counts it as dropped (false). Releases the lock. An eighth of the ring is for
+ * urgent lines: those of a flood do not crowd them out. */
+bool evrt_log_writer_put(struct evrt_log_writer *w, const char *line, size_t n, bool urgent);
 void evrt_log_writer_flush(struct evrt_log_writer *w, int64_t ms);
 void evrt_log_writer_reopen(struct evrt_log_writer *w);
 

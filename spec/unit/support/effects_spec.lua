@@ -38,7 +38,7 @@ describe("spec.support.effects", function()
         get = function(_, path)
             local items = {}
             if path:find "stats" then
-                return { json = { matched = 0, pending = 0, running = 0, retrying = 0, done = 0, dead = 0,
+                return { status = 200, json = { matched = 0, pending = 0, running = 0, retrying = 0, done = 0, dead = 0,
                     discarded = 0, scheduled = { pending = has.scheduled }, store = { first_seq = has.first } } }
             elseif path:find "jobs" then
                 items = has.jobs
@@ -52,7 +52,7 @@ describe("spec.support.effects", function()
                     if e.type:match "^%a+" == start then items[#items + 1] = e end
                 end
             end
-            return { json = { items = items, next = cjson.null } }
+            return { status = 200, json = { items = items, next = cjson.null } }
         end,
     }
 

@@ -3,15 +3,18 @@
 local ffi = require "ffi"
 local cjson = require "cjson"
 local c = require "spec.support.c"
-local lib = c.load("telemetry", { "telemetry/log.h" })
-local field = require "spec.support.logfield"
-
 ffi.cdef [[
+typedef struct { uint64_t opaque[5]; } pthread_mutex_t;
+typedef struct { uint64_t opaque[6]; } pthread_cond_t;
+typedef unsigned long pthread_t;
+int pthread_mutex_lock(pthread_mutex_t *lock);
 int pipe2(int fds[2], int flags);
 long read(int fd, void *p, size_t n);
 int close(int fd);
 ]]
 local O_NONBLOCK = 2048
+local lib = c.load("telemetry", { "telemetry/log.h", "telemetry/log_writer.h" })
+local field = require "spec.support.logfield"
 
 describe("telemetry/log_writer", function()
     local log, path
@@ -103,6 +106,41 @@ describe("telemetry/log_writer", function()
         assert.is_true(said > 0)
         ffi.C.close(fds[0])
         ffi.C.close(fds[1])
+    end)
+
+    -- Reads what nobody read until there is so much of a pattern.
+    local function await(fd, pattern, count)
+        local buffer, text, deadline = ffi.new "char[65536]", "", os.time() + 10
+        repeat
+            local n = tonumber(ffi.C.read(fd, buffer, 65536))
+            text = text .. ffi.string(buffer, math.max(n, 0))
+            lib.evrt_log_flush(log, 20)
+        until select(2, text:gsub(pattern, "")) >= count or os.time() > deadline
+        assert.equal(count, (select(2, text:gsub(pattern, ""))))
+    end
+
+    it("says what a stuck output lost once it takes lines again, without another line", function()
+        local fds = ffi.new "int[2]"
+        assert.equal(0, ffi.C.pipe2(fds, O_NONBLOCK))
+        create("/dev/fd/" .. fds[1], 65536)
+        for i = 1, 5000 do write(i, 150) end
+        lib.evrt_log_flush(log, 10000)
+        await(fds[0], '"msg":"Log lines dropped"', 1)
+        ffi.C.close(fds[0])
+        ffi.C.close(fds[1])
+    end)
+
+    it("keeps an eighth of the ring for urgent lines", function()
+        local ring, line = ffi.new "char[4096]", ("x"):rep(99) .. "\n"
+        local w = ffi.new("struct evrt_log_writer", { ring = ring, size = 4096 })
+        local function put(urgent)
+            ffi.C.pthread_mutex_lock(w.lock)
+            return lib.evrt_log_writer_put(w, line, #line, urgent)
+        end
+        local plain, urgent = 0, 0
+        while put(false) do plain = plain + 1 end
+        while put(true) do urgent = urgent + 1 end
+        assert.same({ 35, 5, 2 }, { plain, urgent, tonumber(w.dropped) })
     end)
 
     it("drops a line that is longer than half the ring, and goes on", function()
