@@ -100,10 +100,23 @@ describe("telemetry/trace", function()
         assert.equal(21 + 10, tonumber(counts().limited))
     end)
 
-    it("counts one that stores as two, in the limit and in a batch", function()
+    it("counts one that stores as two in the limit", function()
         create { exporter = "otlp", max_spans_per_second = 5, batch_size = 10000 }
         for _ = 1, 3 do put { kind = 0, stores = true } end
         assert.equal(1, tonumber(counts().limited))
+    end)
+
+    it("counts one that stores as two in a batch", function()
+        create { exporter = "otlp", endpoint = "http://127.0.0.1:1", batch_size = 3 }
+        put { kind = 0, stores = true }
+        assert.equal(1000, tonumber(lib.evrt_tracer_turn(tracer, now)))
+        put()
+        assert.equal(-1, tonumber(lib.evrt_tracer_turn(tracer, now))) -- full: handed over
+        -- Where one of the two has no room, it is in the next one.
+        for _ = 1, 2 do put { kind = 0, stores = true } end
+        assert.equal(1000, tonumber(lib.evrt_tracer_turn(tracer, now)))
+        for _ = 1, 2 do put() end
+        assert.equal(-1, tonumber(lib.evrt_tracer_turn(tracer, now)))
     end)
 
     it("hands over what is full or old", function()
