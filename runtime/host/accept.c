@@ -238,6 +238,7 @@ static void accept_delivery(struct host_worker *w, uint64_t delivery, struct evr
         return;
     }
     int rc = take_all(&(struct accept){h, w, s->name, delivery, ops}, &err);
+    if (rc < 0 && h->kv.damaged) return; /* see host_kv_met */
     if (rc == 0) {
         h->kv.counts.effects++;
         s->left_effects = true;
@@ -288,6 +289,7 @@ static void accept_one(struct host_worker *w, const struct evrt_frame_write *f) 
     uint64_t position;
     const struct evrt_sub *s = f->delivery == 0 ? NULL : host_sub_of(h, f->delivery, &position);
     int rc = take_all(&(struct accept){h, w, s == NULL ? "" : s->name, f->delivery, f->op}, &err);
+    if (rc < 0 && h->kv.damaged) return; /* see host_kv_met */
     if (rc < 0) {
         answer(h, w->instance,
                &(struct evrt_frame_value){f->token, rc, 0, evrt_slice_of(err.message)});

@@ -172,8 +172,8 @@ static int64_t expired_by(struct evrt_host *h, int64_t now) {
     uint64_t applied;
     int64_t expired = 0;
     if (kv->here == NULL) return evrt_overlay_sweep(kv->overlay, now, SWEEP_MOST) > 0 ? now : 0;
-    if (evrt_state_reader_begin(kv->here, &applied, &err) < 0) return 0;
-    int rc = evrt_state_reader_expired(kv->here, now, SWEEP_MOST, &expired, &err);
+    int rc = evrt_state_reader_begin(kv->here, &applied, &err);
+    if (rc == 0) rc = evrt_state_reader_expired(kv->here, now, SWEEP_MOST, &expired, &err);
     evrt_state_reader_end(kv->here);
     host_kv_met(h, rc, &err);
     return rc < 0 ? 0 : expired;

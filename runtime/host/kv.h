@@ -41,7 +41,7 @@ struct host_kv {
     uv_timer_t timer; /* looks again */
 
     struct host_kv_ask *asked, **asked_end; /* since the last reading began */
-    bool reading;
+    bool reading, damaged;
     int64_t swept_ns;
     uint64_t not_numbers; /* of state.db, that were told */
 
@@ -100,7 +100,8 @@ int host_kv_reads(struct host_worker *w, struct evrt_slice payload);
 /* What the key has as of now, when the loop cannot wait. */
 EVRT_MUST_CHECK int host_kv_value(struct evrt_host *h, const struct evrt_overlay_name *name,
                                   struct evrt_slice *value, struct evrt_error *err);
-/* A reading of state.db ended with this: damage ends the node, and the next start builds state.db again. */
+/* A reading of state.db ended with this: damage ends the node, and the next start builds state.db again. Until then no
+ * worker is told, so that what is under way is made once more then, and nothing fails for it. */
 void host_kv_met(struct evrt_host *h, int rc, const struct evrt_error *err);
 /* Begins a reading of what was asked for, unless one runs. */
 void host_kv_ask_now(struct evrt_host *h);

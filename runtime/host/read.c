@@ -45,7 +45,7 @@ static void finish(struct host_kv_ask *a, int status, bool more, struct evrt_sli
     struct host_worker *w = a->instance == 0 ? NULL : host_worker_find(a->host, a->instance);
     if (a->cb != NULL)
         a->cb(a->arg, status, more, value);
-    else if (w != NULL && w->channel_open && !w->channel.ended)
+    else if (!a->host->kv.damaged && w != NULL && w->channel_open && !w->channel.ended)
         evrt_frame_put_value(evrt_channel_out(&w->channel),
                              &(struct evrt_frame_value){a->token, status, more, value});
     evrt_buf_finish(&a->rows);
@@ -260,7 +260,9 @@ static int read_one(struct evrt_state_reader *r, struct host_kv_ask *a, struct e
 }
 
 void host_kv_met(struct evrt_host *h, int rc, const struct evrt_error *err) {
-    if (rc == -EBADMSG) evrt_state_damaged(h->state, err);
+    if (rc != -EBADMSG) return;
+    h->kv.damaged = true;
+    evrt_state_damaged(h->state, err);
 }
 
 static void read_all(uv_work_t *work) {
@@ -277,6 +279,7 @@ static void on_read(uv_work_t *work, int status) {
     struct reading *r = work->data;
     struct evrt_host *h = r->host;
     (void)status;
+    host_kv_met(h, r->rc, &r->err);
     for (struct host_kv_ask *a = r->asks, *next; a != NULL; a = next) {
         next = a->next;
         if (r->rc < 0)
@@ -284,7 +287,6 @@ static void on_read(uv_work_t *work, int status) {
         else
             answer(a, r->group);
     }
-    host_kv_met(h, r->rc, &r->err);
     free(r);
     h->kv.reading = false;
     evrt_overlay_reading(h->kv.overlay, -1);
@@ -379,8 +381,7 @@ int host_kv_value(struct evrt_host *h, const struct evrt_overlay_name *name,
     int64_t now = host_kv_now(h);
     if (evrt_overlay_get(h->kv.overlay, name, now, value)) return 0;
     int rc = evrt_state_reader_begin(h->kv.here, &group, err);
-    if (rc < 0) return rc;
-    rc = evrt_state_reader_get(h->kv.here, name->ns, name->key, &row, err);
+    if (rc == 0) rc = evrt_state_reader_get(h->kv.here, name->ns, name->key, &row, err);
     if (rc == 0) {
         evrt_overlay_learn(h->kv.overlay, name, &row, group);
         (void)evrt_overlay_get(h->kv.overlay, name, now, value);

@@ -42,11 +42,13 @@ struct evrt_state_reader {
 };
 
 static int fail(struct evrt_state_reader *r, int code, struct evrt_error *err) {
-    int rc = (code & 0xff) == SQLITE_CANTOPEN ? -ENOENT
-             : (code & 0xff) == SQLITE_BUSY   ? -EBUSY
-             : (code & 0xff) == SQLITE_NOMEM  ? -ENOMEM
-                                              : -EIO;
-    return evrt_error_set(err, rc, "reading %s: %s", r->file,
+    bool is_damage = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+    int rc = is_damage                          ? -EBADMSG
+             : (code & 0xff) == SQLITE_CANTOPEN ? -ENOENT
+             : (code & 0xff) == SQLITE_BUSY     ? -EBUSY
+             : (code & 0xff) == SQLITE_NOMEM    ? -ENOMEM
+                                                : -EIO;
+    return evrt_error_set(err, rc, is_damage ? "%s is damaged: %s" : "reading %s: %s", r->file,
                           r->h != NULL ? sqlite3_errmsg(r->h) : sqlite3_errstr(code));
 }
 

@@ -48,4 +48,12 @@ function files.write(path, bytes)
     file:close()
 end
 
+--- Writes the bytes over what stands at an offset of a file.
+function files.overwrite(path, offset, bytes)
+    local file = assert(io.open(path, "r+b"))
+    assert(file:seek("set", offset))
+    file:write(bytes)
+    file:close()
+end
+
 return files

@@ -1,5 +1,6 @@
 -- What a node's state.db holds, read beside the node.
 local ffi = require "ffi"
+local files = require "spec.support.files"
 
 ffi.cdef [[
     int sqlite3_open_v2(const char *path, void **db, int flags, const char *vfs);
@@ -32,6 +33,13 @@ function sqlite.column(path, sql)
     lib.sqlite3_close(db[0])
     assert(code == DONE, "state.db: " .. code)
     return rows
+end
+
+--- Overwrites the first page of a table or index with what is none, where it stands: all of it is in the file already.
+function sqlite.spoil(path, name)
+    local page = tonumber(sqlite.column(path, ("SELECT rootpage FROM sqlite_schema WHERE name = '%s'"):format(name))[1])
+    local size = tonumber(sqlite.column(path, "PRAGMA page_size")[1])
+    files.overwrite(path, (page - 1) * size, ("\255"):rep(size))
 end
 
 return sqlite

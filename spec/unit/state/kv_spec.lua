@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local c = require "spec.support.c"
 local s = require "spec.unit.state.support"
+local sqlite = require "spec.support.sqlite"
 
 local lib = c.load("state", { "state/reader.h", "state/kv.h", "core/kv.h", "core/record.h" })
 
@@ -246,5 +247,17 @@ describe("state/kv", function()
         assert.equal(-74, rc)
         local nobody, why = reader(s.folder())
         assert.same({ nil, -2 }, { nobody, why })
+    end)
+
+    it("finds a page that is not as it was written", function()
+        local path = s.folder()
+        local state = assert(s.open(path))
+        state:group(1, { kv(1, { { SET, "n", "k", "s", number = 100 } }) }):flush()
+        state:close()
+        sqlite.spoil(path .. "/state.db", "kv_expires")
+        local r, err = assert(reader(path)), ffi.new "struct evrt_error"
+        begin(r)
+        assert.equal(-74, lib.evrt_state_reader_expired(r, 500, 5, ffi.new "int64_t[1]", err))
+        assert.truthy(ffi.string(err.message):find("is damaged", 1, true))
     end)
 end)
