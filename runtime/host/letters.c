@@ -179,6 +179,7 @@ bool host_letters_drop(struct evrt_host *h, const struct host_letter *letter) {
     struct evrt_sub *s = evrt_bus_by_id(h->bus, letter->sub);
     if (s == NULL) return false;
     evrt_bus_letter_left(h->bus, s, letter->seq, false);
+    host_ended(h, 0);
     return true;
 }
 

@@ -47,7 +47,7 @@ void host_letters_release(struct evrt_host *h, uint32_t sub, uint64_t seq);
 void host_letters_release_all(struct evrt_host *h, uint64_t owner,
                               bool (*keep)(struct evrt_host *h, uint64_t owner,
                                            const struct host_letter *letter));
-/* Gives it up: discarded, and counted. Settled at the end of the turn. false: its handler is forgotten. */
+/* Gives it up: discarded, and counted. Settled at the end of the turn, or before when there are many. false: its handler is forgotten. */
 bool host_letters_drop(struct evrt_host *h, const struct host_letter *letter);
 /* How many there are. */
 uint64_t host_letters_count(const struct evrt_host *h);
