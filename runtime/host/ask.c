@@ -1,6 +1,7 @@
 /* Asking state.db without making the loop wait: the job runs on the state thread, `done` on the loop. Each
  * has an async handle of its own, which is made and closed with it: these are questions of people. */
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -47,4 +48,56 @@ void host_ask_state(struct evrt_host *h, evrt_state_job job, void (*done)(void *
     a->answered.data = a;
     h->reads++;
     evrt_state_run(h->state, run, a);
+}
+
+/* ---- After what has ended by now ---- */
+
+struct host_settled {
+    struct host_settled *next, **at; /* among those that wait */
+    struct evrt_host *host;
+    evrt_state_job job;
+    void (*done)(void *arg); /* NULL: it was ended */
+    void *arg;
+    int *rc;
+};
+
+static void remove_settled(struct host_settled *s) {
+    *s->at = s->next;
+    if (s->next != NULL) s->next->at = s->at;
+    free(s);
+}
+
+static void on_settled(void *arg, uint64_t unused) {
+    struct host_settled *s = arg;
+    (void)unused;
+    if (s->done != NULL) host_ask_state(s->host, s->job, s->done, s->arg);
+    remove_settled(s);
+}
+
+void host_ask_settled(struct evrt_host *h, evrt_state_job job, void (*done)(void *arg), void *arg,
+                      int *rc) {
+    struct host_settled *s = evrt_alloc(sizeof *s);
+    *s = (struct host_settled){h->asks, &h->asks, h, job, done, arg, rc};
+    if (s->next != NULL) s->next->at = &s->next;
+    h->asks = s;
+    host_barrier(h, on_settled, s);
+}
+
+void host_asks_end(struct evrt_host *h) {
+    for (struct host_settled *s = h->asks; s != NULL;) {
+        void (*done)(void *arg) = s->done;
+        s->done = NULL;
+        if (done == NULL) {
+            s = s->next;
+            continue;
+        }
+        *s->rc = -ESHUTDOWN;
+        done(s->arg);
+        s = h->asks; /* it may have ended others, too */
+    }
+}
+
+void host_asks_destroy(struct evrt_host *h) {
+    while (h->asks != NULL)
+        remove_settled(h->asks);
 }

@@ -159,6 +159,13 @@ void host_notices_turn(struct evrt_host *h) {
         host_waiters_push(&h->barriers, (struct host_waiter){h->appended, 0, on_durable, first});
 }
 
+void host_notices_drop(struct evrt_host *h) {
+    for (struct host_waiters *w = &h->barriers; w->head < w->tail; w->head++) {
+        const struct host_waiter *waiter = &w->ring[w->head & w->mask];
+        if (waiter->cb == on_durable) on_durable(waiter->arg, 0); /* it serves no more */
+    }
+}
+
 static void notify(struct evrt_host *h, const struct host_dead *d) {
     const struct evrt_sub *s = d->sub;
     if (!s->active || h->phase != HOST_SERVING) return;

@@ -207,7 +207,9 @@ void host_progress(struct evrt_host *h) {
         if (in_flight(h) == 0 && h->waiters.head == h->waiters.tail) begin_closing(h);
         break;
     case HOST_CLOSING:
-        if (host_workers_gone(h) && h->reads == 0 && is_written(h)) finish_closing(h);
+        if (!host_workers_gone(h) || !is_written(h)) break;
+        if (h->appended != h->committed) host_asks_end(h); /* which may come back to here */
+        if (h->reads == 0 && h->phase == HOST_CLOSING) finish_closing(h);
         break;
     case HOST_CLOSED:
         if (h->handles == 0 && h->drain_cb != NULL) {
@@ -381,6 +383,8 @@ void evrt_host_destroy(struct evrt_host *h) {
     host_waits_destroy(h->waits);
     host_jobs_destroy(h->jobs);
     host_letters_destroy(h->letters);
+    host_notices_drop(h);
+    host_asks_destroy(h);
     host_copies_destroy(h);
     evrt_shared_destroy(h->shared);
     evrt_dedup_destroy(h->dedup);

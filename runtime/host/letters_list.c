@@ -211,12 +211,6 @@ static void on_listed(void *arg) {
     put_rows(l);
 }
 
-static void on_settled(void *arg, uint64_t unused) {
-    struct listing *l = arg;
-    (void)unused;
-    host_ask_state(l->host, list_job, on_listed, l);
-}
-
 /* ---- What is asked for ---- */
 
 int evrt_host_letters_check(struct evrt_host *h, const struct evrt_host_letter_filter *f,
@@ -266,7 +260,7 @@ void evrt_host_letters(struct evrt_host *h, const struct evrt_host_letters *q, e
     }
     l->which.after = q->after;
     l->which.limit = q->limit;
-    host_barrier(h, on_settled, l);
+    host_ask_settled(h, list_job, on_listed, l, &l->rc);
 }
 
 void evrt_host_letter(struct evrt_host *h, uint32_t sub, uint64_t seq, evrt_host_json_cb cb,
@@ -278,7 +272,7 @@ void evrt_host_letter(struct evrt_host *h, uint32_t sub, uint64_t seq, evrt_host
     struct listing *l = evrt_zalloc(sizeof *l);
     *l = (struct listing){
         .host = h, .which = {.sub = sub}, .full = true, .seq = seq, .cb = cb, .arg = arg};
-    host_barrier(h, on_settled, l);
+    host_ask_settled(h, list_job, on_listed, l, &l->rc);
 }
 
 /* ---- Giving up ---- */

@@ -201,7 +201,7 @@ static void finish(struct list *l) {
     snprintf(next, sizeof next, "%llu", (unsigned long long)l->next - 1);
     evrt_jsonout_cstr(&l->out, l->more ? next : NULL);
     evrt_jsonout_end(&l->out);
-    if (l->rc < 0 && l->rc != -ECANCELED && l->reader != NULL)
+    if (l->rc < 0 && l->rc != -ECANCELED && l->rc != -ESHUTDOWN && l->reader != NULL)
         evrt_log_event(h->log, JOURNAL_UNREADABLE, EVRT_F_CSTR("error", l->err.message));
     l->cb(l->arg, l->rc, l->rc < 0 ? evrt_slice_of(l->err.message) : evrt_buf_slice(&l->json));
     evrt_journal_reader_close(l->reader);
@@ -326,12 +326,6 @@ static void dead_job(struct evrt_state_view *view, void *arg) {
     if (rc < 0) l->rc = evrt_error_set(&l->err, rc, "state.db cannot be read");
 }
 
-static void on_settled(void *arg, uint64_t unused) {
-    struct list *l = arg;
-    (void)unused;
-    host_ask_state(l->host, dead_job, on_asked, l);
-}
-
 static void classify(struct list *l) {
     struct evrt_sub *s = evrt_bus_by_id(l->host->bus, l->sub);
     uint64_t next = evrt_bus_next_seq(l->host->bus);
@@ -347,7 +341,7 @@ static void classify(struct list *l) {
     bool of_use = l->state == STATE_ANY || l->state == STATE_DONE || l->state == STATE_DEAD ||
                   l->state == STATE_RETRYING || l->state == STATE_DISCARDED;
     if (any_ended && of_use)
-        host_barrier(l->host, on_settled, l);
+        host_ask_settled(l->host, dead_job, on_asked, l, &l->rc);
     else
         choose(l);
 }

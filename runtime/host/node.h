@@ -184,6 +184,7 @@ struct evrt_host {
     struct evrt_shared *shared;
     struct host_jobs *jobs;
     struct host_letters *letters;
+    struct host_settled *asks;   /* that wait for a commit */
     struct host_recent *recent;  /* NULL: nothing failed of late */
     struct host_copies *copies;  /* NULL: no segment was looked at */
     struct host_notice *noticed; /* of this turn; the others: */
@@ -453,6 +454,8 @@ struct host_dead {
 void host_dead(struct evrt_host *h, const struct host_dead *d);
 /* Those of letters that the turn settled: told when that is durable. */
 void host_notices_turn(struct evrt_host *h);
+/* At the end: those whose letter a full disk did not take. */
+void host_notices_drop(struct evrt_host *h);
 /* Its process was reaped: what it was telling is told no more, so that none is twice. */
 void host_notices_gone(struct host_worker *w);
 /* on_dead_letter returned (f NULL) or failed. */
@@ -537,6 +540,13 @@ void host_tails_end(struct evrt_host *h);
 
 /* Runs the job on the state thread, after everything that was given to it so far, then `done` on the loop. */
 void host_ask_state(struct evrt_host *h, evrt_state_job job, void (*done)(void *arg), void *arg);
+/* The same, after everything that has ended or was appended so far is in state.db: never, where a full disk takes no more
+ * and the node ends. Then *rc is -ESHUTDOWN and `done` is called without the job. */
+void host_ask_settled(struct evrt_host *h, evrt_state_job job, void (*done)(void *arg), void *arg,
+                      int *rc);
+/* Ends those that wait, for good. */
+void host_asks_end(struct evrt_host *h);
+void host_asks_destroy(struct evrt_host *h);
 
 /* ---- wait.c ---- */
 

@@ -51,7 +51,7 @@ static void finish(struct query *q) {
     if (q->rc == -ENOENT)
         evrt_error_set(&q->err, q->rc,
                        "no such event: it was never stored, or retention has dropped it");
-    else if (q->rc < 0)
+    else if (q->rc < 0 && q->rc != -ESHUTDOWN)
         evrt_log_event(h->log, JOURNAL_UNREADABLE, EVRT_F_CSTR("error", q->err.message));
     q->cb(q->arg, q->rc, q->rc < 0 ? evrt_slice_of(q->err.message) : evrt_buf_slice(&q->json));
     evrt_journal_reader_close(q->reader);
@@ -204,12 +204,6 @@ static void on_asked(void *arg) {
     if (rc < 0) on_ends(&q->work, rc);
 }
 
-static void on_settled(void *arg, uint64_t unused) {
-    struct query *q = arg;
-    (void)unused;
-    host_ask_state(q->host, dead_job, on_asked, q);
-}
-
 /* How it stands before the barrier: what had ended by then is all told after it. */
 static void look(struct query *q) {
     const struct evrt_bus *bus = q->host->bus;
@@ -236,7 +230,7 @@ static void on_found(uv_work_t *work, int status) {
         return;
     }
     look(q);
-    host_barrier(q->host, on_settled, q);
+    host_ask_settled(q->host, dead_job, on_asked, q, &q->rc);
 }
 
 void evrt_host_event(struct evrt_host *h, uint64_t seq, evrt_host_json_cb cb, void *arg) {

@@ -96,12 +96,6 @@ static void finish(void *arg) {
     free(l);
 }
 
-static void on_settled(void *arg, uint64_t unused) {
-    struct listing *l = arg;
-    (void)unused;
-    host_ask_state(l->host, list_job, finish, l);
-}
-
 void evrt_host_retries(struct evrt_host *h, struct evrt_slice handler, uint32_t after_sub,
                        uint64_t after_seq, uint32_t limit, evrt_host_json_cb cb, void *arg) {
     struct evrt_error err;
@@ -122,5 +116,5 @@ void evrt_host_retries(struct evrt_host *h, struct evrt_slice handler, uint32_t 
     struct listing *l = evrt_zalloc(sizeof *l);
     *l = (struct listing){
         .host = h, .which = {sub, after_sub, after_seq, limit}, .cb = cb, .arg = arg};
-    host_barrier(h, on_settled, l);
+    host_ask_settled(h, list_job, finish, l, &l->rc);
 }

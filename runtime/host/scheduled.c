@@ -69,12 +69,6 @@ static void finish(void *arg) {
     free(l);
 }
 
-static void on_settled(void *arg, uint64_t unused) {
-    struct listing *l = arg;
-    (void)unused;
-    host_ask_state(l->host, list_job, finish, l);
-}
-
 void evrt_host_scheduled(struct evrt_host *h, int64_t after_ms, uint64_t after_number,
                          uint32_t limit, evrt_host_json_cb cb, void *arg) {
     if (h->phase >= HOST_CLOSING) {
@@ -88,5 +82,5 @@ void evrt_host_scheduled(struct evrt_host *h, int64_t after_ms, uint64_t after_n
                           .limit = limit,
                           .cb = cb,
                           .arg = arg};
-    host_barrier(h, on_settled, l);
+    host_ask_settled(h, list_job, finish, l, &l->rc);
 }

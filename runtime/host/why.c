@@ -337,12 +337,6 @@ static void on_asked(void *arg) {
     if (rc < 0) on_gathered(&w->work, w->rc < 0 ? 0 : rc);
 }
 
-static void on_settled(void *arg, uint64_t unused) {
-    struct why *w = arg;
-    (void)unused;
-    host_ask_state(w->host, dead_job, on_asked, w);
-}
-
 static void list_handlers(struct why *w) {
     const struct evrt_bus *bus = w->host->bus;
     struct evrt_slice type = evrt_event_field(w->event.p, EVRT_FIELD_TYPE);
@@ -366,7 +360,7 @@ static void on_found(uv_work_t *work, int status) {
         return;
     }
     list_handlers(w);
-    host_barrier(w->host, on_settled, w);
+    host_ask_settled(w->host, dead_job, on_asked, w, &w->rc);
 }
 
 void evrt_host_why(struct evrt_host *h, uint64_t seq, struct evrt_slice id, evrt_host_json_cb cb,

@@ -44,7 +44,7 @@ void evrt_admin_fail(struct evrt_http_request *r, int status, struct evrt_slice 
     enum evrt_refusal is = evrt_refusal_of(status);
     /* What the host does not like of a request is in its body, when it has one. */
     if (status == -EINVAL && r->match.route->body_limit != NULL) is = EVRT_REFUSE_BAD_REQUEST;
-    if (status == -ECANCELED) why = EVRT_STR("this node is shutting down");
+    if (status == -ECANCELED || status == -ESHUTDOWN) why = EVRT_STR("this node is shutting down");
     evrt_request_fail(r, is, "%.*s", (int)why.n, why.p);
 }
 

@@ -167,19 +167,35 @@ describe("a store", function()
             retry = { policy = "fixed", max_retries = 65000, initial_delay = "5ms" },
             logging = { sampling = { first = 5, then_every = 0 } },
         }
-        options.handlers["b.lua"] = [[
-            return { name = "Loud", events = "loud", handle = function() error(("x"):rep(8000)) end }]]
+        options.handlers["b.lua"] = ([[
+            local evrt = require "evrt"
+            return {
+                { name = "Loud", events = "loud", handle = function() error(("x"):rep(8000)) end },
+                { name = "Dies", events = "loud", on_dead_letter = function() end, handle = function()
+                    while not io.open(%q) do evrt.sleep(0.01) end
+                    evrt.reject "as asked"
+                end },
+            }]]):format(options.dir .. "/die")
         local node = on_small_disk(options)
         for _ = 1, 20 do assert.equal(202, node:publish { type = "loud" }.status) end
         fill(node, MIB)
         node:await("the reserve to be used up", function()
             return node:get "/api/v1/stats".json.store.backlog_bytes > 2 * MIB
         end)
+        evrt.write(options.dir .. "/die", "")
+        node:await("letters", function() return node:handler "Dies".dead == 20 end)
         local operator = http.connect(node.admin)
         operator:send(http.format("POST", "/api/v1/handlers/Quick/pause", ""))
         node:await("the handler to be paused", function() return node:handler "Quick".paused end)
+        local readers = {}
+        for i, path in ipairs { "events/1", "events/1/why", "events?handler=Quick&limit=1", "dead-letters", "retries" } do
+            readers[i] = http.connect(node.admin)
+            readers[i]:send(http.format("GET", "/api/v1/" .. path))
+        end
+        evrt.idle(0.2)
         assert.equal(0, (node:stop()))
         operator:close()
+        for _, reader in ipairs(readers) do reader:close() end
     end)
 
     it("that more events wait for than store.max_backlog answers 429, and keeps what it took", function()
