@@ -1,5 +1,5 @@
--- Damage that a node meets in state.db while it serves, whoever reads it: it ends, fails no delivery for that, and the next
--- life has state.db built again, with what was in it.
+-- Damage that a node meets in state.db while it serves, whoever reads it: it ends, fails no delivery for that, and the
+-- next life has state.db built again, with what was in it.
 local evrt = require "spec.support.evrt"
 local files = require "spec.support.files"
 local oracle = require "spec.support.oracle"

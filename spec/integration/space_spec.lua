@@ -188,7 +188,8 @@ describe("a store", function()
         operator:send(http.format("POST", "/api/v1/handlers/Quick/pause", ""))
         node:await("the handler to be paused", function() return node:handler "Quick".paused end)
         local readers = {}
-        for i, path in ipairs { "events/1", "events/1/why", "events?handler=Quick&limit=1", "dead-letters", "retries" } do
+        local paths = { "events/1", "events/1/why", "events?handler=Quick&limit=1", "dead-letters", "retries" }
+        for i, path in ipairs(paths) do
             readers[i] = http.connect(node.admin)
             readers[i]:send(http.format("GET", "/api/v1/" .. path))
         end
