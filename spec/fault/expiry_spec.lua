@@ -120,6 +120,27 @@ describe("what lives for a time", function()
         assert.equal(0, node:stop())
     end)
 
+    it("as dead letters behind more of the future than are looked at at once", function()
+        start({ dead_letters = { ttl = "1h" } }, DYING)
+        clock.set(YEAR)
+        local future, batch = 1100, {}
+        for i = 1, future / 2 do
+            batch[i] = { specversion = "1.0", id = tostring(i), source = "spec", type = "a" }
+        end
+        assert.equal(202, node:post_batch(batch).status)
+        for i = 1, #batch do batch[i].source = "other" end
+        assert.equal(202, node:post_batch(batch).status)
+        node:await("their letters", function() return dead(future) end)
+        clock.set(0)
+        node:accept { type = "a" }
+        node:await("a letter of now", function() return dead(future + 1) end)
+        again(HOUR + 60, "sigterm")
+        node:await_log { msg = "Dead letters discarded", reason = "dead_letters.ttl", count = 1 }
+        assert.is_true(dead(future))
+        assert.equal(1, oracle.balance(node).discarded)
+        assert.equal(0, node:stop())
+    end)
+
     it("as dead letters that were made after a jump, too", function()
         start({ dead_letters = { ttl = "3s" } }, DYING)
         for i, offset in ipairs { -YEAR, -2 * YEAR } do
