@@ -8,10 +8,7 @@
 #include "core/record.h"
 #include "journal/journal.h"
 
-enum {
-    BUDGET_MS = 2000,
-    LOOK_EVERY = 4096, /* records between two looks at the clock */
-};
+enum { LOOK_EVERY = 4096 }; /* records between two looks at the clock */
 
 struct finding {
     struct host_end *ends;
@@ -76,11 +73,16 @@ static void take(struct finding *f, struct evrt_slice payload) {
     mark(f, s.sub, s.left, HOST_HOW_DONE, false);
 }
 
+static void give_up(struct finding *f) {
+    for (size_t i = 0; i < f->count; i++)
+        if (f->ends[i].how == HOST_HOW_OPEN) f->ends[i].how = HOST_HOW_UNKNOWN;
+}
+
 int host_ends_find(struct evrt_journal_reader *reader, struct host_end *ends, size_t count,
-                   struct evrt_error *err) {
+                   int64_t ms, struct evrt_error *err) {
     struct finding f = {ends, count, 0, 0};
     struct evrt_journal_record r;
-    int64_t until = evrt_mono_ns() + BUDGET_MS * INT64_C(1000000);
+    int64_t until = evrt_mono_ns() + ms * INT64_C(1000000);
     for (size_t i = 0; i < count; i++)
         f.open += ends[i].how == HOST_HOW_OPEN;
     if (f.open == 0) return 0;
@@ -90,7 +92,9 @@ int host_ends_find(struct evrt_journal_reader *reader, struct host_end *ends, si
         if (rc <= 0) break;
         rc = 0;
         if (r.kind == EVRT_RECORD_SETTLE) take(&f, r.payload);
-        if (n % LOOK_EVERY == 0 && evrt_mono_ns() > until) break;
+        if (n % LOOK_EVERY != 0 || evrt_mono_ns() <= until) continue;
+        give_up(&f);
+        break;
     }
     return rc == -ENOENT ? 0 : rc;
 }

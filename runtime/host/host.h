@@ -229,7 +229,8 @@ struct evrt_host_query {
     bool script;               /* asks: a page is short, and others limit how many there are */
     bool (*gone)(void *arg);   /* asked now and then whether nobody waits any more; may be NULL */
 };
-/* What became of an event for a handler, as `state` names it. */
+/* What became of an event for a handler, as `state` names it; an outcome may also be "ended": done or discarded, and
+ * which one was not found in time. */
 #define EVRT_HOST_EVENT_STATES(X) \
     X(PENDING, "pending")         \
     X(RUNNING, "running")         \
@@ -239,7 +240,7 @@ struct evrt_host_query {
  * next one: a scan that finds little ends after some seconds. */
 void evrt_host_events(struct evrt_host *h, const struct evrt_host_query *q, evrt_host_json_cb cb,
                       void *arg);
-/* One event with "handlers":[{"handler","outcome":"pending|running|done|dead|discarded","error"?}]. */
+/* One event with "handlers":[{"handler","outcome":"pending|running|retrying|done|dead|discarded|ended","error"?}]. */
 void evrt_host_event(struct evrt_host *h, uint64_t seq, evrt_host_json_cb cb, void *arg);
 
 /* Why it became what it did, by sequence or, when `id` is given, the newest event of that id: {"event",

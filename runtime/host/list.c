@@ -40,12 +40,14 @@ enum state {
 #define X(id, name) STATE_##id,
     EVRT_HOST_EVENT_STATES(X)
 #undef X
-        STATE_ANY
+        STATE_ENDED, /* done or discarded: which one was not found in time */
+    STATE_ANY
 };
 static const char *const state_names[] = {
 #define X(id, name) [STATE_##id] = name,
     EVRT_HOST_EVENT_STATES(X)
 #undef X
+        [STATE_ENDED] = "ended",
 };
 
 /* An event of the slice that the handler matched. */
@@ -246,10 +248,16 @@ static void on_written(uv_work_t *work, int status) {
     go_on(l);
 }
 
+/* Of two states that it may be in it is told for either. */
+static bool is_asked(const struct list *l, enum state state) {
+    if (l->state == STATE_ANY || l->state == state) return true;
+    return state == STATE_ENDED && (l->state == STATE_DONE || l->state == STATE_DISCARDED);
+}
+
 static void choose(struct list *l) {
     size_t chosen = 0;
     for (size_t i = 0; i < l->count; i++)
-        if (l->state == STATE_ANY || l->candidates[i].state == l->state)
+        if (is_asked(l, (enum state)l->candidates[i].state))
             l->candidates[chosen++] = l->candidates[i];
     l->count = chosen;
     if (l->rc < 0 || chosen == 0)
@@ -261,7 +269,7 @@ static void choose(struct list *l) {
 /* In the thread pool. */
 static void find_ends(uv_work_t *work) {
     struct list *l = work->data;
-    l->rc = host_ends_find(l->reader, l->ends, l->end_count, &l->err);
+    l->rc = host_ends_find(l->reader, l->ends, l->end_count, HOST_ENDS_MS, &l->err);
 }
 
 static void on_ends(uv_work_t *work, int status) {
@@ -272,6 +280,7 @@ static void on_ends(uv_work_t *work, int status) {
         while (l->candidates[k].seq != l->ends[i].seq)
             k++;
         if (l->ends[i].how == HOST_HOW_DISCARDED) l->candidates[k].state = STATE_DISCARDED;
+        if (l->ends[i].how == HOST_HOW_UNKNOWN) l->candidates[k].state = STATE_ENDED;
     }
     choose(l);
 }
@@ -361,10 +370,10 @@ static int take_handler(struct list *l, const struct evrt_host_query *query) {
     l->state = STATE_ANY;
     if (query->state.p != NULL) {
         l->state = (enum state)0;
-        while (l->state < STATE_ANY &&
+        while (l->state < STATE_ENDED &&
                !evrt_slice_eq(evrt_slice_of(state_names[l->state]), query->state))
             l->state++;
-        if (l->state == STATE_ANY)
+        if (l->state == STATE_ENDED)
             return evrt_error_set(
                 &l->err, -EINVAL,
                 "state: expected pending, running, retrying, done, dead or discarded");

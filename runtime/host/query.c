@@ -138,8 +138,11 @@ static const char *outcome_of(const struct query *q, const struct stand *s,
         [EVRT_SUB_PENDING] = "pending", [EVRT_SUB_RUNNING] = "running", [EVRT_SUB_ENDED] = "done"};
     if (dead != NULL && !dead->retrying) return "dead";
     if (dead != NULL && s->where != EVRT_SUB_RUNNING) return "retrying";
-    for (size_t i = 0; i < q->end_count; i++)
-        if (q->ends[i].sub == s->sub && q->ends[i].how == HOST_HOW_DISCARDED) return "discarded";
+    for (size_t i = 0; i < q->end_count; i++) {
+        if (q->ends[i].sub != s->sub) continue;
+        if (q->ends[i].how == HOST_HOW_DISCARDED) return "discarded";
+        if (q->ends[i].how == HOST_HOW_UNKNOWN) return "ended";
+    }
     return names[s->where];
 }
 
@@ -177,7 +180,7 @@ static void describe(struct query *q) {
 /* In the thread pool. */
 static void find_ends(uv_work_t *work) {
     struct query *q = work->data;
-    q->rc = host_ends_find(q->reader, q->ends, q->end_count, &q->err);
+    q->rc = host_ends_find(q->reader, q->ends, q->end_count, HOST_ENDS_MS, &q->err);
 }
 
 static void on_ends(uv_work_t *work, int status) {
