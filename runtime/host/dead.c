@@ -187,9 +187,20 @@ static void notify(struct evrt_host *h, const struct host_dead *d) {
     h->notices++;
 }
 
+/* For `evrt why`, which looks for what it published until it finds this. */
+static void note_told(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
+                      const struct evrt_frame_failed *f) {
+    struct evrt_buf text = {0};
+    evrt_buf_puts(&text, f == NULL ? "on_dead_letter: done" : "on_dead_letter: failed: ");
+    if (f != NULL) evrt_buf_put(&text, f->message.p, f->message.n);
+    host_note(h, s->id, d->seq, d->attempt, evrt_buf_slice(&text));
+    evrt_buf_finish(&text);
+}
+
 void host_notice_ended(struct evrt_host *h, const struct evrt_sub *s, const struct evrt_delivery *d,
                        const struct evrt_frame_failed *f) {
     struct evrt_delivery_names names = evrt_delivery_names(d);
+    note_told(h, s, d, f);
     if (f == NULL) return;
     evrt_log_event(h->log, DEAD_NOTICE_FAILED, EVRT_F_CSTR("handler", s->name),
                    EVRT_F_STR("event_type", names.type), EVRT_F_STR("event_id", names.id),

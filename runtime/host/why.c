@@ -207,7 +207,11 @@ static bool take_dead(struct why *w, struct why_handler *x, struct evrt_slice de
                               .script = d.script},
             texts, 3);
         x->next_attempt = attempt + 1;
-        if (x->dead_attempt != 0 && attempt >= x->dead_attempt) end_of(w, x);
+        bool last = x->dead_attempt != 0 && attempt >= x->dead_attempt;
+        if (last && x->tells)
+            x->untold = attempt;
+        else if (last)
+            end_of(w, x);
         any = true;
     }
     return any;
@@ -239,7 +243,9 @@ static void take_notes(struct why *w, const struct evrt_journal_record *r) {
         struct why_handler *x = n.seq == w->seq ? handler_of(w, n.sub) : NULL;
         const struct why_fact fact = {
             .kind = WHY_NOTE, .sub = n.sub, .attempt = n.attempt, .at_ms = r->time_ms};
-        if (x != NULL) add_one(w, x, &fact, &n.text, 1);
+        if (x == NULL) continue;
+        add_one(w, x, &fact, &n.text, 1);
+        if (x->untold != 0 && n.attempt == x->untold) end_of(w, x); /* host/dead.c */
     }
 }
 
@@ -291,7 +297,8 @@ static void gather(uv_work_t *work) {
     struct why *w = work->data;
     struct evrt_journal_record r;
     int64_t until = evrt_mono_ns() + BUDGET_MS * INT64_C(1000000);
-    uint64_t last_group = 0; /* in which the last end was found; it is read whole */
+    /* In which the last end was found; it and the next one, where what on_dead_letter left may be, are read whole. */
+    uint64_t last_group = 0;
     int rc = evrt_journal_seek_seq(w->reader, w->seq, &w->err);
     w->complete = true;
     for (unsigned n = 1; rc == 0; n++) {
@@ -299,7 +306,7 @@ static void gather(uv_work_t *work) {
         if (rc <= 0) break;
         rc = 0;
         if (w->open == 0 && last_group == 0) last_group = r.group;
-        if (w->open == 0 && r.group > last_group) break;
+        if (w->open == 0 && r.group > last_group + 1) break;
         take(w, &r);
         w->complete = n % LOOK_EVERY != 0 || evrt_mono_ns() < until;
         if (!w->complete) break;
@@ -345,7 +352,8 @@ static void list_handlers(struct why *w) {
         const struct evrt_sub *s = evrt_bus_get(bus, i);
         if (w->seq < s->from_seq || !evrt_sub_matched(s, w->seq, type)) continue;
         struct why_handler *x = &w->handlers[w->handler_count++];
-        *x = (struct why_handler){.sub = s->id, .next_attempt = 1};
+        bool tells = s->active && w->host->serving->scripts.handlers[s->handler].on_dead_letter;
+        *x = (struct why_handler){.sub = s->id, .next_attempt = 1, .tells = tells};
     }
     w->open = w->handler_count; /* whoever's has not ended is looked for to the journal's end */
 }

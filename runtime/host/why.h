@@ -36,8 +36,10 @@ struct why_fact {
 /* A handler that matched it. */
 struct why_handler {
     uint32_t sub;
-    bool told;             /* its end was found */
-    bool failed;           /* it was a retry or a dead letter since */
+    bool told;       /* its end was found */
+    bool failed;     /* it was a retry or a dead letter since */
+    bool tells;      /* it has an on_dead_letter, which ends after the letter was made: */
+    unsigned untold; /* after so many attempts it became one; 0: that was not found, or is over */
     unsigned next_attempt; /* after the failures found so far */
     unsigned facts;        /* failures and notes that are kept */
     unsigned dead_attempt; /* it is a dead letter, after so many; 0: it is none (any more) */

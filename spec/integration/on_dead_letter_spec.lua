@@ -121,10 +121,22 @@ describe("on_dead_letter", function()
             end }]] } }
         node:accept { type = "a", id = "good", data = {} }
         node:await("what it published to be handled", function() return value(node, "b", "ctx.good") end)
-        node:accept { type = "a", id = "bad", data = { fail = true } }
+        local seq = node:accept { type = "a", id = "bad", data = { fail = true } }
         node:await_log { msg = "Dead letter notice failed", handler = "a", event_id = "bad" }
         local stats = node:await_end()
+        -- What it published is told beside the letter, and how it ended.
+        local function explained(of)
+            local why = node:get("/api/v1/events/" .. of .. "/why").json
+            assert.is_true(why.complete)
+            local h, types = why.handlers[1], {}
+            for i, e in ipairs(h.published) do types[i] = e.type end
+            return { h.outcome, #h.attempts, table.concat(types, " "), (h.attempts[1].notes or {})[1] }
+        end
         local function check()
+            assert.same({ "dead", 1, "told told", "on_dead_letter: done" }, explained(1))
+            local bad = explained(seq)
+            assert.truthy(table.remove(bad):find "^on_dead_letter: failed: .*after all")
+            assert.same({ "dead", 1, "told" }, bad)
             assert.same({ 1, 2, "good" }, { value(node, "a", "with"), value(node, "a", "direct"),
                 value(node, "a", "last") })
             assert.same({ "good", "good", "bad" }, { value(node, "b", "evrt.good"), value(node, "b", "ctx.good"),
