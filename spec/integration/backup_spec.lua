@@ -55,7 +55,8 @@ describe("a backup", function()
         effects.handler(books, { events = { "load.b" }, fails = { "load.b" }, ordered_by = "data.k",
             key = "event.data.k" })
         books.scripts["a.lua"] = HANDLERS["a.lua"]
-        local node = evrt.start { handlers = books.scripts, dir = dir, config = { logging = { level = "info" } } }
+        local node = evrt.start { handlers = books.scripts, dir = dir, config = {
+            logging = { level = "info", sampling = { first = 1, then_every = 0 } } } }
         local client = load.new { connections = 8, types = { "load.a", "load.b" }, pad = 12000, batch = 20, keys = 101 }
         client:start(node.ingest)
         node:await("a segment to be closed", function() return node:get "/api/v1/stats".json.store.segments > 1 end)
@@ -151,7 +152,7 @@ describe("a backup", function()
         for _, name in ipairs { "linked", "copied" } do
             assert.equal(0, (evrt.run { "store", "verify", node.dir .. "/" .. name }))
         end
-        assert.equal(2, #node:logged { msg = "Operator action", action = "backup", outcome = "made" })
+        node:await_log({ msg = "Operator action", action = "backup", outcome = "made" }, nil, 2)
         assert.equal(0, (node:stop()))
     end)
 
@@ -193,7 +194,7 @@ describe("a backup", function()
         local node = two_segments()
         local dir = node.dir .. "/backup"
         -- Its first sync takes a while.
-        tamper(node, dir .. "/state.db", "fsync:delay_enter=1500000")
+        tamper(node, dir .. "/state.db", "fsync:delay_enter=3000000")
         local client = stream.open(node.admin, "POST", "/api/v1/backup", cjson.encode { dir = dir })
         assert.equal(200, client.status)
         local r = post(node, { dir = node.dir .. "/other" })

@@ -1,6 +1,7 @@
 -- evrt publish, handlers, stats and events against a running node.
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
+local time = require "spec.support.time"
 
 local HANDLERS = {
     ["good.lua"] = "return { name = 'Good', events = { 'a.*' }, handle = function() end }",
@@ -15,7 +16,7 @@ describe("commands for a running node", function()
     require("spec.support.leak").guard(before_each, after_each)
 
     local node
-    before_each(function() node = evrt.start { handlers = HANDLERS } end)
+    before_each(function() node = evrt.start { handlers = HANDLERS, env = { TZ = time.noon() } } end)
     after_each(function() assert.equal(0, (node:stop())) end)
 
     local function run(args, options)

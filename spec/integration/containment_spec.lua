@@ -3,6 +3,7 @@
 local uv = require "luv"
 local evrt = require "spec.support.evrt"
 local load = require "spec.support.load"
+local loop = require "spec.support.loop"
 local seconds = require "spec.support.time".seconds
 
 -- Handlers by event type: what a script can do to its worker, and what is said of it.
@@ -91,10 +92,10 @@ describe("a runaway", function()
         local quickest = math.huge
         for i = 1, 3 do
             local began = seconds(sent[i].timestamp)
-            assert.is_true(seconds(died[i].timestamp) - began >= 0.999)
+            assert.is_true(seconds(died[i].timestamp) - began >= 0.9) -- lines may have waited for their time stamp
             quickest = math.min(quickest, seconds(replaced[i].timestamp) - began)
         end
-        assert.is_true(quickest < 2, quickest)
+        assert.is_true(quickest < 1 + loop.stretch ^ 2, quickest)
         assert.equal(0, node:stop())
     end)
 
@@ -253,9 +254,9 @@ end)
 describe("a timeout", function()
     require("spec.support.leak").guard(before_each, after_each)
 
-    local function handled(body, policy)
+    local function handled(body, policy, stall_timeout)
         local node = evrt.start {
-            config = { retry = policy, workers = { count = 1, stall_timeout = "500ms" } },
+            config = { retry = policy, workers = { count = 1, stall_timeout = stall_timeout } },
             handlers = { ["a.lua"] = ([[
                 local evrt = require "evrt"
                 return { name = "A", events = "a", timeout = "50ms", handle = function() %s end }]]):format(body) },
@@ -282,7 +283,7 @@ describe("a timeout", function()
     end)
 
     it("that is caught for ever is a stall", function()
-        local h = handled("while true do pcall(evrt.sleep, 1) end", retry)
+        local h = handled("while true do pcall(evrt.sleep, 1) end", retry, "1s")
         assert.same({ "dead", "stalled", 3 }, { h.outcome, h.error.type, h.attempt })
     end)
 end)

@@ -2,6 +2,7 @@
 local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local leak = require "spec.support.leak"
+local time = require "spec.support.time"
 
 local HANDLERS = [[
 local evrt = require "evrt"
@@ -14,9 +15,6 @@ return {
     { name = "Paused", events = { "a" }, handle = function() end },
 }
 ]]
-
--- A zone in which it is about noon, so that today does not begin or end now.
-local function noon() return ("SPEC%+d"):format((tonumber(os.date "!%H") - 12)) end
 
 describe("the dashboard", function()
     leak.guard(before_each, after_each)
@@ -34,7 +32,7 @@ describe("the dashboard", function()
 
     before_each(function()
         node = evrt.start {
-            handlers = { ["a.lua"] = HANDLERS }, env = { TZ = noon() },
+            handlers = { ["a.lua"] = HANDLERS }, env = { TZ = time.noon() },
             config = { retry = { max_retries = 3 } },
         }
         assert.equal(200, node:post_admin("/api/v1/handlers/Paused/pause").status)

@@ -196,9 +196,12 @@ describe("listeners and tokens", function()
     end)
 
     it("let what is being published finish when the node stops", function()
+        local gate = evrt.folder() .. "/gate"
         local node = evrt.start {
-            handlers = { ["a.lua"] = [[local evrt = require "evrt"
-                return { name = "A", events = { "a" }, handle = function() evrt.sleep(0.3) end }]] },
+            handlers = { ["a.lua"] = ([[local evrt = require "evrt"
+                return { name = "A", events = { "a" }, handle = function()
+                    while not io.open(%q) do evrt.sleep(0.01) end
+                end }]]):format(gate) },
         }
         local kept, waiting = evrt.connect(node.ingest), http.connect(node.ingest)
         local event = evrt.format("POST", "/events?wait=handled&timeout=10s", [[{"type":"a"}]],
@@ -210,6 +213,7 @@ describe("listeners and tokens", function()
         kept:send(event)
         local r = kept:response()
         assert.is_true(r == nil or r.status == 503)
+        evrt.write(gate, "")
         r = waiting:response()
         assert.truthy(r and (r.status == 200 or r.status == 202))
         assert.are.same({ 0, 0 }, { node:wait() })

@@ -10,7 +10,7 @@ describe("a job whose handler leaves the scripts", function()
             local evrt = require "evrt"
             return { name = "A", events = "a.*", concurrency = 1,
                 handle = function(_, ctx) if ctx.replay then evrt.sleep(0.5) end end }]] } }
-        for _ = 1, 10 do node:accept { type = "a.b" } end
+        for _ = 1, 60 do node:accept { type = "a.b" } end
         node:await_end()
         local id = node:post_admin("/api/v1/replays", cjson.encode { handler = "A", from_seq = 1 }).json.id
         local function replay() return node:get("/api/v1/replays/" .. id).json end

@@ -79,12 +79,12 @@ describe("an event that failed #plain", function()
                     for _ = 1, 300 do assert(evrt.kv.set("large", large)) end -- more than a segment holds
                 end }]] },
         }
+        local file = oldest(node)
         assert.equal(202, node:publish({ type = "first", id = "one", data = { x = 7 } }).status)
         assert.equal(202, node:publish({ type = "fill" }).status)
         node:await("what fails", function()
             return #node:get("/api/v1/dead-letters").json.items == 1 and #node:get("/api/v1/retries").json.items == 1
         end)
-        local file = oldest(node)
         node:await("the segment to go", function() return not uv.fs_stat(file) end)
         evrt.write(dir .. "/repaired", "x")
         assert.equal(200, node:post_admin("/api/v1/retries/2-1/run").status)

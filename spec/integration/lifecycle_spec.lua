@@ -10,11 +10,18 @@ describe("a node", function()
     require("spec.support.leak").guard(before_each, after_each)
 
     it("lets deliveries finish when it is told to stop", function()
-        local node = evrt.start { handlers = sleeper }
-        node:publish { type = "x", source = "/t", id = "1", data = 0.5 }
+        local gate = evrt.folder() .. "/gate"
+        local node = evrt.start { handlers = { ["a.lua"] = ([[
+            local evrt = require "evrt"
+            return { name = "A", events = "x", handle = function()
+                while not io.open(%q) do evrt.sleep(0.01) end
+            end }]]):format(gate) } }
+        node:publish { type = "x", source = "/t", id = "1" }
         node:await("it to run", function() return node:get("/api/v1/stats").json.running == 1 end)
-        local code = node:stop()
-        assert.equal(0, code)
+        node:kill "sigterm"
+        node:await_log { msg = "Draining" }
+        evrt.write(gate, "")
+        assert.equal(0, (node:wait()))
         node:await_log { msg = "Event handled successfully" }
         assert.equal(0, node:await_log({ msg = "Drained" }).redeliver)
     end)

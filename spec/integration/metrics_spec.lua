@@ -232,7 +232,7 @@ describe("/metrics", function()
         await(node, 'events_handling_errors_total{event_type="crash",handler="Crash",error_type="crashed"}', 1)
         await(node, 'evrt_worker_restarts_total{cause="exited"}', 1)
         assert.equal(0, metrics(node)['event_handlers_active{handler="Crash",event_type="crash"}'])
-        node = evrt.start { config = { workers = { stall_timeout = "200ms" } }, handlers = scripts }
+        node = evrt.start { config = { workers = { stall_timeout = "1s" } }, handlers = scripts }
         node:publish { type = "stall" }
         await(node, 'events_handling_errors_total{event_type="stall",handler="Stall",error_type="stalled"}', 1)
         await(node, 'evrt_worker_restarts_total{cause="stalled"}', 1)

@@ -230,11 +230,14 @@ describe("on_dead_letter", function()
     end)
 
     it("waits while its handler is paused, and is for nobody when that has none any more", function()
-        local slow = failing("a", side, "ctx.kv.incr 'told'"):gsub("function%(%) ", "%0evrt.sleep(1) ")
+        local gate = evrt.folder() .. "/gate"
+        local slow = failing("a", side, "ctx.kv.incr 'told'"):gsub("function%(%) ", ("%%0while not io.open(%q) do "
+            .. "evrt.sleep(0.01) end "):format(gate))
         local node = evrt.start { config = { reload = { watch = false } }, handlers = { ["a.lua"] = slow } }
         node:accept { type = "a", id = "one" }
         node:await("it to run", function() return node:handler("a").running == 1 end)
         assert.equal(200, node:post_admin("/api/v1/handlers/a/pause").status)
+        evrt.write(gate, "")
         node:await_end()
         evrt.write(node.dir .. "/handlers/a.lua",
             [[return { name = "a", events = "a", handle = function(event, ctx) ctx.kv.incr "handled" end }]])

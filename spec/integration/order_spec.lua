@@ -4,6 +4,9 @@ local cjson = require "cjson"
 local evrt = require "spec.support.evrt"
 local load = require "spec.support.load"
 
+-- Nothing is awaited in it: a log of floods costs more than they do.
+local QUIET = { level = "info", sampling = { first = 1, then_every = 0 } }
+
 -- Publishes `count` events made by event(i), 500 to a request.
 local function flood(node, count, event)
     for from = 1, count, 500 do
@@ -23,18 +26,20 @@ end
 
 -- A handler that writes a line when it begins an event and one when it has ended it. Lines are appended
 -- whole, so their order in the file is the order in which things happened in all workers.
-local function side_handler(side, more)
+---@param gate? string until that file is there, none is begun
+local function side_handler(side, more, gate)
     return ([[
         local evrt = require "evrt"
         local log = assert(io.open(%q, "a"))
         log:setvbuf "full"
         return { name = "A", events = { "**" }, start = "beginning", %s handle = function(event)
             local k = event.data.k
+            %s
             log:write(("\nb %%d %%d\n"):format(event.seq, k)) log:flush()
             evrt.sleep(0.0005)
             log:write(("\ne %%d %%d\n"):format(event.seq, k)) log:flush()
         end }
-    ]]):format(side, more)
+    ]]):format(side, more, gate and ("while not io.open(%q) do evrt.sleep(0.01) end"):format(gate) or "")
 end
 
 -- Reads such a file. A key's events begin in sequence, each after the one before has ended; what began and
@@ -73,7 +78,8 @@ describe("ordered_by", function()
         local dir = evrt.folder()
         local side = dir .. "/side.log"
         local node = evrt.start {
-            dir = dir, config = { retry = { max_retries = 3, initial_delay = "1ms" }, workers = { count = 2 } },
+            dir = dir, config = { retry = { max_retries = 3, initial_delay = "1ms" }, workers = { count = 2 },
+                logging = QUIET },
             handlers = { ["a.lua"] = side_handler(side, [[ordered_by = "data.k", concurrency = 64,]]) },
         }
         local seen = reader(side)
@@ -101,7 +107,7 @@ describe("ordered_by", function()
             seen.read()
             assert.same({}, seen.wrong, "EVRT_SEED=" .. seed)
         end
-        local one = node:await("all to be handled", settled(node, "A"), 30)
+        local one = node:await("all to be handled", settled(node, "A"), 60)
         seen.read()
         assert.same({}, seen.wrong, "EVRT_SEED=" .. seed)
         local lost = 0
@@ -133,8 +139,8 @@ describe("ordered_by", function()
             end }
         ]]
         local dir = evrt.folder()
-        local node = evrt.start { dir = dir, config = { workers = { count = 2 }, logging = {
-            sampling = { first = 0 } } }, handlers = { ["a.lua"] = slow:format(dir .. "/gate") } }
+        local node = evrt.start { dir = dir, config = { workers = { count = 2 }, logging = QUIET },
+            handlers = { ["a.lua"] = slow:format(dir .. "/gate") } }
         -- Three of four are of the slow key, among them the first.
         flood(node, 20000, function(i)
             return { type = "a", partitionkey = i % 4 == 1 and "k" .. i % 1000 or "slow" }
@@ -142,7 +148,7 @@ describe("ordered_by", function()
         local one = node:await("the other keys", function()
             local a = node:handler("A")
             return a.done == 5000 and not a.behind and a
-        end)
+        end, 60)
         assert.same({ 14999, 1 }, { one.pending, one.running })
         assert.is_true(one.parked > 14000)
         node:stop "sigkill"
@@ -151,16 +157,16 @@ describe("ordered_by", function()
         one = node:await("the other keys again", function()
             local a = node:handler("A")
             return a.done >= 6000 and a
-        end)
+        end, 60)
         assert.equal(6000, one.done)
         for n = 1, 5 do node:publish { type = "a", partitionkey = "slow", data = n } end
         evrt.write(dir .. "/gate", "")
         local seen = node:await("the slow key's", function()
             local text = require "spec.support.files".read(dir .. "/gate.seen")
             return text and text:find "5" and text
-        end)
+        end, 60)
         assert.equal("1 2 3 4 5 ", seen)
-        one = node:await("all", settled(node, "A"))
+        one = node:await("all", settled(node, "A"), 60)
         assert.same({ 0, 0, 0 }, { one.parked, one.dead, one.discarded })
         assert.equal(0, (node:stop()))
     end)
@@ -168,12 +174,13 @@ describe("ordered_by", function()
     it("may be changed by a reload while events are under way", function()
         local dir = evrt.folder()
         local node = evrt.start {
-            dir = dir, config = { workers = { count = 2 }, reload = { watch = false } },
-            handlers = { ["a.lua"] = side_handler(dir .. "/one.log", [[ordered_by = "data.other",]]) },
+            dir = dir, config = { workers = { count = 2 }, reload = { watch = false }, logging = QUIET },
+            handlers = { ["a.lua"] = side_handler(dir .. "/one.log", [[ordered_by = "data.other",]], dir .. "/gate") },
         }
         flood(node, 2000, function(i) return { type = "a", data = { k = i % 5, other = i % 7 } } end)
         evrt.write(dir .. "/handlers/a.lua", side_handler(dir .. "/two.log", [[ordered_by = "data.k",]]))
         assert.equal(200, node:post_admin("/api/v1/reload").status)
+        evrt.write(dir .. "/gate", "")
         local one = node:await("all", settled(node, "A"))
         assert.same({ 2000, 2000, "data.k" }, { one.done, one.cursor - 1, one.ordered_by })
         local seen = reader(dir .. "/two.log")
@@ -278,12 +285,12 @@ describe('wait = "handled"', function()
     it("gives credit back: 10,000 waits on two workers, one at a time each, end", function()
         local dir = evrt.folder()
         local node = evrt.start {
-            dir = dir, config = { workers = { count = 2, concurrency = 4 } },
+            dir = dir, config = { workers = { count = 2, concurrency = 4 }, logging = QUIET },
             handlers = { ["a.lua"] = ([[
                 local evrt = require "evrt"
                 return {
-                    { name = "Asks", events = "ask", concurrency = 1, timeout = "50s", handle = function()
-                        local sent = assert(evrt.publish({ type = "task" }, { wait = "handled", timeout = "50s" }))
+                    { name = "Asks", events = "ask", concurrency = 1, timeout = "10m", handle = function()
+                        local sent = assert(evrt.publish({ type = "task" }, { wait = "handled", timeout = "10m" }))
                         if sent.outcomes[1].outcome ~= "success" then error(sent.outcomes[1].outcome) end
                     end },
                     -- Nobody is served before all have asked.
@@ -335,7 +342,7 @@ describe("a handler that is paused", function()
         local script = [[
             local evrt = require "evrt"
             return {
-                { name = "A", events = "**", concurrency = 2, handle = function() evrt.sleep(0.05) end },
+                { name = "A", events = "**", concurrency = 2, handle = function() evrt.sleep(0.5) end },
                 { name = "B", events = "**", handle = function() end },
             }]]
         local node = evrt.start { handlers = { ["a.lua"] = script }, config = { reload = { watch = false } } }
@@ -366,7 +373,7 @@ describe("a handler that is paused", function()
         local code, out = evrt.run { "handlers", url[1], url[2] }
         assert.equal(0, code)
         assert.matches("A%s+paused", out)
-        evrt.write(node.dir .. "/handlers/a.lua", (script:gsub("0%.05", "0")))
+        evrt.write(node.dir .. "/handlers/a.lua", (script:gsub("0%.5", "0")))
         assert.equal(200, node:post_admin("/api/v1/reload").status)
         code, out = evrt.run { "handlers", "resume", "A", url[1], url[2] }
         assert.equal(0, code)

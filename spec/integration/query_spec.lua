@@ -52,7 +52,8 @@ describe("events", function()
     local node = shared(setup, teardown, {
         dir = dir, handlers = { ["a.lua"] = (HANDLERS:gsub("GATE", dir .. "/gate")) },
         config = {
-            admin = { max_queries = 1 }, workers = { drain_timeout = "100ms" }, logging = { level = "info" },
+            admin = { max_queries = 1 }, workers = { drain_timeout = "100ms" },
+            logging = { level = "info", sampling = { first = 1, then_every = 0 } },
         },
     })
     local TOTAL = 40000

@@ -279,7 +279,8 @@ describe("replay", function()
                 evrt.sleep(0.002)]]):format(side), { jobs = { replay_concurrency = 8 } })
             publish(node, 400)
             settled(node)
-            local r = begin(node, { handler = "A", from_seq = 1, limit = 390 })
+            -- Held back, so that it is not over before it is interrupted.
+            local r = begin(node, { handler = "A", from_seq = 1, limit = 390, rate = 130 })
             node:await("a part to be replayed", function() return look(node, r.id).replayed_count > 50 end)
             local code = node:stop(signal)
             if signal == "sigterm" then assert.equal(0, code) end

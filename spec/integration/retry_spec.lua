@@ -19,6 +19,15 @@ local function start(retry, handlers, fields)
     return evrt.start { config = { retry = retry, workers = { count = 2 } }, handlers = files }
 end
 
+-- Makes the only retry due when it waits for that attempt.
+local function run_now(node, attempt)
+    local row = node:await("attempt " .. attempt .. " to wait", function()
+        local one = node:get("/api/v1/retries").json.items[1]
+        return one and one.attempt == attempt and one.state == "waiting" and one
+    end)
+    assert.equal(200, node:post_admin("/api/v1/retries/" .. row.id .. "/run").status)
+end
+
 -- What the log says of so many retries; it may be a moment behind.
 local function delays(node, count)
     local list = {}
@@ -139,7 +148,7 @@ describe("a delivery that fails", function()
     end)
 
     it("is still tried again after a crash of the node, as the attempt that it was #plain", function()
-        local node = start({ max_retries = 5, initial_delay = "300ms", jitter = 0 }, {
+        local node = start({ max_retries = 5, initial_delay = "1h", max_delay = "1h" }, {
             A = "if ctx.attempt < 3 then error('boom') end", B = "",
         })
         local seq = node:accept({ type = "a" })
@@ -148,6 +157,7 @@ describe("a delivery that fails", function()
         assert.same({ "retrying", 2 }, { state.outcome, state.attempt })
         node:stop "sigkill"
         node = node:restart()
+        for attempt = 2, 3 do run_now(node, attempt) end
         node:await_end()
         assert.equal("done", node:outcome(seq, "A").outcome)
         node:await_log { msg = "Event handled successfully", handler = "A", attempt = 3 }
@@ -178,13 +188,14 @@ describe("with ordered_by a retry", function()
     end
 
     it("holds its key, across a crash, and lets others pass", function()
-        local node = start({ max_retries = 1, initial_delay = "400ms", jitter = 0 }, { A = body },
+        local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" }, { A = body },
             'ordered_by = "subject",')
         publish_three(node)
         node:await_log { msg = "did 3" }
         node:await("a retry", retrying(node, 1))
         node:stop "sigkill"
         node = node:restart()
+        run_now(node, 2)
         node:await_end()
         for _, id in ipairs { "1", "2" } do node:await_log { msg = "did " .. id } end
         local list = {}
@@ -197,9 +208,11 @@ describe("with ordered_by a retry", function()
     end)
 
     it("lets those of its key pass with on_retry = skip", function()
-        local node = start({ max_retries = 1, initial_delay = "100ms", jitter = 0 }, { A = body },
+        local node = start({ max_retries = 1, initial_delay = "1h", max_delay = "1h" }, { A = body },
             'ordered_by = "subject", on_retry = "skip",')
         publish_three(node)
+        for _, id in ipairs { "2", "3" } do node:await_log { msg = "did " .. id } end
+        run_now(node, 2)
         node:await_end()
         assert.equal("1", order(node):sub(-1))
         assert.equal(0, node:stop())
@@ -285,7 +298,7 @@ describe("a retry", function()
     it("is one of thousands, and those of others and fresh events come between", function()
         local node = start({ max_retries = 1, initial_delay = "500ms", jitter = 0 }, {
             A = "if event.id == 'fresh' then return elseif ctx.attempt == 1 then error 'boom' end "
-                .. "assert(#event.data == (tonumber(event.id) or 1200)) evrt.sleep(0.01)",
+                .. "assert(#event.data == (tonumber(event.id) or 1200)) evrt.sleep(0.02)",
             B = "if event.id == 'last' and ctx.attempt == 1 then error 'boom' end",
         }, "concurrency = 4,")
         local batch = {}
@@ -298,8 +311,8 @@ describe("a retry", function()
             assert.equal(202, r.status)
         end
         node:await_log { msg = "Event retry attempt", handler = "A" }
-        -- 1200 of them take 3 s.
-        assert.equal(200, node:publish({ type = "a", id = "fresh" }, "?wait=handled&timeout=20s").status)
+        -- 1200 of them take 6 s.
+        assert.equal(200, node:publish({ type = "a", id = "fresh" }, "?wait=handled&timeout=60s").status)
         node:await("the retry of B", function() return node:handler("B").done == 1201 end)
         assert.is_true(node:handler("A").retrying > 0)
         node:await_end()

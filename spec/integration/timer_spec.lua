@@ -34,9 +34,9 @@ describe("a handler with a schedule", function()
 
     it("gets an event of its own at each time, once for all workers", function()
         local node = start 'schedule = "* * * * * *", timezone = "Europe/Berlin"'
-        local line = node:await_log({ msg = "time" }, 30, 3)
-        assert.same({ "evrt.timer.Timed", "Timed", "Timed/" .. line.at, 0 }, { line.type, line.subject, line.id,
-            line.missed })
+        node:await_log({ msg = "time" }, 30, 3)
+        local line = node:await_log { msg = "time", missed = 0 } -- a busy machine may miss one
+        assert.same({ "evrt.timer.Timed", "Timed", "Timed/" .. line.at }, { line.type, line.subject, line.id })
         assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+%.000Z$", line.at)
         local list = timers.fired(node)
         distinct(list)

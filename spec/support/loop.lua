@@ -6,9 +6,13 @@ local uv = require "luv"
 local loop = {}
 
 --- Slow builds (sanitizers) and busy machines get more time; a spec never waits for time itself.
-loop.patience = tonumber(os.getenv "EVRT_SPEC_PATIENCE" or "") or 20
+local USUAL = 20
+loop.patience = tonumber(os.getenv "EVRT_SPEC_PATIENCE" or "") or USUAL
+--- By how much more than usual: for what a spec says in seconds.
+loop.stretch = math.max(1, loop.patience / USUAL)
 
---- Turns the loop until `holds()` is true and returns what it returned; raises after `seconds`.
+--- Turns the loop until `holds()` is true and returns what it returned; raises after `seconds`, which are as much
+--- longer as the patience is longer than usual.
 ---@generic T
 ---@param what string|fun():string for the message
 ---@param holds fun(): T
@@ -18,7 +22,7 @@ function loop.await(what, holds, seconds)
     local result = holds()
     if result then return result end
     local expired, ok = false
-    local deadline = uv.hrtime() + (seconds or loop.patience) * 1e9
+    local deadline = uv.hrtime() + (seconds and seconds * loop.stretch or loop.patience) * 1e9
     local timer = uv.new_timer()
     timer:start(10, 10, function() expired = uv.hrtime() > deadline end)
     repeat

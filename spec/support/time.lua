@@ -14,4 +14,7 @@ function time.seconds(text)
     return days * 86400 + tonumber(h) * 3600 + tonumber(min) * 60 + tonumber(s)
 end
 
+--- A time zone in which it is about noon, so that today does not begin or end now.
+function time.noon() return ("SPEC%+d"):format(tonumber(os.date "!%H") - 12) end
+
 return time
