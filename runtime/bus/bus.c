@@ -186,7 +186,7 @@ static bool has_aside_credit(const struct evrt_sub *s) {
 
 /* One that is aside; false: there is none whose key is free, or no worker takes it. */
 static bool send_aside(struct evrt_bus *b, struct evrt_sub *s) {
-    if (s->aside_first == NULL || !s->active || s->reordering || !has_aside_credit(s)) return false;
+    if (s->aside_first == NULL || !s->active || !has_aside_credit(s)) return false;
     struct evrt_delivery *d = evrt_sub_take_aside(s, b->o.ops->key, b->o.arg);
     if (d == NULL) return false;
     struct evrt_slice event = {d->event, d->n};

@@ -370,7 +370,8 @@ void evrt_sub_add_aside(struct evrt_sub *s, const struct evrt_aside *a);
 static inline struct evrt_slice evrt_sub_aside_info(const struct evrt_delivery *d) {
     return (struct evrt_slice){d->event + d->n, d->info_n};
 }
-/* Takes the next one whose key is free out of the queue, and makes it busy; and back to its front, with its key. */
+/* Takes the next one whose key is free out of the queue, and makes it busy; and back to its front, with its key.
+ * While it is reordering, one that was sent before: that ends first. */
 struct evrt_delivery *evrt_sub_take_aside(struct evrt_sub *s,
                                           uint64_t (*key)(void *arg, const struct evrt_sub *s,
                                                           const struct evrt_slice *event),

@@ -51,6 +51,7 @@ struct evrt_delivery *evrt_sub_take_aside(struct evrt_sub *s,
                                                           const struct evrt_slice *),
                                           void *arg) {
     for (struct evrt_delivery *d = s->aside_first; d != NULL; d = d->again_next) {
+        if (s->reordering && !d->begun) continue;
         if (d->key == 0 && s->ordered) { /* else it has it already */
             uint64_t hash = key(arg, s, &(struct evrt_slice){d->event, d->n});
             if (hash != 0 && evrt_keys_find(&s->keys, hash) != NULL) continue;
@@ -77,6 +78,7 @@ bool evrt_sub_drop_aside(struct evrt_sub *s, uint64_t job, uint64_t *key) {
     evrt_sub_let_go(s, d);
     evrt_sub_free_delivery(s, d);
     s->aside_live--;
+    if (s->begun == 0) s->reordering = false; /* it was the last that was waited for */
     return true;
 }
 

@@ -118,4 +118,44 @@ describe("bus/sub_aside", function()
         lib.evrt_bus_pump(w.bus)
         assert.same({ 77 }, seqs())
     end)
+
+    -- One event in flight, 77 too, and 78 waiting; then the keys are others.
+    local function reordered()
+        s.ordered, s.limit = true, 2
+        support.publish(w, "a", 5)
+        aside(77, { key = 6 })
+        aside(78, { job = 2 })
+        lib.evrt_bus_pump(w.bus)
+        assert.same({ 1, 77 }, seqs())
+        w.key_of = function(key) return key + 100 end
+        lib.evrt_bus_order(w.bus, s, true)
+        support.publish(w, "a", 5)
+    end
+
+    it("ends as what was sent when the order of its handler changes, though its worker dies", function()
+        reordered()
+        assert.equal(2, tonumber(lib.evrt_bus_worker_gone(w.bus, 1)))
+        w.worker, w.sent = 2, {}
+        support.catch_up(w, s, 10)
+        lib.evrt_bus_pump(w.bus)
+        table.sort(w.sent, function(x, y) return x.seq < y.seq end)
+        assert.same({ 1, 77 }, seqs())
+        assert.equal(0, (finish(w.sent[1])))
+        assert.equal(0, (finish(w.sent[2])))
+        support.settle(w)
+        assert.is_true(support.catch_up(w, s, 10))
+        assert.same({ 1, 77, 2, 78 }, seqs())
+    end)
+
+    it("holds nobody up when it is dropped instead", function()
+        reordered()
+        w.accept = false
+        lib.evrt_bus_again(w.bus, s, w.sent[2].position)
+        assert.equal(0, (finish(w.sent[1])))
+        support.settle(w)
+        assert.equal(1, lib.evrt_bus_drop_asides(w.bus, 1))
+        w.accept = true
+        assert.is_true(support.catch_up(w, s, 10))
+        assert.same({ 1, 77, 2, 78 }, seqs())
+    end)
 end)
