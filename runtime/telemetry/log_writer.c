@@ -103,10 +103,12 @@ static bool some_output_takes_again(const struct evrt_log_writer *w) {
     return false;
 }
 
-/* Once a second at most: saying it may be lost as well, and must not go round in circles. */
-static bool should_say(const struct evrt_log_writer *w) {
+/* Once a second at most: saying it may be lost as well, and must not go round in circles. `wrote`: there were other
+ * lines just now; else an output that is stuck would only lose what is said of it. */
+static bool should_say(const struct evrt_log_writer *w, bool wrote) {
     if (w->unsaid == 0 || w->head - w->tail > w->size / 2) return false;
-    if (w->failed && !some_output_takes_again(w)) return false;
+    bool stuck = w->failed || (w->drop_error == -EAGAIN && !wrote && !w->closing);
+    if (stuck && !some_output_takes_again(w)) return false;
     return w->closing ? !w->said_last : evrt_mono_ns() >= w->say_after_ns;
 }
 
@@ -165,7 +167,7 @@ static void *run(void *arg) {
         if (w->flushers > 0) pthread_cond_broadcast(&w->written);
         size_t left = (size_t)(w->head - w->tail);
         bool hurry = w->reopen > 0 || w->closing || w->flushers > 0 || left > w->size / 2;
-        if (should_say(w))
+        if (should_say(w, some))
             say_dropped(w);
         else if (left == 0 && w->closing)
             break;

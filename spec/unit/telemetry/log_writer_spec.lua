@@ -25,10 +25,11 @@ describe("telemetry/log_writer", function()
         os.remove(path)
     end)
 
-    local function create(output, buffer)
+    local function create(paths, buffer)
         local out, err = ffi.new "struct evrt_log *[1]", ffi.new "struct evrt_error"
-        local outputs = ffi.new "const char *[2]"
-        outputs[0] = output
+        if type(paths) == "string" then paths = { paths } end
+        local outputs = ffi.new("const char *[?]", #paths + 1)
+        for i, each in ipairs(paths) do outputs[i - 1] = each end
         assert.equal(0, lib.evrt_log_create(out, ffi.new("struct evrt_log_options",
             { level = 1, outputs = outputs, buffer = buffer }), err))
         log = out[0]
@@ -126,6 +127,22 @@ describe("telemetry/log_writer", function()
         for i = 1, 5000 do write(i, 150) end
         lib.evrt_log_flush(log, 10000)
         await(fds[0], '"msg":"Log lines dropped"', 1)
+        ffi.C.close(fds[0])
+        ffi.C.close(fds[1])
+    end)
+
+    it("says what one of two outputs lost, and not that it lost that, again and again", function()
+        local fds = ffi.new "int[2]"
+        assert.equal(0, ffi.C.pipe2(fds, O_NONBLOCK))
+        create({ path, "/dev/fd/" .. fds[1] }, 65536)
+        for i = 1, 1000 do write(i, 150) end
+        lib.evrt_log_flush(log, 10000)
+        os.execute "sleep 2.3" -- it looks each second
+        local said = 0
+        for line in io.lines(path) do
+            if cjson.decode(line).msg == "Log lines dropped" then said = said + 1 end
+        end
+        assert.is_true(said <= 1, said .. " times")
         ffi.C.close(fds[0])
         ffi.C.close(fds[1])
     end)
