@@ -180,6 +180,7 @@ static int open_state(struct evrt_host *h, struct evrt_error *err) {
         .max_queue = h->config->store.max_state_backlog,
         /* With durability os a power cut may leave state.db ahead of the journal. */
         .next_group = stats.last_group + 1,
+        .first_group = stats.first_group,
         .on_fatal = on_fatal,
         .arg = h,
     };

@@ -7,13 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/error.h"
 #include "state/files.h"
+#include "state/state.h"
 
 struct recovery {
     char *file;
-    uint64_t next_group; /* 0: not known */
+    uint64_t next_group, first_group; /* 0: not known */
     struct evrt_snapshots *snapshots;
     struct evrt_db *db;
     struct evrt_model *model;
@@ -34,6 +36,10 @@ static int try_file(struct recovery *r, struct evrt_error *err) {
         rc = evrt_error_set(err, -EBADMSG,
                             "%s is of group %" PRIu64 ", the journal ends before %" PRIu64, r->file,
                             r->model->applied, r->next_group);
+    if (rc == 0 && r->model->applied + 1 < r->first_group)
+        rc = evrt_error_set(err, -EBADMSG,
+                            "%s is of group %" PRIu64 ", the journal begins with %" PRIu64, r->file,
+                            r->model->applied, r->first_group);
     if (rc < 0) close_db(r);
     return rc;
 }
@@ -44,13 +50,17 @@ static int put_aside(struct recovery *r, struct evrt_error *err) {
     return evrt_error_set(err, rc, "cannot rename the damaged %s: %s", r->file, strerror(-rc));
 }
 
-/* Newest first, until one opens. 0, or -ENOENT when none does. */
+/* Newest first, until one opens that the journal goes on from. 0, or -ENOENT when none does. */
 static int try_snapshots(struct recovery *r, struct evrt_error *err) {
     char *temp = evrt_state_file_path("%s.new", r->file);
     uint64_t before = r->next_group > 0 ? r->next_group : UINT64_MAX;
     int rc;
     do {
         rc = evrt_snapshots_restore(r->snapshots, before, temp, &before);
+        if (rc == 0 && before + 1 < r->first_group) {
+            unlink(temp);
+            rc = -ENOENT;
+        }
         if (rc == -ENOENT) break;
         if (rc == 0 && rename(temp, r->file) < 0) rc = -errno;
         if (rc < 0) {
@@ -70,7 +80,13 @@ static int replace(struct recovery *r, const char *reason, bool fresh, char rest
                    struct evrt_error *err) {
     evrt_state_file_unlink_log(r->file);
     int rc = try_snapshots(r, err);
-    if (rc == -ENOENT) {
+    if (rc == -ENOENT && r->first_group > 1) {
+        rc = evrt_error_set(
+            err, -ENODATA,
+            "%.100s, no snapshot takes its place, and the journal begins with group %" PRIu64
+            ": what was done and kept before that is not known; restore a backup",
+            reason, r->first_group);
+    } else if (rc == -ENOENT) {
         rc = evrt_db_open(&r->db, r->file, 1, err);
         if (rc == 0 && !fresh)
             snprintf(restored, 160, "%.100s; starting from an empty one", reason);
@@ -81,12 +97,19 @@ static int replace(struct recovery *r, const char *reason, bool fresh, char rest
     return rc;
 }
 
-int evrt_state_recover(const char *store, uint64_t next_group, struct evrt_snapshots *snapshots,
+int evrt_state_recover(const struct evrt_state_options *options, struct evrt_snapshots *snapshots,
                        struct evrt_db **db, struct evrt_model *model, char restored[160],
                        struct evrt_error *err) {
     struct evrt_error why;
-    struct recovery r = {evrt_state_file_path("%s/state.db", store), next_group, snapshots, NULL,
-                         model};
+    const char *store = options->path;
+    uint64_t next_group = options->next_group;
+    struct recovery r = {
+        .file = evrt_state_file_path("%s/state.db", store),
+        .next_group = next_group,
+        .first_group = options->first_group,
+        .snapshots = snapshots,
+        .model = model,
+    };
     restored[0] = '\0';
     if (next_group > 0) evrt_snapshots_set_aside(snapshots, next_group);
     int rc;

@@ -34,8 +34,7 @@ static int open_db(struct evrt_state *s, const char *path, char restored[160],
         return evrt_db_open(&s->db, NULL, 1, err);
     }
     evrt_snapshots_init(&s->snapshots, path);
-    return evrt_state_recover(path, s->options.next_group, &s->snapshots, &s->db, &s->model,
-                              restored, err);
+    return evrt_state_recover(&s->options, &s->snapshots, &s->db, &s->model, restored, err);
 }
 
 static void init_sync(struct evrt_state *s) {

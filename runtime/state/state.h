@@ -26,15 +26,19 @@ struct evrt_state_options {
      * later one tells of events that the journal lost (durability os), or of another journal: it is not
      * used. */
     uint64_t next_group;
+    /* The journal's oldest group; 0: not known. What is of a group before it cannot be brought up to the journal (a
+     * power cut takes the newest commits of state.db, but not the snapshots that let segments go). */
+    uint64_t first_group;
     /* State thread: state.db failed for good (disk full is retried, this is worse). */
     void (*on_fatal)(void *arg, const struct evrt_error *err);
     void *arg;
 };
 
 /* Opens or restores: a missing or damaged state.db is set aside (state.db.damaged-<ms>) and replaced by
- * the newest good snapshot, or by an empty one. *applied_group: everything up to it is applied; the
- * caller feeds the records of later groups, then calls evrt_state_flush. *restored: a short reason for
- * the log when state.db was not used as it stood ("" otherwise). -EPROTONOSUPPORT: newer version. */
+ * the newest good snapshot, or by an empty one where the journal has everything (-ENODATA: it has not).
+ * *applied_group: everything up to it is applied; the caller feeds the records of later groups, then calls
+ * evrt_state_flush. *restored: a short reason for the log when state.db was not used as it stood ("" otherwise).
+ * -EPROTONOSUPPORT: newer version. */
 EVRT_MUST_CHECK int evrt_state_open(struct evrt_state **out,
                                     const struct evrt_state_options *options,
                                     uint64_t *applied_group, char restored[160],

@@ -130,6 +130,41 @@ describe("a state.db that cannot be used", function()
         s:close()
     end)
 
+    it("is not used where the journal does not go on from it: a snapshot is, or the store is refused", function()
+        local path = support.folder()
+        local s = assert(support.open(path)):feed(journal, 60)
+        s:close()
+        local old = assert(support.read(path .. "/state.db"))
+        s = assert(support.open(path)):feed(journal, 80, 61)
+        assert(s:snapshot())
+        s:feed(journal, 100, 81)
+        assert(s:snapshot())
+        s:close()
+        -- Its newest commits were not on the disk yet; it is used where that is no harm.
+        support.write(path .. "/state.db", old)
+        s = assert(support.open(path, { first_group = 61, next_group = #journal + 1 }))
+        assert.same({ 60, "" }, { s.applied_at_open, s.restored })
+        s:close()
+        s = assert(support.open(path, { first_group = 62, next_group = #journal + 1 }))
+        assert.equal(100, s.applied_at_open)
+        local moved = "of group 60, the journal begins with 62; starting from snapshot 100"
+        assert.is_truthy(s.restored:find(moved, 1, true), s.restored)
+        assert.equal(expected, s:feed(journal, nil, 101):dump())
+        s:close()
+        -- Behind the snapshots, too, or where there is none.
+        support.write(path .. "/state.db", old)
+        for _ = 1, 2 do
+            local none, why, code = support.open(path, { first_group = 102, next_group = #journal + 1 })
+            assert.same({ nil, -61 }, { none, code }) -- ENODATA
+            assert.is_truthy(why:find("the journal begins with group 102", 1, true), why)
+        end
+        assert.equal(2, #support.names(path, "^state%.db%.damaged%-%d+$"))
+        assert.equal(0, #support.names(path, "^state%.db$"))
+        local none, why, code = support.open(support.folder(), { first_group = 2, next_group = 9 })
+        assert.same({ nil, -61 }, { none, code })
+        assert.is_truthy(why:find("state.db is missing", 1, true), why)
+    end)
+
     it("is left alone when a newer version wrote it", function()
         local path = support.folder()
         local s = assert(support.open(path))
