@@ -142,7 +142,7 @@ describe("publish", function()
     end)
 
     it("times out with its delivery, and ignores the late answer", function()
-        local w, f = publish("{ type = 't' }", { timeout_ms = 20 })
+        local w, f = publish("{ type = 't' }", { timeout_ms = 200 })
         local failed = w:settle(w.delivery_id)
         assert.equal("timeout", failed.error_type)
         answer(w, f, { status = 0, seq = 1, id = "late" })

@@ -11,7 +11,7 @@ end
 describe("worker/delivery", function()
     it("lets others go on while a handler sleeps", function()
         local w = start [[
-            if event.id == "slow" then print "slow in" evrt.sleep(0.05) print "slow out" else print "quick" end]]
+            if event.id == "slow" then print "slow in" evrt.sleep(0.5) print "slow out" else print "quick" end]]
         local slow = w:deliver { type = "a", id = "slow" }
         local quick = w:deliver { type = "a", id = "quick" }
         w:settle(slow)
@@ -75,7 +75,7 @@ describe("worker/delivery", function()
         local w = start([[
             running = running + 1
             most = math.max(most, running)
-            evrt.sleep(0.005)
+            evrt.sleep(0.02)
             running = running - 1
             print(most)]], { concurrency = 3 })
         for _ = 1, 12 do w:deliver { type = "a" } end

@@ -49,7 +49,7 @@ describe("policy circuit_breaker", function()
 
     it("lets one try after the cooldown, and closes when that succeeds", function()
         local store = worker.store()
-        local w = start("failures = 1, cooldown = '300ms', when_open = 'wait'", store)
+        local w = start("failures = 1, cooldown = '1s', when_open = 'wait'", store)
         handle(w, "x", "boom")
         for i = 1, 3 do w:deliver { type = "a", id = tostring(i) } end
         for i = 2, 4 do assert.equal("done", w:settle(i)) end

@@ -3,7 +3,7 @@ local support = require "spec.unit.lua.policy.support"
 local body = [[
     inside = (inside or 0) + 1
     most = math.max(most or 0, inside)
-    evrt.sleep(0.002)
+    evrt.sleep(0.02)
     inside = inside - 1
     print(event.id, most)
     if event.subject == "fail" then error "boom" end

@@ -89,7 +89,7 @@ describe("policy throttle", function()
 
     it("passes its turn on when the one that asks runs out of time", function()
         local w = support.start("evrt.policy.throttle { rate = 100, burst = 1 }", "print(event.id)")
-        local first = w:deliver({ type = "a", id = "late" }, { timeout_ms = 10 })
+        local first = w:deliver({ type = "a", id = "late" }, { timeout_ms = 100 })
         local second = w:deliver { type = "a", id = "next" }
         local share = w:expect "SHARE"
         local failed = w:next() -- the host has not answered
