@@ -96,15 +96,19 @@ describe("the command line", function()
             node:await("its figures", function() return #node.lines == turns end, 60)
             return node.lines[turns][phase]
         end
-        local steady = turn("steady", 500)
+        -- As long as it takes until some are handled within the turn: of a slow machine that is not known.
+        local function until_handled(phase, ms, figure)
+            local figures = turn(phase, ms)
+            while figures[figure] == 0 and ms < 10000 do
+                ms = ms * 2
+                figures = turn(phase, ms)
+            end
+            return figures
+        end
+        local steady = until_handled("steady", 500, "handled_p50_us")
         assert.is_true(0 < steady.handled_p50_us and steady.handled_p50_us <= steady.handled_p99_us
             and steady.handled_p99_us <= steady.handled_max_us)
-        -- As long as it takes until some are handled within the turn: of a slow machine that is not known.
-        local ms, flat_out = 20, turn("flat-out", 20)
-        while flat_out.events_per_second == 0 and ms < 10000 do
-            ms = ms * 2
-            flat_out = turn("flat-out", ms)
-        end
+        local flat_out = until_handled("flat-out", 20, "events_per_second")
         assert.is_true(flat_out.events_per_second > 0)
         assert.is_true(0 < flat_out.durable_p50_us and flat_out.durable_p50_us <= flat_out.durable_p99_us)
         node.stdin:close()

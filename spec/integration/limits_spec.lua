@@ -201,7 +201,7 @@ local cases = {
         bite = function(node) return refused(429, node:get "/api/v1/tail") end,
     },
     ["admin.tail_lag"] = {
-        config = { admin = { tail_lag = 1 } },
+        config = { admin = { tail_lag = 1 }, logging = { level = "info", sampling = { first = 1, then_every = 0 } } },
         bite = function(node)
             local tail = stream.open(node.admin, "GET", "/api/v1/tail")
             tail:pause()
