@@ -16,7 +16,7 @@ describe("a state.db that is slow #plain", function()
                 return { name = "A", events = { "a" }, handle = function() error(text) end }
             ]] },
         }
-        tamper(node, node.dir .. "/data/state.db-wal", "pwrite64:delay_enter=300")
+        tamper(node, node.dir .. "/data/state.db-wal", "pwrite64:delay_enter=1500")
         local events, count = {}, 1500
         for i = 1, 500 do events[i] = { type = "a" } end
         local body = cjson.encode(events)
